@@ -1,0 +1,224 @@
+use alloc::string::String;
+use core::ffi::c_void;
+
+use crate::{CannotRelease, MemoryAllocatorBackend, RawAllocator, Stats};
+
+/// The `malloc` of this process: the C library's, or that of the library preloaded in its place.
+pub enum Default {}
+
+#[cfg(unix)]
+// SAFETY: C's allocator with the choices that C leaves open made by `request`; POSIX has the rest.
+unsafe impl RawAllocator for Default {
+    const BACKEND: MemoryAllocatorBackend = MemoryAllocatorBackend::Default;
+
+    fn malloc(size: usize) -> *mut c_void {
+        // SAFETY: `malloc` takes any size; so `calloc` below.
+        unsafe { libc::malloc(request(size)) }
+    }
+
+    fn calloc(count: usize, size: usize) -> *mut c_void {
+        // SAFETY: see `malloc`.
+        match count.checked_mul(size) {
+            Some(total) => unsafe { libc::calloc(1, request(total)) },
+            None => core::ptr::null_mut(),
+        }
+    }
+
+    unsafe fn realloc(block: *mut c_void, size: usize) -> *mut c_void {
+        // SAFETY: the contract of `realloc`; `request` is never 0, at which glibc would free.
+        unsafe { libc::realloc(block, request(size)) }
+    }
+
+    unsafe fn free(block: *mut c_void) {
+        // SAFETY: the contract of `free`.
+        unsafe { libc::free(block) }
+    }
+
+    unsafe fn usable_size(block: *mut c_void) -> usize {
+        #[cfg(target_vendor = "apple")]
+        use libc::malloc_size as malloc_usable_size;
+        #[cfg(not(target_vendor = "apple"))]
+        use libc::malloc_usable_size;
+        // SAFETY: the contract of `malloc_usable_size`, which gives 0 for null.
+        unsafe { malloc_usable_size(block) }
+    }
+
+    fn aligned_alloc(alignment: usize, size: usize) -> *mut c_void {
+        let mut block = core::ptr::null_mut();
+        if !alignment.is_power_of_two() {
+            return block;
+        }
+        // SAFETY: the alignment is a power of two and, after `max`, a multiple of a pointer's size.
+        match unsafe { libc::posix_memalign(&mut block, alignment.max(crate::MIN_ALIGNMENT), request(size)) }
+        {
+            0 => block,
+            _ => core::ptr::null_mut(),
+        }
+    }
+
+    fn version() -> Option<String> {
+        platform::version()
+    }
+
+    fn stats() -> Stats {
+        platform::stats()
+    }
+
+    fn release() -> Result<(), CannotRelease> {
+        platform::release()
+    }
+}
+
+/// What to ask for instead of `size`: with 16 bytes as the least, every allocator aligns the block to 16, and
+/// glibc, whose smallest chunk holds 24, spends nothing on it.
+#[cfg(unix)]
+const fn request(size: usize) -> usize {
+    if size > crate::MIN_ALIGNMENT { size } else { crate::MIN_ALIGNMENT }
+}
+
+#[cfg(target_os = "linux")]
+mod platform {
+    use alloc::format;
+    use alloc::string::String;
+    use core::ffi::{CStr, c_char, c_int, c_void};
+    use core::mem;
+
+    use crate::owner::Object;
+    use crate::{CannotRelease, MemoryAllocatorBackend, Stats, shim};
+
+    /// glibc's `struct mallinfo2` (2.33 and newer).
+    #[repr(C)]
+    struct MallInfo2 {
+        arena: usize,
+        ordblks: usize,
+        smblks: usize,
+        hblks: usize,
+        hblkhd: usize,
+        usmblks: usize,
+        fsmblks: usize,
+        uordblks: usize,
+        fordblks: usize,
+        keepcost: usize,
+    }
+
+    /// The symbol's address as the program sees it, or null. By name, because musl has none of glibc's
+    /// extensions and an older glibc not all.
+    fn symbol(name: &CStr) -> *mut c_void {
+        // SAFETY: a valid name, looked up in the global scope.
+        unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) }
+    }
+
+    /// A function of the C library's allocator, if it is the one that serves this process's `malloc`.
+    fn of_allocator(name: &CStr) -> Option<*mut c_void> {
+        let function = symbol(name);
+        (!function.is_null() && Object::that_defines(name)? == Object::that_defines(c"malloc")?)
+            .then_some(function)
+    }
+
+    pub fn version() -> Option<String> {
+        if let Some(shim) = shim::current() {
+            return Some(format!(
+                "{} {}",
+                shim.backend().map_or("unknown", MemoryAllocatorBackend::as_str),
+                shim.version()
+            ));
+        }
+        let function = symbol(c"gnu_get_libc_version");
+        if function.is_null() {
+            return None;
+        }
+        // SAFETY: glibc's gnu_get_libc_version has this type and returns a static string.
+        let version = unsafe {
+            let get: extern "C" fn() -> *const c_char = mem::transmute(function);
+            CStr::from_ptr(get())
+        };
+        Some(format!("glibc {}", version.to_string_lossy()))
+    }
+
+    pub fn stats() -> Stats {
+        if let Some(shim) = shim::current() {
+            return shim.stats();
+        }
+        let Some(function) = of_allocator(c"mallinfo2") else { return Stats::default() };
+        // SAFETY: glibc's mallinfo2 has this type.
+        let mallinfo2: extern "C" fn() -> MallInfo2 = unsafe { mem::transmute(function) };
+        let info = mallinfo2();
+        let of_arenas = info.arena as u64;
+        let of_mmap = info.hblkhd as u64;
+        Stats {
+            allocated: Some(info.uordblks as u64 + of_mmap),
+            mapped: Some(of_arenas + of_mmap),
+            ..Stats::default()
+        }
+    }
+
+    pub fn release() -> Result<(), CannotRelease> {
+        const CANNOT: CannotRelease = CannotRelease(MemoryAllocatorBackend::Default);
+        if let Some(shim) = shim::current() {
+            return shim.release().map_err(|_| CANNOT);
+        }
+        let function = of_allocator(c"malloc_trim").ok_or(CANNOT)?;
+        // SAFETY: glibc's malloc_trim has this type. Its result says whether anything was given back.
+        let trim: extern "C" fn(usize) -> c_int = unsafe { mem::transmute(function) };
+        trim(0);
+        Ok(())
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod platform {
+    use alloc::string::String;
+
+    use crate::{CannotRelease, MemoryAllocatorBackend, Stats};
+
+    pub fn version() -> Option<String> {
+        None
+    }
+
+    pub fn stats() -> Stats {
+        Stats::default()
+    }
+
+    pub fn release() -> Result<(), CannotRelease> {
+        Err(CannotRelease(MemoryAllocatorBackend::Default))
+    }
+}
+
+/// Windows' C runtime frees aligned blocks by a function of their own; the process heap behind Rust's
+/// `System` with a header does not need to know.
+#[cfg(windows)]
+// SAFETY: `headered` keeps the contract over any `GlobalAlloc`.
+unsafe impl RawAllocator for Default {
+    const BACKEND: MemoryAllocatorBackend = MemoryAllocatorBackend::Default;
+
+    fn malloc(size: usize) -> *mut c_void {
+        crate::headered::malloc(&std::alloc::System, size)
+    }
+    fn calloc(count: usize, size: usize) -> *mut c_void {
+        crate::headered::calloc(&std::alloc::System, count, size)
+    }
+    unsafe fn realloc(block: *mut c_void, size: usize) -> *mut c_void {
+        // SAFETY: the contract is the same; so below.
+        unsafe { crate::headered::realloc(&std::alloc::System, block, size) }
+    }
+    unsafe fn free(block: *mut c_void) {
+        // SAFETY: see `realloc`.
+        unsafe { crate::headered::free(&std::alloc::System, block) }
+    }
+    unsafe fn usable_size(block: *mut c_void) -> usize {
+        // SAFETY: see `realloc`.
+        unsafe { crate::headered::usable_size(block) }
+    }
+    fn aligned_alloc(alignment: usize, size: usize) -> *mut c_void {
+        crate::headered::aligned_alloc(&std::alloc::System, alignment, size)
+    }
+    fn version() -> Option<String> {
+        platform::version()
+    }
+    fn stats() -> Stats {
+        platform::stats()
+    }
+    fn release() -> Result<(), CannotRelease> {
+        platform::release()
+    }
+}

@@ -1,0 +1,63 @@
+use alloc::string::String;
+use core::ffi::c_void;
+
+use crate::{CannotRelease, MemoryAllocatorBackend, RawAllocator, Stats, Unavailable};
+
+/// A [`RawAllocator`] as a table of functions, for a caller that learns its name at run time. Each function
+/// has the contract of the trait's function of its name.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)]
+pub struct Functions {
+    pub backend: MemoryAllocatorBackend,
+    pub malloc: fn(usize) -> *mut c_void,
+    pub calloc: fn(usize, usize) -> *mut c_void,
+    pub realloc: unsafe fn(*mut c_void, usize) -> *mut c_void,
+    pub free: unsafe fn(*mut c_void),
+    pub usable_size: unsafe fn(*mut c_void) -> usize,
+    pub aligned_alloc: fn(usize, usize) -> *mut c_void,
+    pub version: fn() -> Option<String>,
+    pub stats: fn() -> Stats,
+    pub release: fn() -> Result<(), CannotRelease>,
+}
+
+impl Functions {
+    /// The table of one allocator.
+    pub const fn of<A: RawAllocator>() -> Self {
+        Self {
+            backend: A::BACKEND,
+            malloc: A::malloc,
+            calloc: A::calloc,
+            realloc: A::realloc,
+            free: A::free,
+            usable_size: A::usable_size,
+            aligned_alloc: A::aligned_alloc,
+            version: A::version,
+            stats: A::stats,
+            release: A::release,
+        }
+    }
+}
+
+impl MemoryAllocatorBackend {
+    /// The backend's functions.
+    ///
+    /// # Errors
+    /// Where this build cannot serve it: see [`available`](Self::available).
+    pub const fn functions(self) -> Result<Functions, Unavailable> {
+        if let Err(unavailable) = self.available() {
+            return Err(unavailable);
+        }
+        Ok(match self {
+            Self::Default => Functions::of::<crate::Default>(),
+            #[cfg(all(feature = "jemalloc", not(windows)))]
+            Self::Jemalloc => Functions::of::<crate::Jemalloc>(),
+            #[cfg(feature = "mimalloc")]
+            Self::Mimalloc => Functions::of::<crate::Mimalloc>(),
+            #[cfg(feature = "snmalloc")]
+            Self::Snmalloc => Functions::of::<crate::Snmalloc>(),
+            Self::Rust => Functions::of::<crate::Rust>(),
+            #[allow(unreachable_patterns)]
+            _ => return Err(Unavailable::Feature(self)),
+        })
+    }
+}

@@ -1,0 +1,124 @@
+//! C's `malloc` on top of Rust's [`GlobalAlloc`], which wants the layout of a block back when it is freed.
+//!
+//! The layout stands in a header right before the block, so no table and no lock are needed:
+//!
+//! ```text
+//!  base                    block - 16        block
+//!   | … padding (align - 16) | size   align | the caller's bytes …
+//! ```
+//!
+//! `base` and `block` are both multiples of `align`, and `align` bytes lie between them.
+
+use core::alloc::{GlobalAlloc, Layout};
+use core::ffi::c_void;
+use core::ptr;
+
+use crate::MIN_ALIGNMENT;
+
+#[repr(C)]
+struct Header {
+    size: usize,
+    align: usize,
+}
+
+const _: () = assert!(size_of::<Header>() <= MIN_ALIGNMENT);
+
+/// The layout that the allocator below sees, or `None` where there is no such layout.
+fn layout(size: usize, align: usize) -> Option<Layout> {
+    Layout::from_size_align(size.checked_add(align)?, align).ok()
+}
+
+/// The header of a block.
+///
+/// # Safety
+/// `block` is a live block of this module.
+unsafe fn header(block: *mut c_void) -> *mut Header {
+    // SAFETY: every block has `align >= 16` bytes before it in the same allocation, and the header fits in.
+    unsafe { block.byte_sub(size_of::<Header>()).cast() }
+}
+
+fn allocate<A: GlobalAlloc>(
+    allocator: &A,
+    size: usize,
+    align: usize,
+    from: unsafe fn(&A, Layout) -> *mut u8,
+) -> *mut c_void {
+    let Some(layout) = layout(size, align) else { return ptr::null_mut() };
+    // SAFETY: the layout's size is at least `align`, so not zero.
+    let base = unsafe { from(allocator, layout) };
+    if base.is_null() {
+        return ptr::null_mut();
+    }
+    // SAFETY: the allocation has `align + size` bytes, so the block lies inside or one past its end, and the
+    // header lies before it; `align` is a multiple of the header's alignment.
+    unsafe {
+        let block = base.add(align).cast();
+        header(block).write(Header { size, align });
+        block
+    }
+}
+
+pub fn malloc<A: GlobalAlloc>(allocator: &A, size: usize) -> *mut c_void {
+    allocate(allocator, size, MIN_ALIGNMENT, A::alloc)
+}
+
+pub fn calloc<A: GlobalAlloc>(allocator: &A, count: usize, size: usize) -> *mut c_void {
+    match count.checked_mul(size) {
+        Some(total) => allocate(allocator, total, MIN_ALIGNMENT, A::alloc_zeroed),
+        None => ptr::null_mut(),
+    }
+}
+
+pub fn aligned_alloc<A: GlobalAlloc>(allocator: &A, alignment: usize, size: usize) -> *mut c_void {
+    if !alignment.is_power_of_two() {
+        return ptr::null_mut();
+    }
+    allocate(allocator, size, alignment.max(MIN_ALIGNMENT), A::alloc)
+}
+
+/// # Safety
+/// As [`RawAllocator::realloc`](crate::RawAllocator::realloc).
+pub unsafe fn realloc<A: GlobalAlloc>(allocator: &A, block: *mut c_void, size: usize) -> *mut c_void {
+    if block.is_null() {
+        return malloc(allocator, size);
+    }
+    // SAFETY: a live block has its header; its layout was valid when the block was made.
+    let Header { size: old, align } = unsafe { header(block).read() };
+    let (Some(before), Some(after)) = (layout(old, align), layout(size, align)) else {
+        return ptr::null_mut();
+    };
+    // SAFETY: `base` and `before` are those of the allocation, and `after` is a valid layout of the same
+    // alignment and of a size that is not zero.
+    let base = unsafe { allocator.realloc(block.byte_sub(align).cast(), before, after.size()) };
+    if base.is_null() {
+        return ptr::null_mut();
+    }
+    // SAFETY: as in `allocate`. The bytes before the block, the header among them, were moved along.
+    unsafe {
+        let block = base.add(align).cast();
+        (*header(block)).size = size;
+        block
+    }
+}
+
+/// # Safety
+/// As [`RawAllocator::free`](crate::RawAllocator::free).
+pub unsafe fn free<A: GlobalAlloc>(allocator: &A, block: *mut c_void) {
+    if block.is_null() {
+        return;
+    }
+    // SAFETY: a live block has its header, and the layout in it was valid when the block was made, so that
+    // neither the sum nor the alignment needs checking; `base` is where the allocation begins.
+    unsafe {
+        let Header { size, align } = header(block).read();
+        let layout = Layout::from_size_align_unchecked(size + align, align);
+        allocator.dealloc(block.byte_sub(align).cast(), layout);
+    }
+}
+
+/// # Safety
+/// As [`RawAllocator::usable_size`](crate::RawAllocator::usable_size).
+pub unsafe fn usable_size(block: *mut c_void) -> usize {
+    // SAFETY: a live block has its header.
+    if block.is_null() { 0 } else { unsafe { (*header(block)).size } }
+}

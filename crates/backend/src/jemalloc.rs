@@ -1,0 +1,105 @@
+use alloc::borrow::ToOwned;
+use alloc::string::String;
+use core::ffi::{CStr, c_void};
+use core::ptr;
+
+use tikv_jemalloc_ctl::{epoch, raw, stats};
+use tikv_jemalloc_sys as sys;
+
+use crate::raw::{aligned_by_size, aligned_by_size_of_array};
+use crate::{CannotRelease, MIN_ALIGNMENT, MemoryAllocatorBackend, RawAllocator, Stats};
+
+/// The C function, for a library whose own `malloc` is a jump to it.
+pub use sys::malloc;
+
+/// jemalloc, over tikv-jemalloc-sys.
+pub enum Jemalloc {}
+
+/// jemalloc's own API (jemalloc(3), "Non-standard API"), for a library that exports it.
+pub mod nonstandard {
+    pub use tikv_jemalloc_sys::{
+        dallocx, mallctl, mallctlbymib, mallctlnametomib, malloc_stats_print, mallocx, nallocx, rallocx,
+        sallocx, sdallocx, xallocx,
+    };
+}
+
+// SAFETY: jemalloc's malloc family is C's; `aligned_by_size` makes the alignment and `realloc` to 0 definite.
+unsafe impl RawAllocator for Jemalloc {
+    const BACKEND: MemoryAllocatorBackend = MemoryAllocatorBackend::Jemalloc;
+
+    #[inline(always)]
+    fn malloc(size: usize) -> *mut c_void {
+        // SAFETY: takes any size; so `calloc` and, for a power of two, `aligned_alloc`.
+        unsafe { sys::malloc(aligned_by_size(size)) }
+    }
+
+    #[inline(always)]
+    fn calloc(count: usize, size: usize) -> *mut c_void {
+        let (count, size) = aligned_by_size_of_array(count, size);
+        // SAFETY: see `malloc`.
+        unsafe { sys::calloc(count, size) }
+    }
+
+    #[inline(always)]
+    unsafe fn realloc(block: *mut c_void, size: usize) -> *mut c_void {
+        // SAFETY: the contract is the same, but for a size of 0, which never gets here.
+        unsafe { sys::realloc(block, aligned_by_size(size)) }
+    }
+
+    #[inline(always)]
+    unsafe fn free(block: *mut c_void) {
+        // SAFETY: the contract is the same.
+        unsafe { sys::free(block) }
+    }
+
+    #[inline(always)]
+    unsafe fn usable_size(block: *mut c_void) -> usize {
+        // SAFETY: the contract is the same.
+        unsafe { sys::malloc_usable_size(block) }
+    }
+
+    #[inline(always)]
+    fn aligned_alloc(alignment: usize, size: usize) -> *mut c_void {
+        // SAFETY: see `malloc`. jemalloc refuses what is not a power of two itself.
+        unsafe { sys::aligned_alloc(alignment.max(MIN_ALIGNMENT), size) }
+    }
+
+    /// The release, "5.3.1", without the commit that follows it in `mallctl("version")`.
+    fn version() -> Option<String> {
+        // SAFETY: the value is a NUL-terminated static string.
+        let version = unsafe { raw::read_str(b"version\0") }.ok()?;
+        let version = str::from_utf8(version).ok()?.trim_end_matches('\0');
+        Some(version.split('-').next().unwrap_or(version).to_owned())
+    }
+
+    fn stats() -> Stats {
+        // The statistics are a snapshot of the last epoch.
+        let _ = epoch::advance();
+        let bytes = |read: Result<usize, _>| read.ok().map(|bytes: usize| bytes as u64);
+        Stats {
+            allocated: bytes(stats::allocated::read()),
+            active: bytes(stats::active::read()),
+            metadata: bytes(stats::metadata::read()),
+            resident: bytes(stats::resident::read()),
+            mapped: bytes(stats::mapped::read()),
+            retained: bytes(stats::retained::read()),
+        }
+    }
+
+    /// Purges every arena, after the calling thread's cache went back to them. Other threads' caches stay.
+    fn release() -> Result<(), CannotRelease> {
+        // Without a thread cache there is nothing to flush, and that is an error to jemalloc.
+        let _ = command(c"thread.tcache.flush");
+        // 4096 is MALLCTL_ARENAS_ALL.
+        command(c"arena.4096.purge").map_err(|_| CannotRelease(Self::BACKEND))
+    }
+}
+
+/// Has jemalloc carry out a key that takes no value and gives none, which tikv-jemalloc-ctl cannot say.
+fn command(key: &CStr) -> Result<(), core::ffi::c_int> {
+    // SAFETY: a valid key, and null and 0 for the values that it does not have.
+    match unsafe { sys::mallctl(key.as_ptr(), ptr::null_mut(), ptr::null_mut(), ptr::null_mut(), 0) } {
+        0 => Ok(()),
+        error => Err(error),
+    }
+}

@@ -1,0 +1,44 @@
+//! One interface over five memory allocators.
+//!
+//! [`MemoryAllocatorBackend`] names them; [`RawAllocator`] is what each of them can do, with the semantics of
+//! C's `malloc` family, and one module holds the driver of each. [`Functions`] is the same as a table, for a
+//! caller that learns the backend's name at run time.
+//!
+//! This crate knows neither Node nor Python, and no other crate names an allocator's C function. It does without
+//! std, so that the preloaded library (`crates/malloc-shim`) depends on libc and nothing else.
+
+#![no_std]
+
+extern crate alloc;
+#[cfg(any(windows, test))]
+extern crate std;
+
+mod backend;
+mod default;
+mod functions;
+mod global;
+mod headered;
+#[cfg(all(feature = "jemalloc", not(windows)))]
+mod jemalloc;
+#[cfg(feature = "mimalloc")]
+mod mimalloc;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+pub mod owner;
+mod raw;
+mod rust;
+pub mod shim;
+#[cfg(feature = "snmalloc")]
+mod snmalloc;
+
+pub use backend::{MemoryAllocatorBackend, ParseBackendError, Unavailable};
+pub use default::Default;
+pub use functions::Functions;
+pub use global::GLOBAL_ALLOCATOR;
+#[cfg(all(feature = "jemalloc", not(windows)))]
+pub use jemalloc::{Jemalloc, malloc as jemalloc_malloc, nonstandard as jemalloc_nonstandard};
+#[cfg(feature = "mimalloc")]
+pub use mimalloc::{Mimalloc, malloc as mimalloc_malloc};
+pub use raw::{CannotRelease, MIN_ALIGNMENT, RawAllocator, Stats};
+pub use rust::Rust;
+#[cfg(feature = "snmalloc")]
+pub use snmalloc::Snmalloc;

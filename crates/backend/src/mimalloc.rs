@@ -1,0 +1,83 @@
+use alloc::format;
+use alloc::string::String;
+use core::ffi::c_void;
+use core::ptr;
+
+use libmimalloc_sys as sys;
+
+use crate::raw::{aligned_by_size, aligned_by_size_of_array};
+use crate::{CannotRelease, MIN_ALIGNMENT, MemoryAllocatorBackend, RawAllocator, Stats};
+
+/// The C function, for a library whose own `malloc` is a jump to it.
+pub use sys::mi_malloc as malloc;
+
+/// mimalloc, over libmimalloc-sys.
+pub enum Mimalloc {}
+
+// SAFETY: mimalloc's functions are C's; `aligned_by_size` makes the alignment definite.
+unsafe impl RawAllocator for Mimalloc {
+    const BACKEND: MemoryAllocatorBackend = MemoryAllocatorBackend::Mimalloc;
+
+    #[inline(always)]
+    fn malloc(size: usize) -> *mut c_void {
+        // SAFETY: takes any size; so `mi_calloc`.
+        unsafe { sys::mi_malloc(aligned_by_size(size)) }
+    }
+
+    #[inline(always)]
+    fn calloc(count: usize, size: usize) -> *mut c_void {
+        let (count, size) = aligned_by_size_of_array(count, size);
+        // SAFETY: see `malloc`.
+        unsafe { sys::mi_calloc(count, size) }
+    }
+
+    #[inline(always)]
+    unsafe fn realloc(block: *mut c_void, size: usize) -> *mut c_void {
+        // SAFETY: the contract is the same.
+        unsafe { sys::mi_realloc(block, aligned_by_size(size)) }
+    }
+
+    #[inline(always)]
+    unsafe fn free(block: *mut c_void) {
+        // SAFETY: the contract is the same.
+        unsafe { sys::mi_free(block) }
+    }
+
+    #[inline(always)]
+    unsafe fn usable_size(block: *mut c_void) -> usize {
+        // SAFETY: the contract is the same.
+        unsafe { sys::mi_usable_size(block) }
+    }
+
+    #[inline(always)]
+    fn aligned_alloc(alignment: usize, size: usize) -> *mut c_void {
+        // Newer releases report it, as an error in the program, before they return null.
+        if !alignment.is_power_of_two() {
+            return ptr::null_mut();
+        }
+        // SAFETY: a power of two, and any size.
+        unsafe { sys::mi_malloc_aligned(size, alignment.max(MIN_ALIGNMENT)) }
+    }
+
+    fn version() -> Option<String> {
+        // SAFETY: takes nothing, returns a constant: major, and two digits each of minor and patch.
+        let version = unsafe { sys::mi_version() };
+        Some(format!("{}.{}.{}", version / 10_000, version / 100 % 100, version % 100))
+    }
+
+    /// Without its debug statistics mimalloc counts what it has committed, and nothing else of the above.
+    fn stats() -> Stats {
+        let mut committed = 0;
+        let none = ptr::null_mut();
+        // SAFETY: every pointer may be null, and the one that is not is writable.
+        unsafe { sys::mi_process_info(none, none, none, none, none, &mut committed, none, none) };
+        Stats { mapped: Some(committed as u64), ..Stats::default() }
+    }
+
+    /// Collects the calling thread's heap and what ended threads left, and purges the arenas.
+    fn release() -> Result<(), CannotRelease> {
+        // SAFETY: may be called at any time.
+        unsafe { sys::mi_collect(true) };
+        Ok(())
+    }
+}

@@ -1,0 +1,77 @@
+use alloc::alloc as global_alloc;
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+use core::alloc::{GlobalAlloc, Layout};
+use core::ffi::c_void;
+
+use crate::global::{self, GLOBAL_ALLOCATOR};
+use crate::{CannotRelease, MemoryAllocatorBackend, RawAllocator, Stats, headered};
+
+/// Rust's global allocator: the system's, or the one that a `global-*` feature set.
+pub enum Rust {}
+
+/// The functions of [`alloc::alloc`], which lead to whatever is registered as the global allocator.
+struct Global;
+
+// SAFETY: it hands everything on unchanged.
+unsafe impl GlobalAlloc for Global {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's obligations are those of the function called; so below.
+        unsafe { global_alloc::alloc(layout) }
+    }
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: see `alloc`.
+        unsafe { global_alloc::dealloc(block, layout) }
+    }
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: see `alloc`.
+        unsafe { global_alloc::alloc_zeroed(layout) }
+    }
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: see `alloc`.
+        unsafe { global_alloc::realloc(block, layout, size) }
+    }
+}
+
+// SAFETY: `headered` keeps the contract over any `GlobalAlloc`.
+unsafe impl RawAllocator for Rust {
+    const BACKEND: MemoryAllocatorBackend = MemoryAllocatorBackend::Rust;
+
+    fn malloc(size: usize) -> *mut c_void {
+        headered::malloc(&Global, size)
+    }
+    fn calloc(count: usize, size: usize) -> *mut c_void {
+        headered::calloc(&Global, count, size)
+    }
+    unsafe fn realloc(block: *mut c_void, size: usize) -> *mut c_void {
+        // SAFETY: the contract is the same; so below.
+        unsafe { headered::realloc(&Global, block, size) }
+    }
+    unsafe fn free(block: *mut c_void) {
+        // SAFETY: see `realloc`.
+        unsafe { headered::free(&Global, block) }
+    }
+    unsafe fn usable_size(block: *mut c_void) -> usize {
+        // SAFETY: see `realloc`.
+        unsafe { headered::usable_size(block) }
+    }
+    fn aligned_alloc(alignment: usize, size: usize) -> *mut c_void {
+        headered::aligned_alloc(&Global, alignment, size)
+    }
+
+    /// The global allocator's name, and its version where it has one.
+    fn version() -> Option<String> {
+        let name = GLOBAL_ALLOCATOR.as_str();
+        Some(
+            (global::FUNCTIONS.version)()
+                .map_or_else(|| name.to_owned(), |version| format!("{name} {version}")),
+        )
+    }
+    fn stats() -> Stats {
+        (global::FUNCTIONS.stats)()
+    }
+    fn release() -> Result<(), CannotRelease> {
+        (global::FUNCTIONS.release)().map_err(|_| CannotRelease(Self::BACKEND))
+    }
+}

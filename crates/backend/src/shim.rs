@@ -1,0 +1,164 @@
+//! The interface of the preloaded library that serves this process's `malloc`, if one of ours does.
+//!
+//! `crates/malloc-shim` provides it, and `include/malloc_backend_shim.h` there says the same to C.
+
+use alloc::string::{String, ToString};
+use core::ffi::{CStr, c_char, c_int};
+
+use crate::{CannotRelease, MemoryAllocatorBackend, RawAllocator, Stats};
+
+/// The version of the structure below. Fields are only ever added at its end; another number is another
+/// structure.
+pub const ABI: u32 = 1;
+
+/// [`Stats`] for C, with [`ABSENT`] for what is absent.
+#[repr(C)]
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug)]
+pub struct RawStats {
+    pub allocated: u64,
+    pub active: u64,
+    pub metadata: u64,
+    pub resident: u64,
+    pub mapped: u64,
+    pub retained: u64,
+}
+
+/// A figure that the backend cannot tell.
+pub const ABSENT: u64 = u64::MAX;
+
+impl From<Stats> for RawStats {
+    fn from(stats: Stats) -> Self {
+        let raw = |figure: Option<u64>| figure.unwrap_or(ABSENT);
+        Self {
+            allocated: raw(stats.allocated),
+            active: raw(stats.active),
+            metadata: raw(stats.metadata),
+            resident: raw(stats.resident),
+            mapped: raw(stats.mapped),
+            retained: raw(stats.retained),
+        }
+    }
+}
+
+impl From<RawStats> for Stats {
+    fn from(raw: RawStats) -> Self {
+        let figure = |raw: u64| (raw != ABSENT).then_some(raw);
+        Self {
+            allocated: figure(raw.allocated),
+            active: figure(raw.active),
+            metadata: figure(raw.metadata),
+            resident: figure(raw.resident),
+            mapped: figure(raw.mapped),
+            retained: figure(raw.retained),
+        }
+    }
+}
+
+/// Who the library is and what it can be asked.
+#[repr(C)]
+pub struct Shim {
+    abi: u32,
+    size: u32,
+    backend: *const c_char,
+    version: *const c_char,
+    path: extern "C" fn() -> *const c_char,
+    stats: unsafe extern "C" fn(*mut RawStats),
+    release: extern "C" fn() -> c_int,
+}
+
+// SAFETY: the pointers are to static strings, and the functions may be called from any thread.
+unsafe impl Sync for Shim {}
+// SAFETY: as above.
+unsafe impl Send for Shim {}
+
+impl Shim {
+    /// The structure for the library that serves allocator `A`.
+    pub const fn new<A: RawAllocator>(
+        backend: &'static CStr,
+        version: &'static CStr,
+        path: extern "C" fn() -> *const c_char,
+    ) -> Self {
+        /// # Safety
+        /// `stats` is writable.
+        unsafe extern "C" fn stats<A: RawAllocator>(stats: *mut RawStats) {
+            // SAFETY: the caller's obligation.
+            unsafe { stats.write(A::stats().into()) }
+        }
+        extern "C" fn release<A: RawAllocator>() -> c_int {
+            if A::release().is_ok() { 0 } else { -1 }
+        }
+        Self {
+            abi: ABI,
+            size: size_of::<Self>() as u32,
+            backend: backend.as_ptr(),
+            version: version.as_ptr(),
+            path,
+            stats: stats::<A>,
+            release: release::<A>,
+        }
+    }
+
+    /// The backend that serves. `None` where it is one of a newer release than this.
+    pub fn backend(&self) -> Option<MemoryAllocatorBackend> {
+        // SAFETY: a static string, by the interface.
+        unsafe { CStr::from_ptr(self.backend) }.to_str().ok()?.parse().ok()
+    }
+
+    /// The backend's version.
+    pub fn version(&self) -> String {
+        // SAFETY: a static string, by the interface.
+        unsafe { CStr::from_ptr(self.version) }.to_string_lossy().to_string()
+    }
+
+    /// The library's file, as the dynamic loader names it.
+    pub fn path(&self) -> String {
+        // SAFETY: a static string, by the interface.
+        unsafe { CStr::from_ptr((self.path)()) }.to_string_lossy().to_string()
+    }
+
+    /// The statistics of the process's `malloc`.
+    pub fn stats(&self) -> Stats {
+        let mut raw = RawStats::from(Stats::default());
+        // SAFETY: writable.
+        unsafe { (self.stats)(&mut raw) };
+        raw.into()
+    }
+
+    /// Gives free memory of the process's `malloc` back to the system.
+    ///
+    /// # Errors
+    /// Where the backend has no way to.
+    pub fn release(&self) -> Result<(), CannotRelease> {
+        match (self.release)() {
+            0 => Ok(()),
+            _ => Err(CannotRelease(self.backend().unwrap_or(MemoryAllocatorBackend::Default))),
+        }
+    }
+}
+
+/// The library of ours that serves this process's `malloc`. One that is loaded and serves nothing, such as the
+/// probe for `default`, is not it.
+#[cfg(target_os = "linux")]
+pub fn current() -> Option<&'static Shim> {
+    use crate::owner::Object;
+
+    // SAFETY: a valid name, looked up in the global scope.
+    let entry = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"malloc_backend_shim".as_ptr()) };
+    if entry.is_null() || Object::of(entry)? != Object::that_defines(c"malloc")? {
+        return None;
+    }
+    // SAFETY: the name is ours, and the function of that name has this type and returns a static structure,
+    // whose first field says which.
+    let shim = unsafe {
+        let entry: extern "C" fn() -> *const Shim = core::mem::transmute(entry);
+        entry().as_ref()?
+    };
+    (shim.abi == ABI).then_some(shim)
+}
+
+/// The library of ours that serves this process's `malloc`: there is none on this platform yet.
+#[cfg(not(target_os = "linux"))]
+pub fn current() -> Option<&'static Shim> {
+    None
+}

@@ -1,0 +1,43 @@
+//! A library to preload (`LD_PRELOAD`) that replaces a process's `malloc` family by one backend.
+//!
+//! It is built once per backend, each in a cargo invocation of its own, because the allocators must be
+//! compiled for a preloaded library here (initial-exec TLS) and for a dlopened one in `crates/node`. Without a
+//! backend's feature it replaces nothing, and is the probe that proves that libc owns `malloc`.
+//!
+//! It is loaded into every process that inherits it, so it does without std: that keeps it small, and libc the
+//! only library it needs.
+
+#![no_std]
+
+#[cfg(any(
+    all(feature = "jemalloc", feature = "mimalloc"),
+    all(feature = "jemalloc", feature = "snmalloc"),
+    all(feature = "mimalloc", feature = "snmalloc"),
+))]
+compile_error!("a process has one malloc: choose one of the features jemalloc, mimalloc, snmalloc");
+
+#[cfg(feature = "jemalloc")]
+mod jemalloc;
+#[cfg(any(feature = "jemalloc", feature = "mimalloc", feature = "snmalloc"))]
+mod malloc_family;
+mod runtime;
+mod startup;
+
+#[cfg(not(any(feature = "jemalloc", feature = "mimalloc", feature = "snmalloc")))]
+use malloc_backend::Default as Backend;
+#[cfg(feature = "snmalloc")]
+use malloc_backend::Snmalloc as Backend;
+#[cfg(feature = "jemalloc")]
+use malloc_backend::{Jemalloc as Backend, jemalloc_malloc as backend_malloc};
+#[cfg(feature = "mimalloc")]
+use malloc_backend::{Mimalloc as Backend, mimalloc_malloc as backend_malloc};
+
+extern crate alloc;
+
+use malloc_backend::shim::Shim;
+
+/// Who this library is, and what it can be asked: `include/malloc_backend_shim.h`.
+#[unsafe(no_mangle)]
+pub extern "C" fn malloc_backend_shim() -> *const Shim {
+    startup::shim()
+}

@@ -1,0 +1,168 @@
+//! The functions that a preloaded library must have to own a process's `malloc`. C++'s `operator new` and
+//! `delete` reach them through libstdc++.
+//!
+//! rustc gives a shared library its own version script, which hides the C symbols of a static archive. So each
+//! is a Rust function under the C name; `malloc` and `free` compile to a jump into the backend.
+
+use core::ffi::{c_int, c_void};
+use core::ptr;
+
+use malloc_backend::RawAllocator;
+
+use crate::Backend;
+
+fn errno() -> c_int {
+    // SAFETY: the calling thread's errno, always valid.
+    unsafe { *libc::__errno_location() }
+}
+
+fn set_errno(error: c_int) {
+    // SAFETY: see `errno`.
+    unsafe { *libc::__errno_location() = error }
+}
+
+/// What C says of a block that could not be had: null, and `errno` says ENOMEM.
+fn or_enomem(block: *mut c_void) -> *mut c_void {
+    if block.is_null() {
+        set_errno(libc::ENOMEM);
+    }
+    block
+}
+
+/// The sizes that jemalloc and mimalloc do not serve as they come: up to 8 bytes, whose blocks they align to 8,
+/// and those beyond `PTRDIFF_MAX`, which mimalloc refuses without a word to `errno`. One signed comparison
+/// tells them from the others.
+#[cfg(not(feature = "snmalloc"))]
+extern "C" fn malloc_uncommon(size: usize) -> *mut c_void {
+    if size as isize >= 0 { Backend::malloc(size) } else { or_enomem(ptr::null_mut()) }
+}
+
+// By hand, because rustc makes three instructions of it where two do: a conditional jump may be a tail call.
+#[cfg(all(target_arch = "x86_64", not(feature = "snmalloc")))]
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+extern "C" fn malloc(size: usize) -> *mut c_void {
+    core::arch::naked_asm!(
+        "cmp rdi, 8",
+        "jg {common}",
+        "jmp {uncommon}",
+        common = sym crate::backend_malloc,
+        uncommon = sym malloc_uncommon,
+    )
+}
+
+#[cfg(all(not(target_arch = "x86_64"), not(feature = "snmalloc")))]
+#[unsafe(no_mangle)]
+extern "C" fn malloc(size: usize) -> *mut c_void {
+    if size as isize > 8 { Backend::malloc(size) } else { malloc_uncommon(size) }
+}
+
+#[cfg(feature = "snmalloc")]
+#[unsafe(no_mangle)]
+extern "C" fn malloc(size: usize) -> *mut c_void {
+    Backend::malloc(size)
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn free(block: *mut c_void) {
+    // SAFETY: the caller's obligation is that of C's `free`; so in all that take a block below.
+    unsafe { Backend::free(block) }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
+    or_enomem(Backend::calloc(count, size))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn realloc(block: *mut c_void, size: usize) -> *mut c_void {
+    // SAFETY: see `free`.
+    or_enomem(unsafe { Backend::realloc(block, size) })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn reallocarray(block: *mut c_void, count: usize, size: usize) -> *mut c_void {
+    match count.checked_mul(size) {
+        // SAFETY: see `free`.
+        Some(total) => or_enomem(unsafe { Backend::realloc(block, total) }),
+        None => or_enomem(ptr::null_mut()),
+    }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn aligned_alloc(alignment: usize, size: usize) -> *mut c_void {
+    if !alignment.is_power_of_two() {
+        set_errno(libc::EINVAL);
+        return ptr::null_mut();
+    }
+    or_enomem(Backend::aligned_alloc(alignment, size))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn memalign(alignment: usize, size: usize) -> *mut c_void {
+    aligned_alloc(alignment, size)
+}
+
+/// POSIX: the error is the result, `errno` and, on failure, `*place` are left alone.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn posix_memalign(place: *mut *mut c_void, alignment: usize, size: usize) -> c_int {
+    if !alignment.is_power_of_two() || alignment < size_of::<*mut c_void>() {
+        return libc::EINVAL;
+    }
+    let before = errno();
+    let block = Backend::aligned_alloc(alignment, size);
+    set_errno(before);
+    if block.is_null() {
+        return libc::ENOMEM;
+    }
+    // SAFETY: the caller gives a writable place.
+    unsafe { place.write(block) };
+    0
+}
+
+fn page_size() -> usize {
+    // SAFETY: takes a constant; every system has this one and it is positive.
+    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn valloc(size: usize) -> *mut c_void {
+    aligned_alloc(page_size(), size)
+}
+
+/// Like `valloc`, with the size rounded up to whole pages.
+#[unsafe(no_mangle)]
+extern "C" fn pvalloc(size: usize) -> *mut c_void {
+    let page = page_size();
+    match size.max(1).checked_next_multiple_of(page) {
+        Some(size) => aligned_alloc(page, size),
+        None => or_enomem(ptr::null_mut()),
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn malloc_usable_size(block: *mut c_void) -> usize {
+    // SAFETY: see `free`.
+    unsafe { Backend::usable_size(block) }
+}
+
+/// C23. The size is a hint that a wrong program gets wrong, so it is not used.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn free_sized(block: *mut c_void, _size: usize) {
+    // SAFETY: see `free`.
+    unsafe { Backend::free(block) }
+}
+
+/// C23; see `free_sized`.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn free_aligned_sized(block: *mut c_void, _alignment: usize, _size: usize) {
+    // SAFETY: see `free`.
+    unsafe { Backend::free(block) }
+}
+
+/// SunOS's name for `free`, which glibc dropped in 2.26 and old programs still call.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn cfree(block: *mut c_void) {
+    // SAFETY: see `free`.
+    unsafe { Backend::free(block) }
+}
