@@ -15,6 +15,7 @@ extern crate std;
 
 mod backend;
 mod default;
+pub mod foreign;
 mod functions;
 mod global;
 mod headered;

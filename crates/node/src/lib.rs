@@ -1,0 +1,6 @@
+//! The Node-API bindings, and nothing else: each function hands its arguments to a crate below and shapes what
+//! comes back for `src/binding.ts`, which has the same declarations in TypeScript.
+
+mod backend;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod process;

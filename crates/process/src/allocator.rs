@@ -1,0 +1,54 @@
+//! Naming the allocator in an object file.
+
+use std::path::Path;
+
+use malloc_backend::MemoryAllocatorBackend;
+use malloc_backend::foreign;
+
+use crate::elf::Elf;
+
+/// The file names of our preloadable libraries: this, the backend's name, and `.so`.
+const SHIM_PREFIX: &str = "libmalloc_backend_";
+
+/// Whose `malloc` an object file has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Allocator {
+    /// One of our preloadable libraries.
+    Shim(MemoryAllocatorBackend),
+    /// The C library's: `glibc` or `musl`.
+    Libc(&'static str),
+    /// Another allocator of that name.
+    Foreign(String),
+}
+
+impl Allocator {
+    /// The allocator that the file defines `malloc` for, or `None` where it defines none.
+    pub fn in_file(elf: &Elf, path: &Path) -> Option<Self> {
+        elf.defined(["malloc"])?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if elf.defined(["malloc_backend_shim"]).is_some()
+            && let Some(backend) = shim_backend(&name)
+        {
+            return Some(Self::Shim(backend));
+        }
+        if elf.defined(["__libc_start_main"]).is_some() {
+            return Some(Self::Libc(if elf.defined(["gnu_get_libc_version"]).is_some() {
+                "glibc"
+            } else {
+                "musl"
+            }));
+        }
+        let by_function = foreign::SIGNATURES
+            .iter()
+            .find(|(function, _)| elf.defined([*function]).is_some())
+            .map(|(_, allocator)| *allocator);
+        let by_name =
+            || foreign::SIGNATURES.iter().map(|(_, allocator)| *allocator).find(|known| name.contains(known));
+        Some(Self::Foreign(by_function.or_else(by_name).unwrap_or("unknown").to_owned()))
+    }
+}
+
+/// The backend of a preloadable library of ours, by its file name.
+pub fn shim_backend(file_name: &str) -> Option<MemoryAllocatorBackend> {
+    file_name.strip_prefix(SHIM_PREFIX)?.strip_suffix(".so")?.parse().ok()
+}

@@ -1,0 +1,77 @@
+//! Becoming another program.
+
+use std::collections::HashMap;
+use std::ffi::{CString, c_char, c_int};
+use std::path::{Path, PathBuf};
+use std::{fs, io, mem, ptr};
+
+/// Replaces this process's program (`execve`): same process, same open files. Returns only where that failed, with
+/// the reason.
+///
+/// It undoes what Node did to the process when it started:
+/// - It ignores SIGPIPE and SIGXFSZ, and ignored signals stay ignored: a program would see errors where it expects
+///   to be ended. Both get their default back.
+/// - It marks the descriptors that it inherited, the standard ones too, to be closed by `execve`. They stay open.
+pub fn replace_process(program: &CString, arguments: &[CString], environment: &[CString]) -> io::Error {
+    fn pointers(strings: &[CString]) -> Vec<*const c_char> {
+        strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
+    }
+    const OF_NODE: [c_int; 2] = [libc::SIGPIPE, libc::SIGXFSZ];
+    let arguments = pointers(arguments);
+    let environment = pointers(environment);
+    let inherited = inherited_descriptors();
+    // SAFETY: the arrays end in null and outlive the call, and every element is a C string. Setting a
+    // disposition to the default or back runs no code, and `fcntl` refuses what is no descriptor.
+    unsafe {
+        let before = OF_NODE.map(|signal| libc::signal(signal, libc::SIG_DFL));
+        let mut mask: libc::sigset_t = mem::zeroed();
+        let mut none: libc::sigset_t = mem::zeroed();
+        libc::sigemptyset(&mut none);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &none, &mut mask);
+        for fd in inherited {
+            libc::fcntl(fd, libc::F_SETFD, 0);
+        }
+        libc::execve(program.as_ptr(), arguments.as_ptr(), environment.as_ptr());
+        let error = io::Error::last_os_error();
+        libc::pthread_sigmask(libc::SIG_SETMASK, &mask, ptr::null_mut());
+        for (signal, disposition) in OF_NODE.into_iter().zip(before) {
+            libc::signal(signal, disposition);
+        }
+        error
+    }
+}
+
+/// The descriptors that this process did not open itself, as far as that can be told.
+///
+/// libuv opens event queues, pipes from the process to itself and `/dev/null`. What is none of these was inherited;
+/// and so was one of these that the parent has under the same number.
+fn inherited_descriptors() -> Vec<c_int> {
+    let open = descriptors(Path::new("/proc/self/fd"));
+    let of_parent = descriptors(Path::new(&format!("/proc/{}/fd", std::os::unix::process::parent_id())));
+    // SAFETY: `fcntl` refuses what is no descriptor.
+    let access = |fd: c_int| unsafe { libc::fcntl(fd, libc::F_GETFL) } & libc::O_ACCMODE;
+    let has_other_end = |fd: c_int, pipe: &PathBuf| {
+        open.iter().any(|(other, target)| target == pipe && access(*other) != access(fd))
+    };
+    open.iter()
+        .filter(|(fd, target)| {
+            let name = target.to_string_lossy();
+            let own = name.starts_with("anon_inode:")
+                || name == "/dev/null"
+                || name.starts_with("pipe:") && has_other_end(**fd, target);
+            **fd <= libc::STDERR_FILENO || !own || of_parent.get(fd) == Some(target)
+        })
+        .map(|(fd, _)| *fd)
+        .collect()
+}
+
+/// The descriptors in a folder such as `/proc/self/fd`, and what each is open on.
+fn descriptors(folder: &Path) -> HashMap<c_int, PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return HashMap::new() };
+    entries
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            Some((entry.file_name().to_str()?.parse().ok()?, fs::read_link(entry.path()).ok()?))
+        })
+        .collect()
+}

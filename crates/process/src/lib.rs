@@ -1,0 +1,18 @@
+//! What a program needs to be switched to another `malloc`, and whose `malloc` a process runs on.
+//!
+//! Linux only: elsewhere every function says so by giving nothing. This crate knows no Node.
+
+#![cfg(all(target_os = "linux", target_pointer_width = "64"))]
+
+mod allocator;
+mod elf;
+mod exec;
+mod host;
+mod owner;
+mod program;
+
+pub use allocator::Allocator;
+pub use exec::replace_process;
+pub use host::{Host, host};
+pub use owner::{Owner, OwnerKind, owner_here, owner_of};
+pub use program::{Executable, Privilege, inspect};

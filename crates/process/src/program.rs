@@ -1,0 +1,112 @@
+//! What stands in a program file that decides whether a preloaded library would serve it.
+
+use std::ffi::CString;
+use std::fs::{File, metadata};
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use crate::elf::Elf;
+
+/// A file that can be executed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Executable {
+    /// A program or library for the machine.
+    Elf {
+        /// `x86_64`, `aarch64` …
+        machine: String,
+        /// 32 or 64.
+        bits: u8,
+        /// The dynamic loader it asks for; `None` for a static program, into which nothing can be preloaded.
+        interpreter: Option<String>,
+        /// It brings a `malloc` of its own, which comes before any preloaded one.
+        defines_malloc: bool,
+        /// It runs with more rights than its caller, for which the loader drops what is preloaded.
+        privilege: Option<Privilege>,
+    },
+    /// A script and its first line: the program that reads it and, all in one, its argument.
+    Script {
+        /// The path after `#!`.
+        interpreter: String,
+        /// The rest of the line, without white space at its ends.
+        argument: Option<String>,
+    },
+    /// Neither.
+    Unknown,
+}
+
+/// Why the kernel starts a program in secure-execution mode (ld.so(8)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Privilege {
+    /// The set-user-ID bit, of another user than the one who would run it.
+    SetUserId,
+    /// The set-group-ID bit, of another group.
+    SetGroupId,
+    /// File capabilities, for a user who is not root.
+    Capabilities,
+}
+
+/// The most of a first line that the kernel reads (BINPRM_BUF_SIZE).
+const FIRST_LINE: u64 = 256;
+
+/// Looks into the file.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn inspect(path: &Path) -> io::Result<Executable> {
+    let mut start = Vec::new();
+    File::open(path)?.take(FIRST_LINE).read_to_end(&mut start)?;
+    if let Some(line) = start.strip_prefix(b"#!") {
+        return Ok(script(line));
+    }
+    if !start.starts_with(b"\x7fELF") {
+        return Ok(Executable::Unknown);
+    }
+    let elf = Elf::open(path)?;
+    Ok(match elf.kind() {
+        None => Executable::Unknown,
+        Some(kind) => Executable::Elf {
+            defines_malloc: elf.defined(["malloc"]).is_some(),
+            machine: kind.machine,
+            bits: kind.bits,
+            interpreter: kind.interpreter,
+            privilege: privilege(path)?,
+        },
+    })
+}
+
+fn script(line: &[u8]) -> Executable {
+    let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = String::from_utf8_lossy(line);
+    let line = line.trim_matches([' ', '\t', '\r']);
+    let (interpreter, argument) = line.split_once([' ', '\t']).unwrap_or((line, ""));
+    match interpreter {
+        "" => Executable::Unknown,
+        _ => Executable::Script {
+            interpreter: interpreter.to_owned(),
+            argument: Some(argument.trim_start().to_owned()).filter(|argument| !argument.is_empty()),
+        },
+    }
+}
+
+/// Follows `bprm_fill_uid` and `cap_bprm_creds_from_file` of Linux, but for mounts with nosuid and for
+/// no_new_privs, under which the bits are void: there it errs towards refusing.
+fn privilege(path: &Path) -> io::Result<Option<Privilege>> {
+    let file = metadata(path)?;
+    // SAFETY: they take nothing and cannot fail.
+    let (user, group, real_user) = unsafe { (libc::geteuid(), libc::getegid(), libc::getuid()) };
+    let mode = file.mode();
+    if mode & libc::S_ISUID != 0 && file.uid() != user {
+        return Ok(Some(Privilege::SetUserId));
+    }
+    let group_id = libc::S_ISGID | libc::S_IXGRP;
+    if mode & group_id == group_id && file.gid() != group {
+        return Ok(Some(Privilege::SetGroupId));
+    }
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: C strings, and no room for the value: only whether there is one is asked.
+    let size =
+        unsafe { libc::getxattr(path.as_ptr(), c"security.capability".as_ptr(), std::ptr::null_mut(), 0) };
+    Ok((size > 0 && real_user != 0).then_some(Privilege::Capabilities))
+}

@@ -1,0 +1,55 @@
+// Builds the addon and the preloadable libraries, and puts them into this platform's package.
+//
+// One cargo invocation each: cargo unifies the features of one invocation, and the allocators need other TLS in
+// an addon, which is opened late, than in a library that is preloaded.
+//
+//   node npm/build.mjs [--target <triple>] [--package <name>] [--features <of the addon>]
+
+import { spawnSync } from 'node:child_process';
+import { copyFileSync, readFileSync, renameSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { hostPackage } from './host.mjs';
+
+const root = join(import.meta.dirname, '..');
+const { values } = parseArgs({
+  options: { target: { type: 'string' }, package: { type: 'string' }, features: { type: 'string' } },
+});
+const name = values.package ?? hostPackage();
+const folder = join(root, 'npm', name);
+const { files, os } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
+const target = values.target === undefined ? [] : ['--target', values.target];
+const output = join(root, 'target', ...target.slice(1), 'release');
+
+/** @param {string[]} args */
+function cargo(...args) {
+  const { status, error } = spawnSync('cargo', args, { cwd: root, stdio: 'inherit' });
+  if (error !== undefined) {
+    console.error(`npm/build.mjs: cannot run cargo (${error.message}); install Rust 1.88 or newer`);
+    process.exit(1);
+  }
+  if (status !== 0) process.exit(status ?? 1);
+}
+
+/** @param {string} library @param {string} file */
+function place(library, file) {
+  // Renamed into place: a process that has the old file mapped keeps it.
+  copyFileSync(join(output, library), join(folder, `${file}.new`));
+  renameSync(join(folder, `${file}.new`), join(folder, file));
+}
+
+const library = { win32: 'malloc_backend_node.dll', darwin: 'libmalloc_backend_node.dylib' };
+const features = values.features === undefined ? [] : ['--features', values.features];
+cargo('build', '--release', '--locked', ...target, '-p', 'malloc-backend-node', ...features);
+place(library[os[0]] ?? 'libmalloc_backend_node.so', files[0]);
+
+for (const file of files) {
+  const backend = /^libmalloc_backend_(\w+)\.so$/.exec(file)?.[1];
+  if (backend === undefined) continue;
+  const feature = backend === 'default' ? [] : ['--features', backend];
+  const args = ['rustc', '--release', '--locked', ...target, '-p', 'malloc-backend-shim', ...feature];
+  // Without std there is nothing to unwind with; for this crate alone, so that the allocators' objects are shared
+  // with what else is built.
+  cargo(...args, '--', '-Cpanic=abort');
+  place('libmalloc_backend_shim.so', file);
+}

@@ -1,0 +1,111 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { binaryFolder, binding } from './binding.js';
+import { MallocBackendError } from './errors.js';
+
+/**
+ * Which memory allocator serves: PyOxidizer's enum of the same name, as strings.
+ *
+ * - `default`: the C library's, or what already took its place
+ * - `jemalloc`: not on Windows
+ * - `mimalloc`
+ * - `snmalloc`
+ * - `rust`: Rust's global allocator within the addon; it cannot serve a whole process
+ */
+export const MemoryAllocatorBackend = {
+  Default: 'default',
+  Jemalloc: 'jemalloc',
+  Mimalloc: 'mimalloc',
+  Snmalloc: 'snmalloc',
+  Rust: 'rust',
+} as const;
+
+/** One of the five strings. */
+export type MemoryAllocatorBackend = (typeof MemoryAllocatorBackend)[keyof typeof MemoryAllocatorBackend];
+
+const names: readonly string[] = Object.values(MemoryAllocatorBackend);
+
+/**
+ * The backend of that name.
+ *
+ * @throws {@link MallocBackendError} `ERR_UNKNOWN_BACKEND`, which lists the five.
+ */
+export function parseBackend(name: unknown): MemoryAllocatorBackend {
+  if (typeof name === 'string' && names.includes(name)) return name as MemoryAllocatorBackend;
+  const shown =
+    typeof name === 'string' ? JSON.stringify(name) : `of type ${name === null ? 'null' : typeof name}`;
+  throw new MallocBackendError(
+    'ERR_UNKNOWN_BACKEND',
+    `unknown memory allocator backend ${shown}; it must be one of: ${names.join(', ')}`,
+  );
+}
+
+/** The enum's default value: `jemalloc`, and on Windows `default`. */
+export function defaultBackend(): MemoryAllocatorBackend {
+  return process.platform === 'win32' ? 'default' : 'jemalloc';
+}
+
+/** Whether something can be had, and if not, why. */
+export interface Availability {
+  available: boolean;
+  /** Why not. */
+  reason?: string;
+}
+
+/** A backend and where it can serve. */
+export interface BackendInfo extends Availability {
+  backend: MemoryAllocatorBackend;
+  /** The allocator's version, where it has one. For `rust`: the name and version of what it stands on. */
+  version?: string;
+  surfaces: {
+    /** Every `malloc` of a program: `run`, `spawn`, `fork`, `environment`, `register`. */
+    process: Availability;
+  };
+}
+
+/**
+ * The five backends, whether this build has them, and where they can serve on this platform.
+ *
+ * @throws {@link MallocBackendError} `ERR_BINARY_MISSING`
+ */
+export function backends(): BackendInfo[] {
+  return binding()
+    .backends()
+    .map(({ name, available, reason, version }) => {
+      const backend = parseBackend(name);
+      const unswitchable = whyNotProcess(backend) ?? (available ? undefined : reason);
+      return {
+        backend,
+        available,
+        ...(reason === undefined ? {} : { reason }),
+        ...(version === undefined ? {} : { version }),
+        surfaces: { process: availability(unswitchable) },
+      };
+    });
+}
+
+/** The backend that the addon's own Rust global allocator stands on; `default` is the system's. */
+export function rustGlobalAllocator(): MemoryAllocatorBackend {
+  return parseBackend(binding().globalAllocator());
+}
+
+function availability(reason: string | undefined): Availability {
+  return reason === undefined ? { available: true } : { available: false, reason };
+}
+
+/** The file of the preloadable library; for `default` that of its probe. */
+export function shimFile(backend: MemoryAllocatorBackend): string {
+  return join(binaryFolder(), `libmalloc_backend_${backend}.so`);
+}
+
+/** Why the backend cannot serve a whole process here, if it cannot. */
+export function whyNotProcess(backend: MemoryAllocatorBackend): string | undefined {
+  if (backend === 'rust') {
+    return "Rust's global allocator stands on malloc and cannot replace it for a whole process";
+  }
+  if (process.platform !== 'linux') {
+    return `switching a process's malloc works on Linux only for now, not on ${process.platform}`;
+  }
+  const file = shimFile(backend);
+  return existsSync(file) ? undefined : `the preloadable library ${file} does not exist`;
+}

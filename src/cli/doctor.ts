@@ -1,0 +1,127 @@
+import { type BackendInfo, backends } from '../backend.js';
+import { binaryFolder, linuxBinding } from '../binding.js';
+import { isShim, preloadEntries } from '../process/environment.js';
+import { type ActiveBackend, activeBackend } from '../process/owner.js';
+import { style, table } from './output.js';
+
+/** Something in the way of a switch. */
+interface Obstacle {
+  code: 'PLATFORM' | 'MUSL' | 'SECURE' | 'STATIC' | 'FOREIGN_PRELOAD' | 'ADDRESS_SPACE' | 'MISSING';
+  message: string;
+}
+
+interface Diagnosis {
+  platform: string;
+  node: string;
+  libc: { name: string; version?: string };
+  pageSize: number;
+  binaries: string;
+  pid: number;
+  malloc: ActiveBackend;
+  backends: BackendInfo[];
+  obstacles: Obstacle[];
+}
+
+/** `malloc-backend doctor`. */
+export function doctor(options: unknown): void {
+  const { pid = process.pid, json = false } = options as { pid?: number; json?: boolean };
+  const diagnosis = diagnose(pid);
+  console.log(json ? JSON.stringify(diagnosis, null, 2) : describe(diagnosis));
+}
+
+function diagnose(pid: number): Diagnosis {
+  const { pageSize, interpreter } = linuxBinding().host();
+  const malloc = activeBackend(pid);
+  const glibc = (process.report.getReport() as { header: { glibcVersionRuntime?: string } }).header
+    .glibcVersionRuntime;
+  return {
+    platform: `${process.platform}-${process.arch}`,
+    node: process.version,
+    libc:
+      glibc === undefined
+        ? { name: interpreter?.includes('musl') ? 'musl' : 'unknown' }
+        : { name: 'glibc', version: glibc },
+    pageSize,
+    binaries: binaryFolder(),
+    pid,
+    malloc,
+    backends: backends(),
+    obstacles: obstacles(malloc),
+  };
+}
+
+function obstacles(malloc: ActiveBackend): Obstacle[] {
+  const { interpreter, secure, addressSpace } = linuxBinding().host();
+  const found: Obstacle[] = [];
+  if (malloc.owner === 'static') {
+    found.push({ code: 'STATIC', message: `${malloc.path} is static: nothing can be preloaded into it` });
+  }
+  if (malloc.owner === 'foreign') {
+    found.push({
+      code: 'FOREIGN_PRELOAD',
+      message: `${malloc.path} serves malloc, preloaded or linked by someone else; "run" puts the backend before what is preloaded`,
+    });
+  }
+  for (const file of preloadEntries(process.env).filter((entry) => !isShim(entry))) {
+    if (file === malloc.path || !linuxBinding().inspectProgram(file).definesMalloc) continue;
+    found.push({
+      code: 'FOREIGN_PRELOAD',
+      message: `LD_PRELOAD names ${file}, which has a malloc of its own`,
+    });
+  }
+  if (secure) {
+    found.push({
+      code: 'SECURE',
+      message:
+        'AT_SECURE is set: this process was started with more rights than its caller, and nothing is preloaded into such',
+    });
+  }
+  if (interpreter?.includes('ld-musl')) {
+    found.push({
+      code: 'MUSL',
+      message: 'the C library is musl: programs built for glibc cannot be switched by this installation',
+    });
+  }
+  if (addressSpace !== undefined) {
+    found.push({
+      code: 'ADDRESS_SPACE',
+      message: `the address space is limited to ${addressSpace} bytes (ulimit -v); snmalloc reserves 256 GiB and cannot start`,
+    });
+  }
+  for (const { backend, available, surfaces } of backends()) {
+    if (backend === 'rust' || (available && surfaces.process.available)) continue;
+    found.push({ code: 'MISSING', message: `${backend}: ${surfaces.process.reason ?? 'not in this build'}` });
+  }
+  return found;
+}
+
+function describe(diagnosis: Diagnosis): string {
+  const { malloc, libc } = diagnosis;
+  const version = (text: string | undefined) => (text === undefined ? '' : ` ${text}`);
+  const who = diagnosis.pid === process.pid ? 'here' : `in process ${diagnosis.pid}`;
+  const owners = {
+    shim: 'switched by malloc-backend',
+    foreign: 'an allocator that is not of this package',
+    libc: "the C library's, not switched",
+    static: 'a static program',
+  } as const;
+  const rows = diagnosis.backends.map(({ backend, version: known, surfaces }) => [
+    backend,
+    known ?? '',
+    surfaces.process.available ? 'yes' : `no: ${surfaces.process.reason ?? ''}`,
+  ]);
+  return [
+    style('bold', `malloc ${who}: ${malloc.allocator}${version(malloc.version)}`) +
+      ` (${owners[malloc.owner]})`,
+    `  ${malloc.path}`,
+    '',
+    `platform   ${diagnosis.platform}, Node ${diagnosis.node}, ${libc.name}${version(libc.version)}, pages of ${diagnosis.pageSize} bytes`,
+    `binaries   ${diagnosis.binaries}`,
+    '',
+    table(['backend', 'version', 'can serve a whole process'], rows),
+    '',
+    ...(diagnosis.obstacles.length === 0
+      ? ['Nothing stands in the way.']
+      : ['In the way:', ...diagnosis.obstacles.map(({ message }) => `  - ${message}`)]),
+  ].join('\n');
+}

@@ -1,0 +1,37 @@
+import { readFileSync } from 'node:fs';
+import { getSystemErrorMap } from 'node:util';
+import { linuxBinding } from '../binding.js';
+import { MallocBackendError } from '../errors.js';
+import type { Launch } from './program.js';
+
+/**
+ * Replaces this process's program: same process id, open files and working directory. Does not return.
+ *
+ * @throws {@link MallocBackendError} `ERR_EXEC_FAILED`
+ */
+export function become({ file, argv }: Launch, env: NodeJS.ProcessEnv): never {
+  const lines = Object.entries(env).flatMap(([name, value]) =>
+    value === undefined ? [] : [`${name}=${value}`],
+  );
+  const errno = linuxBinding().replaceProcess(file, bytes(argv, 'cmdline'), bytes(lines, 'environ'));
+  const [code, message] = getSystemErrorMap().get(-errno) ?? [`error ${errno}`, ''];
+  throw new MallocBackendError('ERR_EXEC_FAILED', `cannot start ${file}: ${code} ${message}`.trimEnd());
+}
+
+/**
+ * The strings as bytes, each ended by a zero. Node decodes the arguments and the environment as UTF-8 and has lost
+ * whatever is not; the kernel still knows it.
+ */
+function bytes(strings: readonly string[], original: 'cmdline' | 'environ'): Uint8Array {
+  const lossy = strings.some((string) => string.includes('\ufffd'));
+  const originals = new Map<string, Buffer>();
+  if (lossy) {
+    const all = readFileSync(`/proc/self/${original}`);
+    for (let start = 0, end; (end = all.indexOf(0, start)) !== -1; start = end + 1) {
+      const one = all.subarray(start, end);
+      originals.set(one.toString(), one);
+    }
+  }
+  const zero = Buffer.alloc(1);
+  return Buffer.concat(strings.flatMap((string) => [originals.get(string) ?? Buffer.from(string), zero]));
+}

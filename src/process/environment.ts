@@ -1,0 +1,162 @@
+import { basename } from 'node:path';
+import { linuxBinding } from '../binding.js';
+import { type MemoryAllocatorBackend, parseBackend, shimFile, whyNotProcess } from '../backend.js';
+import { MallocBackendError } from '../errors.js';
+import { type AllocatorOptions, type Preset, optionVariables, parsePreset } from './presets.js';
+
+/** How a program is to be switched. */
+export interface SwitchOptions {
+  /**
+   * Whether the programs that it starts are switched too, by inheritance (`inherit`, the default), or run as if
+   * it had not been (`none`).
+   */
+  children?: 'inherit' | 'none';
+  /** What the allocator is tuned for. Default: `balanced`. */
+  preset?: Preset;
+  /** Single options of the allocator, over the preset and over the user's variables. */
+  set?: AllocatorOptions;
+}
+
+/** {@link SwitchOptions}, and the environment to start from. */
+export interface EnvironmentOptions extends SwitchOptions {
+  /** Default: `process.env`. It is not changed. */
+  env?: NodeJS.ProcessEnv;
+}
+
+/** The variables of `crates/malloc-shim/src/startup.rs`, where each is explained. */
+export const variables = {
+  preload: 'LD_PRELOAD',
+  report: 'MALLOC_BACKEND_REPORT',
+  require: 'MALLOC_BACKEND_REQUIRE',
+  children: 'MALLOC_BACKEND_CHILDREN',
+  restore: 'MALLOC_BACKEND_RESTORE',
+} as const;
+
+/**
+ * The environment under which any spawner starts a program on the backend.
+ *
+ * `default` is the environment without our libraries. It gives no proof; {@link spawn} and `run` do.
+ *
+ * @throws {@link MallocBackendError} `ERR_UNKNOWN_BACKEND`, `ERR_UNKNOWN_PRESET`, `ERR_UNKNOWN_OPTION`,
+ * `ERR_INVALID_ARGUMENT`, `ERR_BACKEND_UNAVAILABLE`, `ERR_SHIM_MISSING`, `ERR_BINARY_MISSING`,
+ * `ERR_FOREIGN_PRELOAD`
+ */
+export function environment(
+  backend: MemoryAllocatorBackend,
+  options: EnvironmentOptions = {},
+): NodeJS.ProcessEnv {
+  const alone = options.children === 'none';
+  return switchedEnvironment(backend, options, { probe: alone });
+}
+
+/**
+ * The environment, for `default` with the probe if that is wanted: it proves that libc owns `malloc`, and takes
+ * the options away from the program's children.
+ */
+export function switchedEnvironment(
+  backend: MemoryAllocatorBackend,
+  options: EnvironmentOptions,
+  { probe }: { probe: boolean },
+): NodeJS.ProcessEnv {
+  parseBackend(backend);
+  const children = parseChildren(options.children ?? 'inherit');
+  const preset = parsePreset(options.preset ?? 'balanced');
+  requireProcessSurface(backend);
+  const env = withoutSwitch(options.env ?? process.env);
+  const others = preloadEntries(env);
+  if (backend === 'default') refuseAllocators(others);
+  const changed = optionVariables(backend, preset, options.set ?? {}, env);
+  if (Object.keys(changed).length > 0) env[variables.restore] = restoreRecord(changed, env);
+  Object.assign(env, changed);
+  const preloaded = backend === 'default' && !probe ? others : [preloadable(backend), ...others];
+  if (preloaded.length > 0) env[variables.preload] = preloaded.join(':');
+  if (children === 'none') env[variables.children] = 'none';
+  return env;
+}
+
+function parseChildren(children: unknown): 'inherit' | 'none' {
+  if (children === 'inherit' || children === 'none') return children;
+  throw new MallocBackendError(
+    'ERR_INVALID_ARGUMENT',
+    `children must be 'inherit' or 'none', not ${JSON.stringify(children) ?? typeof children}`,
+  );
+}
+
+function requireProcessSurface(backend: MemoryAllocatorBackend): void {
+  linuxBinding();
+  const reason = whyNotProcess(backend);
+  if (reason === undefined) return;
+  const missing = backend !== 'rust';
+  throw new MallocBackendError(
+    missing ? 'ERR_SHIM_MISSING' : 'ERR_BACKEND_UNAVAILABLE',
+    `cannot run a program on ${backend}: ${reason}` +
+      (missing ? '; install the platform package again' : '; choose jemalloc, mimalloc or snmalloc'),
+  );
+}
+
+/** The library's file, if the loader can be pointed at it: it takes white space and colons for separators. */
+function preloadable(backend: MemoryAllocatorBackend): string {
+  const file = shimFile(backend);
+  if (!/[\s:$]/.test(file)) return file;
+  throw new MallocBackendError(
+    'ERR_SHIM_MISSING',
+    `LD_PRELOAD cannot name ${JSON.stringify(file)}: the dynamic loader splits it at white space and colons and ` +
+      `replaces $; install the package at a path without them, or copy that folder to one and name it in ` +
+      `MALLOC_BACKEND_BINARY_DIR`,
+  );
+}
+
+/** What is preloaded in the environment (ld.so(8)). */
+export function preloadEntries(env: NodeJS.ProcessEnv): string[] {
+  return (env[variables.preload] ?? '').split(/[ :]/).filter((entry) => entry !== '');
+}
+
+/** Whether the file is one of our preloadable libraries, of this or another installation. */
+export function isShim(file: string): boolean {
+  return /^libmalloc_backend_[a-z]+\.so$/.test(basename(file));
+}
+
+function refuseAllocators(preloaded: readonly string[]): void {
+  const allocator = preloaded.find((file) => linuxBinding().inspectProgram(file).definesMalloc);
+  if (allocator === undefined) return;
+  throw new MallocBackendError(
+    'ERR_FOREIGN_PRELOAD',
+    `the program would not run on libc's malloc: LD_PRELOAD names ${allocator}, which has its own; ` +
+      `take it out of LD_PRELOAD`,
+  );
+}
+
+/** A copy of the environment as it was before an outer switch, if there was one. */
+export function withoutSwitch(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  const copy = { ...env };
+  for (const [name, ours, before] of parseRestoreRecord(copy[variables.restore] ?? '')) {
+    if (copy[name] !== ours) continue;
+    if (before === undefined) delete copy[name];
+    else copy[name] = before;
+  }
+  const preloaded = preloadEntries(copy).filter((entry) => !isShim(entry));
+  for (const name of Object.values(variables)) delete copy[name];
+  if (preloaded.length > 0) copy[variables.preload] = preloaded.join(':');
+  return copy;
+}
+
+const encode = (text: string) =>
+  text.replace(/[%\t\n]/g, (character) => `%${character.charCodeAt(0).toString(16).padStart(2, '0')}`);
+
+/** What was set and what was there before, line by line, so that it can be undone. */
+function restoreRecord(changed: Record<string, string>, env: NodeJS.ProcessEnv): string {
+  return Object.entries(changed)
+    .map(([name, ours]) =>
+      [name, ours, ...(env[name] === undefined ? [] : [env[name]])].map(encode).join('\t'),
+    )
+    .join('\n');
+}
+
+function parseRestoreRecord(record: string): [name: string, ours: string, before?: string][] {
+  const decode = (text: string) =>
+    text.replace(/%([0-9a-f]{2})/gi, (_, code: string) => String.fromCharCode(Number.parseInt(code, 16)));
+  return record
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => line.split('\t').map(decode) as [string, string, string?]);
+}

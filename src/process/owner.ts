@@ -1,0 +1,77 @@
+import { type MemoryAllocatorBackend, parseBackend } from '../backend.js';
+import { type NativeOwner, linuxBinding } from '../binding.js';
+import { MallocBackendError } from '../errors.js';
+
+/** What serves a process's `malloc`. */
+export interface ActiveBackend {
+  /**
+   * - `shim`: a library of this package
+   * - `foreign`: another allocator, preloaded or linked
+   * - `libc`: the C library's
+   * - `static`: the program is static and does not show what it contains
+   */
+  owner: 'shim' | 'foreign' | 'libc' | 'static';
+  /** `jemalloc`, `mimalloc`, `snmalloc`, `tcmalloc`, `glibc`, `musl` …, or `unknown`. */
+  allocator: string;
+  /** The backend that this is: a shim's, and `default` for libc's. Absent for what is none of ours. */
+  backend?: MemoryAllocatorBackend;
+  /** The allocator's version, where it can be told without asking another process. */
+  version?: string;
+  /** The library's or program's file, as the process sees it. */
+  path: string;
+}
+
+const ESRCH = 3;
+const ENOENT = 2;
+
+/**
+ * Which library owns a process's `malloc`. For this process that is judged from the symbol that resolves, for
+ * another from its maps.
+ *
+ * @param pid - Default: this process.
+ * @throws {@link MallocBackendError} `ERR_PROCESS_NOT_FOUND`; `ERR_PROCESS_ACCESS` for one that may not be looked
+ * into, or that has no program (a kernel thread, a zombie); `ERR_INVALID_ARGUMENT`; `ERR_BACKEND_UNAVAILABLE` on
+ * other systems than Linux; `ERR_BINARY_MISSING`
+ */
+export function activeBackend(pid: number = process.pid): ActiveBackend {
+  if (!Number.isInteger(pid) || pid < 1 || pid > 0x7fff_ffff) {
+    throw new MallocBackendError(
+      'ERR_INVALID_ARGUMENT',
+      `a process id is a positive integer, not ${String(pid)}`,
+    );
+  }
+  const native = linuxBinding();
+  const { owner, errno } =
+    pid === process.pid ? { owner: native.ownerHere(), errno: undefined } : native.ownerOf(pid);
+  if (owner) return describe(owner);
+  if (errno === ESRCH || (errno === ENOENT && !isAlive(pid))) {
+    throw new MallocBackendError('ERR_PROCESS_NOT_FOUND', `there is no process ${pid}`);
+  }
+  throw new MallocBackendError(
+    'ERR_PROCESS_ACCESS',
+    `cannot tell whose malloc process ${pid} runs on: ` +
+      (errno === undefined || errno === ENOENT
+        ? 'it maps no file that has one'
+        : 'it may not be looked into; ask as its user or as root'),
+  );
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
+function describe({ kind, allocator = 'unknown', version, path }: NativeOwner): ActiveBackend {
+  const backend = kind === 'shim' ? parseBackend(allocator) : kind === 'libc' ? 'default' : undefined;
+  return {
+    owner: kind,
+    allocator,
+    ...(backend === undefined ? {} : { backend }),
+    ...(version === undefined ? {} : { version }),
+    path,
+  };
+}

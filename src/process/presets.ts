@@ -1,0 +1,118 @@
+import type { MemoryAllocatorBackend } from '../backend.js';
+import { MallocBackendError } from '../errors.js';
+
+/**
+ * What an allocator is tuned for. `none` is the allocator with its own defaults.
+ *
+ * - `low-rss`: free memory goes back to the system soon
+ * - `balanced`: in between; the default
+ * - `throughput`: free memory is kept for the next request
+ */
+export type Preset = 'low-rss' | 'balanced' | 'throughput' | 'none';
+
+/** One option of an allocator, under the name that the allocator's own documentation has. */
+export interface PresetOption {
+  key: string;
+  value: string;
+  /** Why it is in the preset. */
+  reason: string;
+}
+
+type Table = Record<Exclude<Preset, 'none'>, readonly PresetOption[]>;
+
+/** The presets, backend by backend. docs/presets.md has the same with a measurement of each. */
+export const presets: { readonly [Backend in MemoryAllocatorBackend]?: Table } = {
+  default: { 'low-rss': [], balanced: [], throughput: [] },
+  jemalloc: { 'low-rss': [], balanced: [], throughput: [] },
+  mimalloc: { 'low-rss': [], balanced: [], throughput: [] },
+};
+
+const names: readonly Preset[] = ['low-rss', 'balanced', 'throughput', 'none'];
+
+/**
+ * The preset of that name.
+ *
+ * @throws {@link MallocBackendError} `ERR_UNKNOWN_PRESET`
+ */
+export function parsePreset(name: unknown): Preset {
+  if (names.includes(name as Preset)) return name as Preset;
+  throw new MallocBackendError(
+    'ERR_UNKNOWN_PRESET',
+    `unknown preset ${JSON.stringify(name) ?? typeof name}; it must be one of: ${names.join(', ')}`,
+  );
+}
+
+/** Options by their name. */
+export type AllocatorOptions = Readonly<Record<string, string>>;
+
+/** glibc's variables do not follow from their names (mallopt(3)). */
+const glibcVariables: AllocatorOptions = {
+  arena_max: 'MALLOC_ARENA_MAX',
+  arena_test: 'MALLOC_ARENA_TEST',
+  mmap_max: 'MALLOC_MMAP_MAX_',
+  mmap_threshold: 'MALLOC_MMAP_THRESHOLD_',
+  perturb: 'MALLOC_PERTURB_',
+  top_pad: 'MALLOC_TOP_PAD_',
+  trim_threshold: 'MALLOC_TRIM_THRESHOLD_',
+};
+
+/**
+ * The environment variables that give the backend its preset and, over it, single options. A variable that the
+ * user has set wins over the preset, and a single option over both.
+ *
+ * @throws {@link MallocBackendError} `ERR_UNKNOWN_OPTION`
+ */
+export function optionVariables(
+  backend: MemoryAllocatorBackend,
+  preset: Preset,
+  set: AllocatorOptions,
+  env: NodeJS.ProcessEnv,
+): Record<string, string> {
+  for (const [key, value] of Object.entries(set)) check(backend, key, value);
+  const table = preset === 'none' ? [] : (presets[backend]?.[preset] ?? []);
+  if (backend === 'jemalloc') return jemallocVariables(table, set, env['MALLOC_CONF']);
+  const variables: Record<string, string> = {};
+  for (const { key, value } of table) {
+    const variable = variableName(backend, key);
+    const tuned = backend === 'default' && env['GLIBC_TUNABLES']?.includes(`glibc.malloc.${key}=`);
+    if (!env[variable] && !tuned) variables[variable] = value;
+  }
+  for (const [key, value] of Object.entries(set)) variables[variableName(backend, key)] = value;
+  return variables;
+}
+
+/** jemalloc reads one variable, in which what comes later wins. */
+function jemallocVariables(
+  table: readonly PresetOption[],
+  set: AllocatorOptions,
+  user: string | undefined,
+): Record<string, string> {
+  const parts = [
+    ...table.map(({ key, value }) => `${key}:${value}`),
+    ...(user ? [user] : []),
+    ...Object.entries(set).map(([key, value]) => `${key}:${value}`),
+  ];
+  return parts.length > (user ? 1 : 0) ? { MALLOC_CONF: parts.join(',') } : {};
+}
+
+function variableName(backend: MemoryAllocatorBackend, key: string): string {
+  return backend === 'mimalloc' ? `MIMALLOC_${key.toUpperCase()}` : (glibcVariables[key] ?? '');
+}
+
+function check(backend: MemoryAllocatorBackend, key: string, value: unknown): void {
+  const refuse = (why: string) => {
+    throw new MallocBackendError(
+      'ERR_UNKNOWN_OPTION',
+      `cannot set the option ${JSON.stringify(key)}: ${why}`,
+    );
+  };
+  if (presets[backend] === undefined) refuse(`${backend} has no options`);
+  if (!/^[A-Za-z][A-Za-z0-9_.]*$/.test(key))
+    refuse('the name of an option is made of letters, digits, _ and .');
+  if (typeof value !== 'string' || !/^[^\s,\0]+$/.test(value)) {
+    refuse('its value must be a string that is not empty and has no comma and no white space in it');
+  }
+  if (backend === 'default' && glibcVariables[key] === undefined) {
+    refuse(`glibc's malloc has the options ${Object.keys(glibcVariables).join(', ')}`);
+  }
+}

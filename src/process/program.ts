@@ -1,0 +1,210 @@
+import { spawnSync } from 'node:child_process';
+import { constants, accessSync, existsSync, realpathSync, statSync } from 'node:fs';
+import { basename, delimiter, isAbsolute, resolve } from 'node:path';
+import { type NativeProgram, linuxBinding } from '../binding.js';
+import { type MemoryAllocatorBackend, shimFile } from '../backend.js';
+import { MallocBackendError } from '../errors.js';
+
+/** What to hand to `execve` for a command. */
+export interface Launch {
+  file: string;
+  /** With `argv[0]`. */
+  argv: string[];
+}
+
+/** How many interpreters may stand behind one another; the kernel allows five. */
+const MAX_INTERPRETERS = 5;
+
+/**
+ * Finds the program of a command as a shell would, follows a script to its interpreter, and makes sure that the
+ * backend's library would be preloaded into what runs in the end.
+ *
+ * A script whose first line goes through `env` is launched as the program that `env` would find: so the switch is
+ * that program's, not `env`'s.
+ *
+ * @throws {@link MallocBackendError} `ERR_PROGRAM_NOT_FOUND`, `ERR_PROGRAM_NOT_EXECUTABLE`, `ERR_CANNOT_SWITCH`
+ */
+export function prepareLaunch(
+  backend: MemoryAllocatorBackend,
+  command: string,
+  args: readonly string[],
+  { cwd = process.cwd(), env = process.env }: { cwd?: string; env?: NodeJS.ProcessEnv } = {},
+): Launch {
+  const file = findProgram(command, cwd, env);
+  return follow(backend, { file, argv: [command, ...args] }, { cwd, env }, 0);
+}
+
+function follow(
+  backend: MemoryAllocatorBackend,
+  launch: Launch,
+  context: { cwd: string; env: NodeJS.ProcessEnv },
+  depth: number,
+): Launch {
+  const { file, argv } = launch;
+  const program = linuxBinding().inspectProgram(file);
+  if (program.kind === 'elf') {
+    if (backend !== 'default') requireSwitchable(backend, file, program);
+    return launch;
+  }
+  if (program.kind === 'error') {
+    // A program that may be run and not read cannot be looked into.
+    throw new MallocBackendError('ERR_CANNOT_SWITCH', `cannot look into ${file}: it may not be read`);
+  }
+  if (program.kind === 'unknown' || program.interpreter === undefined) {
+    throw new MallocBackendError(
+      'ERR_PROGRAM_NOT_EXECUTABLE',
+      `${file} is neither an ELF program nor a script with a #! line; start a script without one by its ` +
+        `interpreter, for example: sh ${file}`,
+    );
+  }
+  if (depth === MAX_INTERPRETERS) {
+    throw new MallocBackendError(
+      'ERR_PROGRAM_NOT_EXECUTABLE',
+      `${file}: too many interpreters, one behind another`,
+    );
+  }
+  const interpreter = existing(resolve(context.cwd, program.interpreter), `the interpreter of ${file}`);
+  if (basename(interpreter) === 'env') {
+    const [name, ...rest] = commandOfEnv(program.argument ?? '', file);
+    const behind = findProgram(name, context.cwd, context.env, `the interpreter of ${file}`);
+    return follow(
+      backend,
+      { file: behind, argv: [name, ...rest, file, ...argv.slice(1)] },
+      context,
+      depth + 1,
+    );
+  }
+  // The kernel finds this interpreter by itself; it is only looked into.
+  follow(backend, { file: interpreter, argv: [interpreter] }, context, depth + 1);
+  return launch;
+}
+
+/** The command in a first line `#!/usr/bin/env …`: `env` itself takes white space apart after `-S` only. */
+function commandOfEnv(argument: string, script: string): [string, ...string[]] {
+  const split = /^(?:-S|--split-string=?)\s*(.*)$/.exec(argument);
+  const words = split === null ? [argument] : (split[1] ?? '').split(/\s+/).filter((word) => word !== '');
+  const [name, ...rest] = words;
+  if (name !== undefined && name !== '' && !name.startsWith('-') && !/[=\\'"$]/.test(words.join(' '))) {
+    return [name, ...rest];
+  }
+  throw new MallocBackendError(
+    'ERR_CANNOT_SWITCH',
+    `cannot follow the first line of ${script}: of what env can do, a command and -S with plain words are ` +
+      `understood; start the script by its interpreter`,
+  );
+}
+
+/** The file that a command names: one with a slash is a path, any other is looked for in PATH. */
+export function findProgram(
+  command: string,
+  cwd: string,
+  env: NodeJS.ProcessEnv,
+  what = 'the command',
+): string {
+  if (command === '' || command.includes('\0')) {
+    throw new MallocBackendError(
+      'ERR_INVALID_ARGUMENT',
+      'a command is a string that is not empty and has no NUL in it',
+    );
+  }
+  if (command.includes('/')) return existing(resolve(cwd, command), what);
+  let refused: MallocBackendError | undefined;
+  for (const folder of (env['PATH'] ?? '/usr/local/bin:/usr/bin:/bin').split(delimiter)) {
+    const file = resolve(cwd, folder === '' ? '.' : folder, command);
+    if (!existsSync(file)) continue;
+    try {
+      return existing(file, what);
+    } catch (error) {
+      refused ??= error as MallocBackendError;
+    }
+  }
+  throw (
+    refused ??
+    new MallocBackendError(
+      'ERR_PROGRAM_NOT_FOUND',
+      `${what}, ${JSON.stringify(command)}, is not found in PATH`,
+    )
+  );
+}
+
+function existing(file: string, what: string): string {
+  let stat;
+  try {
+    stat = statSync(file);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EACCES') throw notExecutable(`${what}, ${file}, lies in a folder that may not be searched`);
+    throw new MallocBackendError('ERR_PROGRAM_NOT_FOUND', `${what}, ${file}, does not exist`);
+  }
+  if (!stat.isFile()) throw notExecutable(`${what}, ${file}, is not a file`);
+  try {
+    accessSync(file, constants.X_OK);
+  } catch {
+    throw notExecutable(`${what}, ${file}, may not be executed; chmod +x it or start it by its interpreter`);
+  }
+  return file;
+}
+
+function notExecutable(message: string): MallocBackendError {
+  return new MallocBackendError('ERR_PROGRAM_NOT_EXECUTABLE', message);
+}
+
+const privileges = {
+  setuid: 'it runs as another user (setuid)',
+  setgid: 'it runs as another group (setgid)',
+  capabilities: 'it has file capabilities',
+} as const;
+
+function requireSwitchable(backend: MemoryAllocatorBackend, file: string, program: NativeProgram): void {
+  const reason = whyNotSwitchable(backend, file, program);
+  if (reason !== undefined) {
+    throw new MallocBackendError('ERR_CANNOT_SWITCH', `cannot run ${file} on ${backend}: ${reason}`);
+  }
+}
+
+function whyNotSwitchable(
+  backend: MemoryAllocatorBackend,
+  file: string,
+  program: NativeProgram,
+): string | undefined {
+  const { machine, interpreter, addressSpace } = linuxBinding().host();
+  if (program.machine !== machine || program.bits !== 64) {
+    return `it is built for ${program.machine} (${program.bits} bits), and the library for ${machine} (64 bits)`;
+  }
+  if (program.interpreter === undefined) {
+    return 'it is statically linked, so nothing can be preloaded into it; link it dynamically';
+  }
+  if (program.privilege !== undefined) {
+    return `${privileges[program.privilege]}, for which the dynamic loader ignores what is preloaded (ld.so(8))`;
+  }
+  if (program.definesMalloc) {
+    return 'it brings a malloc of its own, which comes before any that is preloaded; build it without';
+  }
+  if (backend === 'snmalloc' && addressSpace !== undefined) {
+    return `snmalloc reserves 256 GiB of address space, and the limit is ${addressSpace} bytes (ulimit -v)`;
+  }
+  return whyNotLoadable(backend, file, program.interpreter, interpreter);
+}
+
+/** A program with another dynamic loader than this process's has another C library: that one is asked. */
+function whyNotLoadable(
+  backend: MemoryAllocatorBackend,
+  file: string,
+  loader: string,
+  ownLoader: string | undefined,
+): string | undefined {
+  const real = (path: string | undefined) =>
+    path !== undefined && isAbsolute(path) && existsSync(path) ? realpathSync(path) : path;
+  if (real(loader) === real(ownLoader)) return undefined;
+  if (!existsSync(loader)) return `its dynamic loader, ${loader}, does not exist`;
+  if (loader.includes('ld-musl') !== (ownLoader ?? '').includes('ld-musl')) {
+    return `it uses the C library of ${loader}, and the preloadable library that of ${ownLoader}`;
+  }
+  const { stderr } = spawnSync(loader, ['--preload', shimFile(backend), '--list', file], {
+    encoding: 'utf8',
+  });
+  const complaint = /cannot be preloaded \((.*)\)/.exec(stderr)?.[1];
+  return complaint === undefined
+    ? undefined
+    : `its dynamic loader, ${loader}, refuses the library: ${complaint}`;
+}

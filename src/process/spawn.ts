@@ -1,0 +1,152 @@
+import * as childProcess from 'node:child_process';
+import type { ChildProcess, ForkOptions, SpawnOptions } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import type { Readable } from 'node:stream';
+import { type MemoryAllocatorBackend, parseBackend } from '../backend.js';
+import { MallocBackendError } from '../errors.js';
+import { type SwitchOptions, switchedEnvironment, variables } from './environment.js';
+import { prepareLaunch } from './program.js';
+
+/** What the library in the child saw before the child's `main`. */
+export interface Proof {
+  pid: number;
+  backend: MemoryAllocatorBackend;
+  /** The allocator's version. */
+  version: string;
+  /** The preloaded library's file; for `default` that of the probe. */
+  library: string;
+  /** The file whose `malloc` the child uses. */
+  owner: string;
+}
+
+/** A child that says whether it runs on its backend. */
+export interface SwitchedChild extends ChildProcess {
+  /**
+   * Resolves once the child runs on the backend, before its `main`. Rejects with a {@link MallocBackendError}
+   * `ERR_NOT_APPLIED` where it does not. A rejection that nobody handles ends the process, as any does: a switch
+   * that failed does not go unnoticed.
+   */
+  readonly applied: Promise<Proof>;
+}
+
+/** The options of `child_process.spawn`, and how to switch. */
+export type SwitchedSpawnOptions = SpawnOptions & SwitchOptions & { backend: MemoryAllocatorBackend };
+
+/** The options of `child_process.fork`, and how to switch. */
+export type SwitchedForkOptions = ForkOptions & SwitchOptions & { backend: MemoryAllocatorBackend };
+
+/**
+ * `child_process.spawn` with the child on the backend. With `shell` it is the shell that proves the switch, and the
+ * program inherits it.
+ *
+ * What is found wrong before the child starts is thrown, and no process starts.
+ *
+ * @throws {@link MallocBackendError} as {@link environment}, and `ERR_PROGRAM_NOT_FOUND`,
+ * `ERR_PROGRAM_NOT_EXECUTABLE`, `ERR_CANNOT_SWITCH`
+ */
+export function spawn(command: string, options: SwitchedSpawnOptions): SwitchedChild;
+export function spawn(command: string, args: readonly string[], options: SwitchedSpawnOptions): SwitchedChild;
+export function spawn(
+  command: string,
+  argsOrOptions: readonly string[] | SwitchedSpawnOptions,
+  maybeOptions?: SwitchedSpawnOptions,
+): SwitchedChild {
+  const [args, given] = isArguments(argsOrOptions) ? [argsOrOptions, maybeOptions] : [[], argsOrOptions];
+  const { backend, rest, env, stdio } = prepare(given);
+  const program = rest.shell ? (rest.shell === true ? '/bin/sh' : rest.shell) : command;
+  prepareLaunch(backend, program, [], { ...workingDirectory(rest.cwd), env });
+  return prove(backend, stdio.length - 1, childProcess.spawn(command, args, { ...rest, env, stdio }));
+}
+
+/**
+ * `child_process.fork` with the child on the backend.
+ *
+ * @throws {@link MallocBackendError} as {@link spawn}
+ */
+export function fork(modulePath: string | URL, options: SwitchedForkOptions): SwitchedChild;
+export function fork(
+  modulePath: string | URL,
+  args: readonly string[],
+  options: SwitchedForkOptions,
+): SwitchedChild;
+export function fork(
+  modulePath: string | URL,
+  argsOrOptions: readonly string[] | SwitchedForkOptions,
+  maybeOptions?: SwitchedForkOptions,
+): SwitchedChild {
+  const [args, given] = isArguments(argsOrOptions) ? [argsOrOptions, maybeOptions] : [[], argsOrOptions];
+  const { backend, rest, env, stdio } = prepare(given, given?.silent === true ? 'pipe' : 'inherit');
+  if (!stdio.includes('ipc')) stdio.splice(-1, 0, 'ipc');
+  env[variables.report] = String(stdio.length - 1);
+  prepareLaunch(backend, rest.execPath ?? process.execPath, [], { ...workingDirectory(rest.cwd), env });
+  return prove(backend, stdio.length - 1, childProcess.fork(modulePath, args, { ...rest, env, stdio }));
+}
+
+function isArguments<Options>(value: readonly string[] | Options): value is readonly string[] {
+  return Array.isArray(value);
+}
+
+function workingDirectory(cwd: string | URL | undefined): { cwd?: string } {
+  return cwd === undefined ? {} : { cwd: cwd instanceof URL ? fileURLToPath(cwd) : cwd };
+}
+
+type Stdio = Exclude<childProcess.StdioOptions, string>[number][];
+
+function prepare<Options extends SwitchedSpawnOptions | SwitchedForkOptions>(
+  given: Options | undefined,
+  standard: 'pipe' | 'inherit' = 'pipe',
+) {
+  if (given === undefined || typeof given !== 'object') {
+    throw new MallocBackendError('ERR_INVALID_ARGUMENT', 'options must be an object with a backend');
+  }
+  const { backend: name, children, preset, set, ...rest } = given;
+  const backend = parseBackend(name);
+  const options = {
+    env: given.env ?? process.env,
+    ...(children === undefined ? {} : { children }),
+    ...(preset === undefined ? {} : { preset }),
+    ...(set === undefined ? {} : { set }),
+  };
+  const env = switchedEnvironment(backend, options, { probe: true });
+  const { stdio: wanted = standard } = given;
+  const stdio: Stdio = typeof wanted === 'string' ? [wanted, wanted, wanted] : [...wanted];
+  // The first three have defaults of their own, which another entry behind them must not shift.
+  while (stdio.length < 3) stdio.push('pipe');
+  stdio.push('pipe');
+  env[variables.report] = String(stdio.length - 1);
+  return { backend, rest, env, stdio };
+}
+
+/** Reads the report from the last descriptor, which the caller does not get to see. */
+function prove(backend: MemoryAllocatorBackend, fd: number, child: ChildProcess): SwitchedChild {
+  const streams = child.stdio as unknown as (Readable | null)[];
+  const channel = streams[fd] ?? null;
+  streams.length = fd;
+  const applied = new Promise<Proof>((resolve, reject) => {
+    const fail = (why: string) =>
+      reject(
+        new MallocBackendError('ERR_NOT_APPLIED', `${child.spawnfile} does not run on ${backend}: ${why}`),
+      );
+    child.once('error', (error) => fail(error.message));
+    if (channel === null) return fail('it could not be started');
+    let report = '';
+    channel.setEncoding('utf8');
+    channel.on('data', (chunk: string) => {
+      report += chunk;
+    });
+    channel.once('error', (error) => fail(error.message));
+    channel.once('close', () => {
+      try {
+        const { applied: isApplied, ...proof } = JSON.parse(report) as Proof & { applied: boolean };
+        if (isApplied && proof.backend === backend) resolve(proof);
+        else fail(`its malloc is that of ${proof.owner}`);
+      } catch {
+        fail('the preloaded library did not report; the dynamic loader may have ignored it');
+      }
+    });
+    // What a child has inherited keeps the channel open after its end. Its own report, sent before, is read in the
+    // next turn of the event loop.
+    child.once('exit', () => setImmediate(() => setImmediate(() => channel.destroy())));
+  });
+  return Object.assign(child, { applied });
+}
