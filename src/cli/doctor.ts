@@ -1,3 +1,4 @@
+import { parseArgs } from 'node:util';
 import { type BackendInfo, backends } from '../backend.js';
 import { binaryFolder, linuxBinding } from '../binding.js';
 import { isShim, preloadEntries } from '../process/environment.js';
@@ -22,11 +23,24 @@ interface Diagnosis {
   obstacles: Obstacle[];
 }
 
+export const help = `Show whose malloc a process runs on, what this machine has, and what stands in the way of a switch.
+
+Usage: malloc-backend doctor [options]
+
+Options:
+  --pid <pid>   look at that process (default: this command's own, which inherits what the shell has set)
+  --json        for programs
+
+Examples:
+  malloc-backend doctor
+  malloc-backend doctor --pid 4711 --json`;
+
 /** `malloc-backend doctor`. */
-export function doctor(options: unknown): void {
-  const { pid = process.pid, json = false } = options as { pid?: number; json?: boolean };
-  const diagnosis = diagnose(pid);
-  console.log(json ? JSON.stringify(diagnosis, null, 2) : describe(diagnosis));
+export function main(args: string[]): void {
+  const options = { pid: { type: 'string' }, json: { type: 'boolean', default: false } } as const;
+  const { values } = parseArgs({ args, options });
+  const diagnosis = diagnose(values.pid === undefined ? process.pid : Number(values.pid));
+  console.log(values.json ? JSON.stringify(diagnosis, null, 2) : describe(diagnosis));
 }
 
 function diagnose(pid: number): Diagnosis {

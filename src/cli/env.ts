@@ -1,30 +1,60 @@
+import { parseArgs } from 'node:util';
 import { parseBackend } from '../backend.js';
-import { type SwitchOptions, environment, withoutSwitch } from '../process/environment.js';
+import { MallocBackendError } from '../errors.js';
+import { environment, withoutSwitch } from '../process/environment.js';
+import { switching, switchingHelp, switchingOptions } from './switching.js';
 
-type Format = 'shell' | 'docker' | 'systemd' | 'json';
+export const help = `Print what to set where no wrapper is wanted. It costs the program nothing, and proves nothing: see doctor --pid.
+
+Usage: malloc-backend env <backend> [options]
+
+Backend: default (the C library's), jemalloc, mimalloc or snmalloc
+
+Options:
+  --format <format>    shell (the default), docker, systemd or json
+${switchingHelp}
+
+Examples:
+  eval "$(malloc-backend env jemalloc)" && exec node server.js
+  malloc-backend env mimalloc --format docker     # lines of a Dockerfile
+  malloc-backend env jemalloc --format systemd    # lines of a [Service] section`;
 
 /** In single quotes, within which a POSIX shell takes everything as it stands. */
 const shellQuoted = (value: string) => `'${value.replaceAll("'", `'\\''`)}'`;
 
-/** A Dockerfile's ENV expands $ in double quotes, a unit file's Environment= its % specifiers. */
 const doubleQuoted = (value: string) => `"${value.replace(/[\\"]/g, '\\$&')}"`;
 
-const formats: Record<Format, (name: string, value: string) => string> = {
+/** A Dockerfile's ENV expands $, a unit file's Environment= its % specifiers. */
+const formats: Record<string, (name: string, value: string) => string> = {
   shell: (name, value) => `export ${name}=${shellQuoted(value)}`,
   docker: (name, value) => `ENV ${name}=${doubleQuoted(value).replaceAll('$', '\\$')}`,
   systemd: (name, value) => `Environment=${doubleQuoted(`${name}=${value}`).replaceAll('%', '%%')}`,
-  json: () => '',
 };
 
-/** `malloc-backend env <backend>`: prints the variables, and only those that differ from now. */
-export function env(name: unknown, options: unknown): void {
-  const { format, ...switching } = options as SwitchOptions & { format: Format };
+/** `malloc-backend env`: prints the variables that differ from those of now without a switch. */
+export function main(args: string[]): void {
+  const options = { ...switchingOptions, format: { type: 'string', default: 'shell' } } as const;
+  const { values, positionals } = parseArgs({ args, options, allowPositionals: true });
+  const [name, unexpected] = positionals;
+  if (name === undefined || unexpected !== undefined) {
+    const problem = name === undefined ? 'no backend was given' : `there is nothing to do with ${unexpected}`;
+    throw new MallocBackendError('ERR_INVALID_ARGUMENT', `${problem}\n\n${help}`);
+  }
+  const { format } = values;
+  const line = formats[format];
+  if (line === undefined && format !== 'json') {
+    const known = [...Object.keys(formats), 'json'].join(', ');
+    throw new MallocBackendError(
+      'ERR_INVALID_ARGUMENT',
+      `unknown format ${JSON.stringify(format)}; it must be one of: ${known}`,
+    );
+  }
   const now = withoutSwitch(process.env);
-  const then = environment(parseBackend(name), { ...switching, env: now });
+  const then = environment(parseBackend(name), { ...switching(values), env: now });
   const changed = Object.entries(then).filter(([variable, value]) => now[variable] !== value) as [
     string,
     string,
   ][];
-  if (format === 'json') console.log(JSON.stringify(Object.fromEntries(changed), null, 2));
-  else for (const [variable, value] of changed) console.log(formats[format](variable, value));
+  if (line === undefined) console.log(JSON.stringify(Object.fromEntries(changed), null, 2));
+  else for (const [variable, value] of changed) console.log(line(variable, value));
 }

@@ -141,22 +141,22 @@ export function withoutSwitch(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
 }
 
 const encode = (text: string) =>
-  text.replace(/[%\t\n]/g, (character) => `%${character.charCodeAt(0).toString(16).padStart(2, '0')}`);
+  text.replace(/[%;|\s]/g, (character) => `%${character.charCodeAt(0).toString(16).padStart(2, '0')}`);
 
-/** What was set and what was there before, line by line, so that it can be undone. */
+/** What was set and what was there before, so that it can be undone. */
 function restoreRecord(changed: Record<string, string>, env: NodeJS.ProcessEnv): string {
   return Object.entries(changed)
     .map(([name, ours]) =>
-      [name, ours, ...(env[name] === undefined ? [] : [env[name]])].map(encode).join('\t'),
+      [name, ours, ...(env[name] === undefined ? [] : [env[name]])].map(encode).join('|'),
     )
-    .join('\n');
+    .join(';');
 }
 
 function parseRestoreRecord(record: string): [name: string, ours: string, before?: string][] {
   const decode = (text: string) =>
     text.replace(/%([0-9a-f]{2})/gi, (_, code: string) => String.fromCharCode(Number.parseInt(code, 16)));
   return record
-    .split('\n')
-    .filter((line) => line !== '')
-    .map((line) => line.split('\t').map(decode) as [string, string, string?]);
+    .split(';')
+    .filter((change) => change !== '')
+    .map((change) => change.split('|').map(decode) as [string, string, string?]);
 }

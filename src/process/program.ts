@@ -1,4 +1,4 @@
-import { spawnSync } from 'node:child_process';
+import { createRequire } from 'node:module';
 import { constants, accessSync, existsSync, realpathSync, statSync } from 'node:fs';
 import { basename, delimiter, isAbsolute, resolve } from 'node:path';
 import { type NativeProgram, linuxBinding } from '../binding.js';
@@ -200,6 +200,10 @@ function whyNotLoadable(
   if (loader.includes('ld-musl') !== (ownLoader ?? '').includes('ld-musl')) {
     return `it uses the C library of ${loader}, and the preloadable library that of ${ownLoader}`;
   }
+  // A module that only this rare case needs is not to cost every start.
+  const { spawnSync } = createRequire(import.meta.url)(
+    'node:child_process',
+  ) as typeof import('node:child_process');
   const { stderr } = spawnSync(loader, ['--preload', shimFile(backend), '--list', file], {
     encoding: 'utf8',
   });

@@ -22,8 +22,8 @@ const REPORT: &CStr = c"MALLOC_BACKEND_REPORT";
 const REQUIRE: &CStr = c"MALLOC_BACKEND_REQUIRE";
 /// `none`: the program's children are to run without the library and the options that came with it.
 const CHILDREN: &CStr = c"MALLOC_BACKEND_CHILDREN";
-/// The variables that came with the library: lines of name, value as set, and value as it was, if it was, with
-/// tabs between and with `%`, tab and newline percent-encoded.
+/// The variables that came with the library: `name|value as set|value before` each, the last only if there was one,
+/// with `;` between them. What would be taken for a separator is percent-encoded.
 const RESTORE: &CStr = c"MALLOC_BACKEND_RESTORE";
 
 const PRELOAD: &CStr = c"LD_PRELOAD";
@@ -172,8 +172,8 @@ fn leave_preload() {
 
 /// Gives the variables that came with the library the values that they had, unless someone has changed them.
 fn restore() {
-    for change in take(RESTORE).unwrap_or_default().split(|byte| *byte == b'\n') {
-        let mut fields = change.split(|byte| *byte == b'\t').map(decode);
+    for change in take(RESTORE).unwrap_or_default().split(|byte| *byte == b';') {
+        let mut fields = change.split(|byte| *byte == b'|').map(decode);
         let (Some(name), Some(ours)) = (fields.next(), fields.next()) else { continue };
         let Ok(name) = CString::new(name) else { continue };
         if get(&name).as_ref() != Some(&ours) {

@@ -1,4 +1,3 @@
-import { CommanderError } from 'commander';
 import { MallocBackendError, type MallocBackendErrorCode } from '../errors.js';
 
 /** Wrong usage, as bash has it. */
@@ -19,10 +18,10 @@ const statuses: { readonly [Code in MallocBackendErrorCode]?: number } = {
 };
 
 /** Says what went wrong and gives the exit status for it. */
-export function report(error: unknown): number {
-  // commander has said it already; help and the version are no failures.
-  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE;
-  if (!(error instanceof MallocBackendError)) throw error;
-  console.error(`malloc-backend: ${error.message}`);
-  return statuses[error.code] ?? CANNOT_RUN;
+export function fail(error: unknown): number {
+  // util.parseArgs has errors of its own.
+  const misused = (error as NodeJS.ErrnoException).code?.startsWith('ERR_PARSE_ARGS_') === true;
+  if (!misused && !(error instanceof MallocBackendError)) throw error;
+  console.error(`malloc-backend: ${(error as Error).message}`);
+  return misused ? USAGE : (statuses[(error as MallocBackendError).code] ?? CANNOT_RUN);
 }
