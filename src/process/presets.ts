@@ -22,9 +22,41 @@ type Table = Record<Exclude<Preset, 'none'>, readonly PresetOption[]>;
 
 /** The presets, backend by backend. docs/presets.md has the same with a measurement of each. */
 export const presets: { readonly [Backend in MemoryAllocatorBackend]?: Table } = {
-  default: { 'low-rss': [], balanced: [], throughput: [] },
-  jemalloc: { 'low-rss': [], balanced: [], throughput: [] },
-  mimalloc: { 'low-rss': [], balanced: [], throughput: [] },
+  default: {
+    'low-rss': [
+      { key: 'arena_max', value: '2', reason: 'threads share two arenas, and with them what is free in them' },
+    ],
+    balanced: [{ key: 'arena_max', value: '4', reason: 'an arena per thread keeps free memory per thread' }],
+    throughput: [
+      {
+        key: 'mmap_threshold',
+        value: '1073741824',
+        reason: 'large blocks come from the heap, where they are used again without page faults',
+      },
+      { key: 'trim_threshold', value: '4294967296', reason: 'and the heap keeps them' },
+    ],
+  },
+  jemalloc: {
+    'low-rss': [
+      { key: 'background_thread', value: 'true', reason: 'free pages go back although the program is idle' },
+      { key: 'dirty_decay_ms', value: '500', reason: 'after half a second' },
+      { key: 'narenas', value: '2', reason: 'threads share two arenas, and with them what is free in them' },
+      { key: 'tcache_max', value: '4096', reason: 'threads keep small blocks only for themselves' },
+    ],
+    balanced: [
+      { key: 'background_thread', value: 'true', reason: 'free pages go back although the program is idle' },
+      { key: 'dirty_decay_ms', value: '1000', reason: 'after a second instead of ten' },
+    ],
+    throughput: [
+      { key: 'dirty_decay_ms', value: '-1', reason: 'free pages are kept: to fault them in again costs most' },
+      { key: 'oversize_threshold', value: '0', reason: 'large blocks too: by default each goes back at once' },
+    ],
+  },
+  mimalloc: {
+    'low-rss': [{ key: 'purge_delay', value: '0', reason: 'free pages go back at once' }],
+    balanced: [],
+    throughput: [{ key: 'purge_delay', value: '1000', reason: 'free pages are kept for a second' }],
+  },
 };
 
 const names: readonly Preset[] = ['low-rss', 'balanced', 'throughput', 'none'];

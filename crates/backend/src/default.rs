@@ -17,8 +17,8 @@ unsafe impl RawAllocator for Default {
     }
 
     fn calloc(count: usize, size: usize) -> *mut c_void {
-        // SAFETY: see `malloc`.
         match count.checked_mul(size) {
+            // SAFETY: see `malloc`.
             Some(total) => unsafe { libc::calloc(1, request(total)) },
             None => core::ptr::null_mut(),
         }

@@ -22,7 +22,8 @@ impl PartialEq for Object {
 }
 
 impl Object {
-    /// The object that holds the address, if one does.
+    /// The object that holds the address, if one does. The address is looked at, not what is there.
+    #[allow(clippy::not_unsafe_ptr_arg_deref)]
     pub fn of(address: *const c_void) -> Option<Self> {
         let mut info = MaybeUninit::<libc::Dl_info>::uninit();
         // SAFETY: `dladdr` takes any address, and where it succeeds it has filled the structure in.

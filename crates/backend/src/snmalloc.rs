@@ -80,5 +80,5 @@ unsafe impl RawAllocator for Snmalloc {
 #[test]
 fn version_is_the_crate_s() {
     let lock = include_str!("../../../Cargo.lock");
-    assert!(lock.contains(&format!("name = \"snmalloc-sys\"\nversion = \"{VERSION}\"")));
+    assert!(lock.contains(&alloc::format!("name = \"snmalloc-sys\"\nversion = \"{VERSION}\"")));
 }

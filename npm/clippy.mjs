@@ -1,0 +1,32 @@
+// clippy over every crate with the features that it is built with; the shim once per backend.
+
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+
+const all = 'jemalloc,mimalloc,snmalloc';
+const sets = [
+  ['-p', 'malloc-backend', '--all-targets', '--features', `${all},serde`],
+  ['-p', 'malloc-backend-process', '--all-targets'],
+  ['-p', 'malloc-backend-node'],
+  ['-p', 'malloc-backend-shim'],
+  ...all.split(',').map((backend) => ['-p', 'malloc-backend-shim', '--features', backend]),
+];
+/** Without std there is no unwinding, as in npm/build.mjs.
+ * @param {string[]} set */
+const abort = (set) => (set.includes('malloc-backend-shim') ? ['-Cpanic=abort'] : []);
+
+for (const set of sets) {
+  const args = [
+    'clippy',
+    '--release',
+    '--locked',
+    '--quiet',
+    ...set,
+    '--',
+    '--deny',
+    'warnings',
+    ...abort(set),
+  ];
+  const { status } = spawnSync('cargo', args, { cwd: join(import.meta.dirname, '..'), stdio: 'inherit' });
+  if (status !== 0) process.exit(status ?? 1);
+}
