@@ -14,7 +14,7 @@ export interface Binding {
   ownerOf?(pid: number): { owner?: NativeOwner; errno?: number };
   inspectProgram?(path: string): NativeProgram;
   /** Arguments and environment as bytes, each ended by a zero. */
-  replaceProcess?(program: string, argv: Uint8Array, environment: Uint8Array): number;
+  replaceProcess?(program: string, argv: Uint8Array, environment: Uint8Array, endWithParent: boolean): number;
   host?(): NativeHost;
 }
 

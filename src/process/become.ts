@@ -13,9 +13,23 @@ export function become({ file, argv }: Launch, env: NodeJS.ProcessEnv): never {
   const lines = Object.entries(env).flatMap(([name, value]) =>
     value === undefined ? [] : [`${name}=${value}`],
   );
-  const errno = linuxBinding().replaceProcess(file, bytes(argv, 'cmdline'), bytes(lines, 'environ'));
+  const errno = linuxBinding().replaceProcess(
+    file,
+    bytes(argv, 'cmdline'),
+    bytes(lines, 'environ'),
+    isUnderNpx(),
+  );
   const [code, message] = getSystemErrorMap().get(-errno) ?? [`error ${errno}`, ''];
   throw new MallocBackendError('ERR_EXEC_FAILED', `cannot start ${file}: ${code} ${message}`.trimEnd());
+}
+
+/**
+ * Whether the parent is the shell in which npx starts a command. npx hands it the signals that it gets; the shell ends,
+ * and would leave the program behind.
+ */
+function isUnderNpx(): boolean {
+  if (process.env['npm_command'] !== 'exec') return false;
+  return readFileSync(`/proc/${process.ppid}/cmdline`, 'latin1').startsWith('sh\0-c\0');
 }
 
 /**

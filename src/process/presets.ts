@@ -24,7 +24,11 @@ type Table = Record<Exclude<Preset, 'none'>, readonly PresetOption[]>;
 export const presets: { readonly [Backend in MemoryAllocatorBackend]?: Table } = {
   default: {
     'low-rss': [
-      { key: 'arena_max', value: '2', reason: 'threads share two arenas, and with them what is free in them' },
+      {
+        key: 'arena_max',
+        value: '2',
+        reason: 'threads share two arenas, and with them what is free in them',
+      },
     ],
     balanced: [{ key: 'arena_max', value: '4', reason: 'an arena per thread keeps free memory per thread' }],
     throughput: [
@@ -48,8 +52,16 @@ export const presets: { readonly [Backend in MemoryAllocatorBackend]?: Table } =
       { key: 'dirty_decay_ms', value: '1000', reason: 'after a second instead of ten' },
     ],
     throughput: [
-      { key: 'dirty_decay_ms', value: '-1', reason: 'free pages are kept: to fault them in again costs most' },
-      { key: 'oversize_threshold', value: '0', reason: 'large blocks too: by default each goes back at once' },
+      {
+        key: 'dirty_decay_ms',
+        value: '-1',
+        reason: 'free pages are kept: to fault them in again costs most',
+      },
+      {
+        key: 'oversize_threshold',
+        value: '0',
+        reason: 'large blocks too: by default each goes back at once',
+      },
     ],
   },
   mimalloc: {

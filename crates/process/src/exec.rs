@@ -12,7 +12,14 @@ use std::{fs, io, mem, ptr};
 /// - It ignores SIGPIPE and SIGXFSZ, and ignored signals stay ignored: a program would see errors where it expects
 ///   to be ended. Both get their default back.
 /// - It marks the descriptors that it inherited, the standard ones too, to be closed by `execve`. They stay open.
-pub fn replace_process(program: &CString, arguments: &[CString], environment: &[CString]) -> io::Error {
+///
+/// With `end_with_parent` the program gets SIGTERM when the parent ends (PR_SET_PDEATHSIG).
+pub fn replace_process(
+    program: &CString,
+    arguments: &[CString],
+    environment: &[CString],
+    end_with_parent: bool,
+) -> io::Error {
     fn pointers(strings: &[CString]) -> Vec<*const c_char> {
         strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
     }
@@ -30,6 +37,9 @@ pub fn replace_process(program: &CString, arguments: &[CString], environment: &[
         libc::pthread_sigmask(libc::SIG_SETMASK, &none, &mut mask);
         for fd in inherited {
             libc::fcntl(fd, libc::F_SETFD, 0);
+        }
+        if end_with_parent {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
         }
         libc::execve(program.as_ptr(), arguments.as_ptr(), environment.as_ptr());
         let error = io::Error::last_os_error();
