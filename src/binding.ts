@@ -56,16 +56,20 @@ function packages(): string[] {
   return [platform === 'win32' ? `win32-${arch}-msvc` : `${platform}-${arch}`];
 }
 
-function candidates(): { name: string; folder: string }[] {
+/** One after another, because a package that is not there takes long to be not found. */
+function* candidates(): Generator<{ name: string; folder: string }> {
   const override = process.env[OVERRIDE];
-  return packages().flatMap((name) => {
-    if (override !== undefined && override !== '') return [{ name, folder: resolve(override) }];
-    try {
-      return [{ name, folder: dirname(require.resolve(`@malloc-backend/${name}/package.json`)) }];
-    } catch {
-      return [];
+  for (const name of packages()) {
+    if (override) {
+      yield { name, folder: resolve(override) };
+      continue;
     }
-  });
+    try {
+      yield { name, folder: dirname(require.resolve(`@malloc-backend/${name}/package.json`)) };
+    } catch {
+      // Not installed: if none is, `load` says so.
+    }
+  }
 }
 
 function load(): { binding: Binding; folder: string } {

@@ -1,4 +1,3 @@
-import { parseArgs } from 'node:util';
 import { parseBackend } from '../backend.js';
 import { MallocBackendError } from '../errors.js';
 import { become } from '../process/become.js';
@@ -23,34 +22,43 @@ Examples:
   malloc-backend run snmalloc --children none -- ./server --port 80`;
 
 /**
- * Where the command starts: behind `--`, or at the second word that is no option. What comes after is the command's
- * own, options included.
+ * The command starts behind `--`, or at the second word that is no option; all from there on is its own. Taken apart by
+ * hand: util.parseArgs knows no such place, and `run` is to start fast.
  */
-function split(args: string[]): { own: string[]; command: string[] } {
-  const { tokens } = parseArgs({
-    args,
-    options: switchingOptions,
-    strict: false,
-    allowPositionals: true,
-    tokens: true,
-  });
-  const terminator = tokens.find(({ kind }) => kind === 'option-terminator')?.index ?? args.length;
-  const second = tokens.filter(({ kind }) => kind === 'positional')[1]?.index ?? args.length;
-  const at = Math.min(terminator, second);
-  return { own: args.slice(0, at), command: args.slice(at === terminator ? at + 1 : at) };
+function parse(args: readonly string[]) {
+  const values: { preset?: string; set: string[]; children?: string } = { set: [] };
+  let backend: string | undefined;
+  for (let at = 0; at < args.length; at++) {
+    const word = args[at]!;
+    if (word === '--') return { values, backend, command: args.slice(at + 1) };
+    const [, name, inline] = /^--([a-z]+)(?:=(.*))?$/s.exec(word) ?? [];
+    if (name !== undefined && Object.hasOwn(switchingOptions, name)) {
+      const value = inline ?? args[++at];
+      if (value === undefined) throw misused(`--${name} wants a value`);
+      if (name === 'set') values.set.push(value);
+      else values[name as 'preset' | 'children'] = value;
+    } else if (word.startsWith('-')) {
+      throw misused(`there is no option ${JSON.stringify(word)}; the command's own come after it`);
+    } else if (backend !== undefined) {
+      return { values, backend, command: args.slice(at) };
+    } else {
+      backend = word;
+    }
+  }
+  return { values, backend, command: [] };
+}
+
+function misused(problem: string): MallocBackendError {
+  return new MallocBackendError('ERR_INVALID_ARGUMENT', `${problem}\n\n${help}`);
 }
 
 /** `malloc-backend run`: checks, and becomes the command. */
 export function main(args: string[]): never {
-  const { own, command } = split(args);
-  const { values, positionals } = parseArgs({ args: own, options: switchingOptions, allowPositionals: true });
-  const [name, unexpected] = positionals;
-  const [program, ...rest] = command;
-  if (name === undefined || unexpected !== undefined || program === undefined) {
-    const missing = name === undefined ? 'no backend was given' : 'no command was given';
-    throw new MallocBackendError('ERR_INVALID_ARGUMENT', `${missing}\n\n${help}`);
-  }
+  const { values, backend: name, command } = parse(args);
+  if (name === undefined) throw misused('no backend was given');
   const backend = parseBackend(name);
+  const [program, ...rest] = command;
+  if (program === undefined) throw misused('no command was given');
   const env = switchedEnvironment(backend, switching(values), { probe: true });
   // Should the library find in the program that another malloc came first, the program does not begin.
   env[variables.require] = '1';

@@ -12,14 +12,27 @@ unsafe extern "C" {
 /// `_RJEM_MALLOC_CONF`. Built without, its `malloc` would collide with ours. jemalloc reads the variable
 /// during the first allocation, before any constructor could copy it. So the linker (build.rs) sends its
 /// `secure_getenv` here.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn __wrap_secure_getenv(name: *const c_char) -> *const c_char {
+unsafe extern "C" fn secure_getenv(name: *const c_char) -> *const c_char {
     // SAFETY: the caller gives a C string, and so does this.
     unsafe {
         let name = if CStr::from_ptr(name) == c"_RJEM_MALLOC_CONF" { c"MALLOC_CONF".as_ptr() } else { name };
         __real_secure_getenv(name)
     }
 }
+
+// Under the name that the linker looks for. rustc would export a function of that name.
+core::arch::global_asm!(
+    ".pushsection .text.wrap, \"ax\"",
+    ".globl __wrap_secure_getenv",
+    ".hidden __wrap_secure_getenv",
+    "__wrap_secure_getenv:",
+    #[cfg(target_arch = "x86_64")]
+    "jmp {function}",
+    #[cfg(target_arch = "aarch64")]
+    "b {function}",
+    ".popsection",
+    function = sym secure_getenv,
+);
 
 /// Exports jemalloc's functions: each is handed its arguments as they come.
 macro_rules! export {

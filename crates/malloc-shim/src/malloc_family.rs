@@ -29,15 +29,16 @@ fn or_enomem(block: *mut c_void) -> *mut c_void {
     block
 }
 
-/// The sizes that jemalloc and mimalloc do not serve as they come: up to 8 bytes, whose blocks they align to 8,
-/// and those beyond `PTRDIFF_MAX`, which mimalloc refuses without a word to `errno`. One signed comparison
-/// tells them from the others.
-#[cfg(not(feature = "snmalloc"))]
-extern "C" fn malloc_uncommon(size: usize) -> *mut c_void {
-    if size as isize >= 0 { Backend::malloc(size) } else { or_enomem(ptr::null_mut()) }
+/// Blocks of up to 8 bytes jemalloc and mimalloc align to 8, so they are asked for more (`Backend::malloc`); sizes
+/// beyond `PTRDIFF_MAX` mimalloc refuses without a word to `errno`.
+#[cfg(all(not(target_arch = "x86_64"), not(feature = "snmalloc")))]
+#[unsafe(no_mangle)]
+extern "C" fn malloc(size: usize) -> *mut c_void {
+    if size as isize >= 0 { Backend::malloc(size) } else { malloc_huge() }
 }
 
-// By hand, because rustc makes three instructions of it where two do: a conditional jump may be a tail call.
+/// The same by hand: one signed comparison tells the common sizes from both, and the conditional jump that follows
+/// is the call. rustc makes one instruction more of it.
 #[cfg(all(target_arch = "x86_64", not(feature = "snmalloc")))]
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
@@ -45,16 +46,18 @@ extern "C" fn malloc(size: usize) -> *mut c_void {
     core::arch::naked_asm!(
         "cmp rdi, 8",
         "jg {common}",
-        "jmp {uncommon}",
+        "test rdi, rdi",
+        "js {huge}",
+        "mov edi, 16",
+        "jmp {common}",
         common = sym crate::backend_malloc,
-        uncommon = sym malloc_uncommon,
+        huge = sym malloc_huge,
     )
 }
 
-#[cfg(all(not(target_arch = "x86_64"), not(feature = "snmalloc")))]
-#[unsafe(no_mangle)]
-extern "C" fn malloc(size: usize) -> *mut c_void {
-    if size as isize > 8 { Backend::malloc(size) } else { malloc_uncommon(size) }
+#[cfg(not(feature = "snmalloc"))]
+extern "C" fn malloc_huge() -> *mut c_void {
+    or_enomem(ptr::null_mut())
 }
 
 #[cfg(feature = "snmalloc")]

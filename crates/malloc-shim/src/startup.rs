@@ -162,11 +162,19 @@ fn leave_preload() {
     // ld.so(8): separated by spaces or colons.
     let others: Vec<&[u8]> = preload
         .split(|byte| b" :".contains(byte))
-        .filter(|entry| !entry.is_empty() && *entry != own.as_bytes())
+        .filter(|entry| !entry.is_empty() && !names(entry, own.as_bytes()))
         .collect();
     match others.is_empty() {
         true => remove(PRELOAD),
         false => set(PRELOAD, &others.join(&b':')),
+    }
+}
+
+/// Whether the entry led the loader to that file: a path is the file's, and a name is looked for in folders.
+fn names(entry: &[u8], file: &[u8]) -> bool {
+    match file.strip_suffix(entry) {
+        Some(folder) => folder.is_empty() || folder.ends_with(b"/") && !entry.contains(&b'/'),
+        None => false,
     }
 }
 
