@@ -1,3 +1,5 @@
+import { inspect } from 'node:util';
+
 /**
  * The stable codes of {@link MallocBackendError}.
  *
@@ -35,6 +37,11 @@ export type MallocBackendErrorCode =
   | 'ERR_PROCESS_NOT_FOUND'
   | 'ERR_PROCESS_ACCESS'
   | 'ERR_EXEC_FAILED';
+
+/** A wrong value, as a message shows it. */
+export function shown(value: unknown): string {
+  return typeof value === 'string' ? JSON.stringify(value) : inspect(value, { depth: 0 });
+}
 
 /** Every error of this package. The message says what was wrong and what to do; the `code` is stable. */
 export class MallocBackendError extends Error {

@@ -52,7 +52,11 @@ function register(): void {
       `this process was started again for ${backend} and its malloc is still that of ${active.path}`,
     );
   }
-  const argv = [process.argv0, ...process.execArgv, ...process.argv.slice(1)];
+  requireNothingRead();
+  const args = process.argv.slice(1);
+  // Node has taken a -- away, behind which an argument may look like an option of its own.
+  const separator = args[0] !== '-' && args[0]?.startsWith('-') ? ['--'] : [];
+  const argv = [process.argv0, ...process.execArgv, ...separator, ...args];
   const options = { preset, ...(children === undefined ? {} : { children }) };
   const env = switchedEnvironment(backend, options, { probe: true });
   // For libc's malloc, where it is in place, only the preset is a reason to start again.
@@ -63,6 +67,23 @@ function register(): void {
   // The port must be free when Node opens it again.
   inspector.close();
   become({ file: launch.file, argv }, env);
+}
+
+/** Node does what is between `--require` and `--import`, and a second start of it cannot do again, just once. */
+function requireNothingRead(): void {
+  const { _eval: program } = process as { _eval?: string };
+  const fromInput = program !== undefined && !process.execArgv.some((arg) => arg.endsWith(program));
+  const channel = (process.channel ?? {}) as Record<symbol, unknown[]>;
+  const pending = Object.getOwnPropertySymbols(channel).find(
+    ({ description }) => description === 'kPendingMessages',
+  );
+  const messages = pending === undefined ? 0 : (channel[pending]?.length ?? 0);
+  if (!fromInput && messages === 0) return;
+  throw new MallocBackendError(
+    'ERR_CANNOT_SWITCH',
+    `Node has read ${fromInput ? 'the program from standard input' : 'messages of its parent'} before --import, and ` +
+      'cannot start again without losing it; use --require malloc-backend/register instead',
+  );
 }
 
 /** In clock ticks since boot; with the process id it names a process for good (proc_pid_stat(5)). */

@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
 import { type BackendInfo, backends } from '../backend.js';
 import { binaryFolder, linuxBinding } from '../binding.js';
-import { isShim, preloadEntries } from '../process/environment.js';
+import { isAllocator, isShim, preloadEntries } from '../process/environment.js';
 import { type ActiveBackend, activeBackend } from '../process/owner.js';
 import { style, table } from './output.js';
 
@@ -77,7 +77,7 @@ function obstacles(malloc: ActiveBackend): Obstacle[] {
     });
   }
   for (const file of preloadEntries(process.env).filter((entry) => !isShim(entry))) {
-    if (file === malloc.path || !linuxBinding().inspectProgram(file).definesMalloc) continue;
+    if (file === malloc.path || !isAllocator(file, process.env)) continue;
     found.push({
       code: 'FOREIGN_PRELOAD',
       message: `LD_PRELOAD names ${file}, which has a malloc of its own`,

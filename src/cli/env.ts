@@ -31,7 +31,7 @@ const formats: Record<string, (name: string, value: string) => string> = {
   systemd: (name, value) => `Environment=${doubleQuoted(`${name}=${value}`).replaceAll('%', '%%')}`,
 };
 
-/** `malloc-backend env`: prints the variables that differ from those of now without a switch. */
+/** `malloc-backend env`: prints the variables that differ from those of now without a switch, and ends that one. */
 export function main(args: string[]): void {
   const options = { ...switchingOptions, format: { type: 'string', default: 'shell' } } as const;
   const { values, positionals } = parseArgs({ args, options, allowPositionals: true });
@@ -41,7 +41,7 @@ export function main(args: string[]): void {
     throw new MallocBackendError('ERR_INVALID_ARGUMENT', `${problem}\n\n${help}`);
   }
   const { format } = values;
-  const line = formats[format];
+  const line = Object.hasOwn(formats, format) ? formats[format] : undefined;
   if (line === undefined && format !== 'json') {
     const known = [...Object.keys(formats), 'json'].join(', ');
     throw new MallocBackendError(
@@ -51,10 +51,14 @@ export function main(args: string[]): void {
   }
   const now = withoutSwitch(process.env);
   const then = environment(parseBackend(name), { ...switching(values), env: now });
-  const changed = Object.entries(then).filter(([variable, value]) => now[variable] !== value) as [
-    string,
-    string,
-  ][];
+  // The other formats are for an environment that begins elsewhere; a shell may be switched already.
+  const before = format === 'shell' ? [now, process.env] : [now];
+  const changed = Object.entries(then).filter(([variable, value]) =>
+    before.some((env) => env[variable] !== value),
+  ) as [string, string][];
   if (line === undefined) console.log(JSON.stringify(Object.fromEntries(changed), null, 2));
   else for (const [variable, value] of changed) console.log(line(variable, value));
+  if (format !== 'shell') return;
+  const gone = Object.keys(process.env).filter((variable) => then[variable] === undefined);
+  for (const variable of gone) console.log(`unset ${variable}`);
 }

@@ -38,14 +38,17 @@ function isUnderNpx(): boolean {
  */
 function bytes(strings: readonly string[], original: 'cmdline' | 'environ'): Uint8Array {
   const lossy = strings.some((string) => string.includes('\ufffd'));
-  const originals = new Map<string, Buffer>();
+  const originals = new Map<string, Buffer[]>();
   if (lossy) {
     const all = readFileSync(`/proc/self/${original}`);
     for (let start = 0, end; (end = all.indexOf(0, start)) !== -1; start = end + 1) {
       const one = all.subarray(start, end);
-      originals.set(one.toString(), one);
+      const text = one.toString();
+      originals.set(text, [...(originals.get(text) ?? []), one]);
     }
   }
   const zero = Buffer.alloc(1);
-  return Buffer.concat(strings.flatMap((string) => [originals.get(string) ?? Buffer.from(string), zero]));
+  // From the end: what different bytes have become may look the same, and what came before the command is gone.
+  const encoded = strings.toReversed().map((string) => originals.get(string)?.pop() ?? Buffer.from(string));
+  return Buffer.concat(encoded.reverse().flatMap((string) => [string, zero]));
 }

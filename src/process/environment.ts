@@ -1,7 +1,8 @@
-import { basename } from 'node:path';
+import { existsSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { linuxBinding } from '../binding.js';
 import { type MemoryAllocatorBackend, parseBackend, shimFile, whyNotProcess } from '../backend.js';
-import { MallocBackendError } from '../errors.js';
+import { MallocBackendError, shown } from '../errors.js';
 import { type AllocatorOptions, type Preset, optionVariables, parsePreset } from './presets.js';
 
 /** How a program is to be switched. */
@@ -45,13 +46,12 @@ export function environment(
   backend: MemoryAllocatorBackend,
   options: EnvironmentOptions = {},
 ): NodeJS.ProcessEnv {
-  const alone = options.children === 'none';
-  return switchedEnvironment(backend, options, { probe: alone });
+  return switchedEnvironment(backend, options, { probe: false });
 }
 
 /**
- * The environment, for `default` with the probe if that is wanted: it proves that libc owns `malloc`, and takes
- * the options away from the program's children.
+ * The environment, for `default` with the probe if that is wanted, because it proves that libc owns `malloc`, or
+ * needed, because it takes the options away from the program's children.
  */
 export function switchedEnvironment(
   backend: MemoryAllocatorBackend,
@@ -59,26 +59,36 @@ export function switchedEnvironment(
   { probe }: { probe: boolean },
 ): NodeJS.ProcessEnv {
   parseBackend(backend);
-  const children = parseChildren(options.children ?? 'inherit');
-  const preset = parsePreset(options.preset ?? 'balanced');
+  requireObject('the options', options);
+  const { set = {}, env: given = process.env } = options;
+  const children = parseChildren(options.children);
+  const preset = parsePreset(options.preset === undefined ? 'balanced' : options.preset);
+  requireObject('set', set);
+  requireObject('env', given);
   requireProcessSurface(backend);
-  const env = withoutSwitch(options.env ?? process.env);
+  const env = withoutSwitch(given);
   const others = preloadEntries(env);
-  if (backend === 'default') refuseAllocators(others);
-  const changed = optionVariables(backend, preset, options.set ?? {}, env);
+  if (backend === 'default') refuseAllocators(others, env);
+  const changed = optionVariables(backend, preset, set, env);
   if (Object.keys(changed).length > 0) env[variables.restore] = restoreRecord(changed, env);
   Object.assign(env, changed);
-  const preloaded = backend === 'default' && !probe ? others : [preloadable(backend), ...others];
+  const preloaded =
+    backend === 'default' && !probe && children === 'inherit' ? others : [preloadable(backend), ...others];
   if (preloaded.length > 0) env[variables.preload] = preloaded.join(':');
   if (children === 'none') env[variables.children] = 'none';
   return env;
 }
 
-function parseChildren(children: unknown): 'inherit' | 'none' {
+function requireObject(what: string, value: unknown): void {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return;
+  throw new MallocBackendError('ERR_INVALID_ARGUMENT', `${what} must be an object, not ${shown(value)}`);
+}
+
+function parseChildren(children: unknown = 'inherit'): 'inherit' | 'none' {
   if (children === 'inherit' || children === 'none') return children;
   throw new MallocBackendError(
     'ERR_INVALID_ARGUMENT',
-    `children must be 'inherit' or 'none', not ${JSON.stringify(children) ?? typeof children}`,
+    `children must be 'inherit' or 'none', not ${shown(children)}`,
   );
 }
 
@@ -116,8 +126,25 @@ export function isShim(file: string): boolean {
   return /^libmalloc_backend_[a-z]+\.so$/.test(basename(file));
 }
 
-function refuseAllocators(preloaded: readonly string[]): void {
-  const allocator = preloaded.find((file) => linuxBinding().inspectProgram(file).definesMalloc);
+/** Whether what LD_PRELOAD names has a malloc. */
+export function isAllocator(entry: string, env: NodeJS.ProcessEnv): boolean {
+  return linuxBinding().inspectProgram(preloadedFile(entry, env)).definesMalloc;
+}
+
+/** A mere name is looked for in LD_LIBRARY_PATH and in the system's folders (ld.so(8)). */
+function preloadedFile(entry: string, env: NodeJS.ProcessEnv): string {
+  if (entry.includes('/')) return entry;
+  const machine = linuxBinding().host().machine;
+  const folders = [
+    ...(env['LD_LIBRARY_PATH'] ?? '').split(/[:;]/).filter((folder) => folder !== ''),
+    ...['/usr/local/lib', '/lib64', '/usr/lib64', '/lib', '/usr/lib'],
+    ...[`/lib/${machine}-linux-gnu`, `/usr/lib/${machine}-linux-gnu`],
+  ];
+  return folders.map((folder) => join(folder, entry)).find((file) => existsSync(file)) ?? entry;
+}
+
+function refuseAllocators(preloaded: readonly string[], env: NodeJS.ProcessEnv): void {
+  const allocator = preloaded.find((entry) => isAllocator(entry, env));
   if (allocator === undefined) return;
   throw new MallocBackendError(
     'ERR_FOREIGN_PRELOAD',
@@ -141,7 +168,7 @@ export function withoutSwitch(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
 }
 
 const encode = (text: string) =>
-  text.replace(/[%;|\s]/g, (character) => `%${character.charCodeAt(0).toString(16).padStart(2, '0')}`);
+  text.replace(/[%;| \t-\r]/g, (character) => `%${character.charCodeAt(0).toString(16).padStart(2, '0')}`);
 
 /** What was set and what was there before, so that it can be undone. */
 function restoreRecord(changed: Record<string, string>, env: NodeJS.ProcessEnv): string {

@@ -1,5 +1,5 @@
 import type { MemoryAllocatorBackend } from '../backend.js';
-import { MallocBackendError } from '../errors.js';
+import { MallocBackendError, shown } from '../errors.js';
 
 /**
  * What an allocator is tuned for. `none` is the allocator with its own defaults.
@@ -82,7 +82,7 @@ export function parsePreset(name: unknown): Preset {
   if (names.includes(name as Preset)) return name as Preset;
   throw new MallocBackendError(
     'ERR_UNKNOWN_PRESET',
-    `unknown preset ${JSON.stringify(name) ?? typeof name}; it must be one of: ${names.join(', ')}`,
+    `unknown preset ${shown(name)}; it must be one of: ${names.join(', ')}`,
   );
 }
 
@@ -118,11 +118,21 @@ export function optionVariables(
   const variables: Record<string, string> = {};
   for (const { key, value } of table) {
     const variable = variableName(backend, key);
-    const tuned = backend === 'default' && env['GLIBC_TUNABLES']?.includes(`glibc.malloc.${key}=`);
-    if (!env[variable] && !tuned) variables[variable] = value;
+    if (!env[variable] && !(backend === 'default' && isTuned(key, env))) variables[variable] = value;
   }
-  for (const [key, value] of Object.entries(set)) variables[variableName(backend, key)] = value;
+  for (const [key, value] of Object.entries(set)) {
+    variables[variableName(backend, key)] = value;
+    // glibc takes its tunables before its variables, and of the same tunable the last.
+    if (backend === 'default' && isTuned(key, env)) {
+      const tunables = variables['GLIBC_TUNABLES'] ?? env['GLIBC_TUNABLES'];
+      variables['GLIBC_TUNABLES'] = `${tunables}:glibc.malloc.${key}=${value}`;
+    }
+  }
   return variables;
+}
+
+function isTuned(key: string, env: NodeJS.ProcessEnv): boolean {
+  return env['GLIBC_TUNABLES']?.includes(`glibc.malloc.${key}=`) === true;
 }
 
 /** jemalloc reads one variable, in which what comes later wins. */
@@ -156,7 +166,7 @@ function check(backend: MemoryAllocatorBackend, key: string, value: unknown): vo
   if (typeof value !== 'string' || !/^[^\s,\0]+$/.test(value)) {
     refuse('its value must be a string that is not empty and has no comma and no white space in it');
   }
-  if (backend === 'default' && glibcVariables[key] === undefined) {
+  if (backend === 'default' && !Object.hasOwn(glibcVariables, key)) {
     refuse(`glibc's malloc has the options ${Object.keys(glibcVariables).join(', ')}`);
   }
 }

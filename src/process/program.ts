@@ -40,7 +40,8 @@ function follow(
   context: { cwd: string; env: NodeJS.ProcessEnv },
   depth: number,
 ): Launch {
-  const { file, argv } = launch;
+  const { argv } = launch;
+  const file = resolve(context.cwd, launch.file);
   const program = linuxBinding().inspectProgram(file);
   if (program.kind === 'elf') {
     if (backend !== 'default') requireSwitchable(backend, file, program);
@@ -69,7 +70,7 @@ function follow(
     const behind = findProgram(name, context.cwd, context.env, `the interpreter of ${file}`);
     return follow(
       backend,
-      { file: behind, argv: [name, ...rest, file, ...argv.slice(1)] },
+      { file: behind, argv: [name, ...rest, launch.file, ...argv.slice(1)] },
       context,
       depth + 1,
     );
@@ -107,7 +108,11 @@ export function findProgram(
       'a command is a string that is not empty and has no NUL in it',
     );
   }
-  if (command.includes('/')) return existing(resolve(cwd, command), what);
+  // A script sees the path by which it was called.
+  if (command.includes('/')) {
+    existing(resolve(cwd, command), what);
+    return command;
+  }
   let refused: MallocBackendError | undefined;
   for (const folder of (env['PATH'] ?? '/usr/local/bin:/usr/bin:/bin').split(delimiter)) {
     const file = resolve(cwd, folder === '' ? '.' : folder, command);

@@ -53,9 +53,25 @@ export function spawn(
 ): SwitchedChild {
   const [args, given] = isArguments(argsOrOptions) ? [argsOrOptions, maybeOptions] : [[], argsOrOptions];
   const { backend, rest, env, stdio } = prepare(given);
-  const program = rest.shell ? (rest.shell === true ? '/bin/sh' : rest.shell) : command;
-  prepareLaunch(backend, program, [], { ...workingDirectory(rest.cwd), env });
-  return prove(backend, stdio.length - 1, childProcess.spawn(command, args, { ...rest, env, stdio }));
+  const context = { ...workingDirectory(rest.cwd), env };
+  if (rest.shell) {
+    if (given?.children === 'none') {
+      throw new MallocBackendError(
+        'ERR_INVALID_ARGUMENT',
+        "with a shell and children: 'none' the shell alone would be switched, and not the command",
+      );
+    }
+    prepareLaunch(backend, rest.shell === true ? '/bin/sh' : rest.shell, [], context);
+    return prove(backend, stdio.length - 1, childProcess.spawn(command, args, { ...rest, env, stdio }));
+  }
+  const { file, argv } = prepareLaunch(backend, command, args, context);
+  // As it was called, unless `env` in a first line stood between: that would take the proof, and the switch with it.
+  const [argv0 = command, ...others] = argv;
+  const child =
+    argv0 === command
+      ? childProcess.spawn(command, args, { ...rest, env, stdio })
+      : childProcess.spawn(file, others, { ...rest, argv0, env, stdio });
+  return prove(backend, stdio.length - 1, child);
 }
 
 /**
@@ -127,7 +143,9 @@ function prove(backend: MemoryAllocatorBackend, fd: number, child: ChildProcess)
       reject(
         new MallocBackendError('ERR_NOT_APPLIED', `${child.spawnfile} does not run on ${backend}: ${why}`),
       );
-    child.once('error', (error) => fail(error.message));
+    // Once there is an answer, an error without a listener is again what it is for any child.
+    const onError = (error: Error) => fail(error.message);
+    child.once('error', onError);
     if (channel === null) return fail('it could not be started');
     let report = '';
     channel.setEncoding('utf8');
@@ -136,6 +154,7 @@ function prove(backend: MemoryAllocatorBackend, fd: number, child: ChildProcess)
     });
     channel.once('error', (error) => fail(error.message));
     channel.once('close', () => {
+      child.off('error', onError);
       try {
         const { applied: isApplied, ...proof } = JSON.parse(report) as Proof & { applied: boolean };
         if (isApplied && proof.backend === backend) resolve(proof);

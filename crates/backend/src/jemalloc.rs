@@ -60,7 +60,11 @@ unsafe impl RawAllocator for Jemalloc {
 
     #[inline(always)]
     fn aligned_alloc(alignment: usize, size: usize) -> *mut c_void {
-        // SAFETY: see `malloc`. jemalloc refuses what is not a power of two itself.
+        // jemalloc would refuse it, were it not for `max`.
+        if !alignment.is_power_of_two() {
+            return ptr::null_mut();
+        }
+        // SAFETY: see `malloc`.
         unsafe { sys::aligned_alloc(alignment.max(MIN_ALIGNMENT), size) }
     }
 

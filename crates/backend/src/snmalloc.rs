@@ -54,8 +54,9 @@ unsafe impl RawAllocator for Snmalloc {
         if !alignment.is_power_of_two() {
             return core::ptr::null_mut();
         }
+        // It gets the alignment by a size that is a multiple of it, which no bytes would be: 1 is rounded up.
         // SAFETY: the alignment is a power of two.
-        unsafe { sys::sn_rust_alloc(alignment.max(MIN_ALIGNMENT), size) }
+        unsafe { sys::sn_rust_alloc(alignment.max(MIN_ALIGNMENT), size.max(1)) }
     }
 
     fn version() -> Option<String> {

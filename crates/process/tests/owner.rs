@@ -1,0 +1,204 @@
+//! Whose `malloc` a process runs on.
+
+#![cfg(all(target_os = "linux", target_pointer_width = "64"))]
+
+mod support;
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::{self, Command};
+
+use malloc_backend_process::{Allocator, Owner, OwnerKind, owner_here, owner_of};
+use support::{ANSWERS, Folder, Running, skip};
+
+const LIBC: &str = if cfg!(target_env = "musl") { "musl" } else { "glibc" };
+
+/// A `malloc` that is enough for [`ANSWERS`], and a function to be known by.
+fn allocator(known_by: &str) -> String {
+    format!(
+        "#include <stddef.h>\n\
+         static char heap[1 << 20]; static size_t used;\n\
+         void *malloc(size_t size) {{ used += (size + 15) & ~(size_t)15; return heap + used; }}\n\
+         void *calloc(size_t count, size_t size) {{ return malloc(count * size); }}\n\
+         void free(void *block) {{ (void)block; }}\n\
+         void *realloc(void *old, size_t size) {{\n\
+           char *block = malloc(size);\n\
+           for (size_t i = 0; old && i < size; i++) block[i] = ((char *)old)[i];\n\
+           return block;\n\
+         }}\n\
+         int {known_by}(void) {{ return 0; }}\n"
+    )
+}
+
+fn compile(folder: &Folder, name: &str, source: &str, flags: &[&str]) -> PathBuf {
+    folder.compile(name, source, flags).expect("Rust needs cc, too")
+}
+
+fn library(folder: &Folder, name: &str, known_by: &str) -> PathBuf {
+    compile(folder, name, &allocator(known_by), &["-shared", "-fPIC", "-fno-builtin"])
+}
+
+fn owner(command: &mut Command) -> Owner {
+    let running = Running::start(command).expect("it starts");
+    owner_of(running.pid()).expect("a child may be looked into").expect("it has a malloc")
+}
+
+fn foreign(name: &str) -> OwnerKind {
+    OwnerKind::Allocator(Allocator::Foreign(name.to_owned()))
+}
+
+#[track_caller]
+fn assert_owner(owner: Owner, path: &Path, kind: OwnerKind) {
+    let path = path.canonicalize().expect("it exists");
+    assert_eq!((PathBuf::from(&owner.path), &owner.kind), (path, &kind), "{owner:?}");
+}
+
+#[test]
+fn here_it_is_libc() {
+    let owner = owner_here().expect("a process has a malloc");
+    assert_eq!(owner.kind, OwnerKind::Allocator(Allocator::Libc(LIBC)));
+    assert!(Path::new(&owner.path).is_absolute() && Path::new(&owner.path).exists(), "{owner:?}");
+    match LIBC {
+        "glibc" => assert!(owner.version.is_some_and(|version| version.starts_with("2."))),
+        _ => assert_eq!(owner.version, None),
+    }
+}
+
+#[test]
+fn a_process_is_seen_alike_from_within_and_from_without() {
+    let within = owner_here().expect("a process has a malloc");
+    let without = owner_of(process::id()).expect("this process exists").expect("it has a malloc");
+    assert_owner(without.clone(), Path::new(&within.path), within.kind);
+    assert_eq!(without.version, within.version);
+}
+
+#[test]
+fn a_child_s_is_libc_too() {
+    let here = owner_here().expect("a process has a malloc");
+    assert_owner(owner(&mut Command::new("cat")), Path::new(&here.path), here.kind);
+}
+
+#[test]
+fn there_is_no_owner_without_a_process() {
+    // More than any kernel's pid_max, and one that was here.
+    for pid in [u32::MAX, 1 << 23] {
+        assert_eq!(owner_of(pid).unwrap_err().kind(), ErrorKind::NotFound);
+    }
+    let mut ended = Command::new("true").spawn().expect("it starts");
+    ended.wait().expect("it ends");
+    assert!(owner_of(ended.id()).is_err());
+}
+
+#[test]
+fn a_kernel_thread_or_zombie_is_an_error() {
+    let mut zombie = Command::new("true").spawn().expect("it starts");
+    // Waits until it has ended, and leaves it there.
+    // SAFETY: the structure is writable.
+    unsafe {
+        let mut info = std::mem::zeroed();
+        let flags = libc::WEXITED | libc::WNOWAIT;
+        assert_eq!(libc::waitid(libc::P_PID, zombie.id(), &mut info, flags), 0);
+    }
+    assert!(owner_of(zombie.id()).is_err());
+    zombie.wait().expect("it has ended");
+}
+
+#[test]
+fn a_static_program_owns_what_cannot_be_seen() {
+    let folder = Folder::new();
+    match folder.compile("static", ANSWERS, &["-static"]) {
+        Err(why) => skip("-static", why),
+        Ok(program) => assert_owner(owner(&mut Command::new(&program)), &program, OwnerKind::StaticProgram),
+    }
+}
+
+#[test]
+fn a_preloaded_library_is_named_by_what_it_exports() {
+    let folder = Folder::new();
+    for (known_by, name) in [
+        ("mallctl", "jemalloc"),
+        ("mi_malloc", "mimalloc"),
+        ("tc_version", "tcmalloc"),
+        ("rpmalloc", "rpmalloc"),
+        ("scalable_malloc", "tbbmalloc"),
+        ("sn_malloc", "snmalloc"),
+        ("nothing_known", "unknown"),
+    ] {
+        // A name that says something else.
+        let library = library(&folder, &format!("lib{known_by}_of_glibc.so"), known_by);
+        assert_owner(owner(Command::new("cat").env("LD_PRELOAD", &library)), &library, foreign(name));
+    }
+    // Nothing but its name tells.
+    let library = library(&folder, "libhoard-tcmalloc.so.4", "nothing_known");
+    assert_owner(owner(Command::new("cat").env("LD_PRELOAD", &library)), &library, foreign("tcmalloc"));
+}
+
+#[test]
+fn a_library_is_not_ours_by_its_name_alone() {
+    let folder = Folder::new();
+    let library = library(&folder, "libmalloc_backend_mimalloc.so", "nothing_known");
+    let owner = owner(Command::new("cat").env("LD_PRELOAD", &library));
+    assert!(matches!(owner.kind, OwnerKind::Allocator(Allocator::Foreign(_))), "{owner:?}");
+}
+
+#[test]
+fn the_first_of_several_owns_it() {
+    let folder = Folder::new();
+    let (one, other) = (library(&folder, "zz.so", "rpmalloc"), library(&folder, "aa.so", "sn_malloc"));
+    let without = compile(&folder, "mm.so", "int nothing;\n", &["-shared", "-fPIC"]);
+    for (first, second, name) in [(&one, &other, "rpmalloc"), (&other, &one, "snmalloc")] {
+        for separator in [":", " ", " : "] {
+            let list = [&without, first, second].map(|path| path.display().to_string()).join(separator);
+            assert_owner(owner(Command::new("cat").env("LD_PRELOAD", list)), first, foreign(name));
+        }
+    }
+    // By a mere name, which the loader looks for.
+    let mut cat = Command::new("cat");
+    cat.env("LD_PRELOAD", "zz.so aa.so").env("LD_LIBRARY_PATH", folder.path(""));
+    assert_owner(owner(&mut cat), &one, foreign("rpmalloc"));
+}
+
+#[test]
+fn a_program_comes_before_what_is_preloaded() {
+    let folder = Folder::new();
+    let source = format!("{}{ANSWERS}", allocator("rpmalloc"));
+    let program = compile(&folder, "program", &source, &["-fno-builtin", "-rdynamic"]);
+    let library = library(&folder, "library.so", "sn_malloc");
+    assert_owner(owner(&mut Command::new(&program)), &program, foreign("rpmalloc"));
+    assert_owner(owner(Command::new(&program).env("LD_PRELOAD", &library)), &program, foreign("rpmalloc"));
+}
+
+#[test]
+fn a_linked_library_comes_before_libc() {
+    let folder = Folder::new();
+    let library = library(&folder, "liblinked.so", "rpmalloc");
+    let source = format!("{ANSWERS}extern int rpmalloc(void);\nint (*volatile f)(void) = rpmalloc;\n");
+    let path = library.display().to_string();
+    let program = compile(&folder, "program", &source, &[&path]);
+    assert_owner(owner(&mut Command::new(&program)), &library, foreign("rpmalloc"));
+    let preloaded = support_library(&folder);
+    assert_owner(
+        owner(Command::new(&program).env("LD_PRELOAD", &preloaded)),
+        &preloaded,
+        foreign("mimalloc"),
+    );
+}
+
+fn support_library(folder: &Folder) -> PathBuf {
+    library(folder, "preloaded.so", "mi_malloc")
+}
+
+/// An update of a package replaces a library's file while processes run on it.
+#[test]
+fn a_library_whose_file_is_gone_still_owns_it() {
+    let folder = Folder::new();
+    let library = library(&folder, "library.so", "mi_malloc");
+    let running = Running::start(Command::new("cat").env("LD_PRELOAD", &library)).expect("it starts");
+    fs::remove_file(&library).expect("it is there");
+    let owner = owner_of(running.pid()).expect("a child may be looked into");
+    assert!(
+        owner.as_ref().is_none_or(|owner| owner.kind != OwnerKind::Allocator(Allocator::Libc(LIBC))),
+        "not libc: {owner:?}"
+    );
+}

@@ -1,0 +1,157 @@
+// The contract of the malloc family, told from C inside a process (test/c/contract*.c), under each shim.
+
+import assert from 'node:assert/strict';
+import { before, describe, test, type TestContext } from 'node:test';
+import { compiled } from './support/native.js';
+import { type Options, run } from './support/run.js';
+import { cannotPreload, notGlibc, shim, SWITCHING } from './support/shims.js';
+
+interface Check {
+  name: string;
+  failure?: string;
+  skipped?: string;
+}
+
+interface Verdict {
+  checks: Check[];
+  failed: string[];
+  /** The program came to its end: as many checks as it announced, and a status that agrees with them. */
+  complete: boolean;
+  output: string;
+}
+
+async function judge(names: string[], options: Options): Promise<Verdict> {
+  const { stdout, stderr, code } = await run(contract, names, { seconds: 300, ...options });
+  const checks: Check[] = [];
+  for (const line of stdout.split('\n')) {
+    const [, verdict, name, why] = /^(ok|not ok|skip) ([\w-]+)(?:: (.*))?$/.exec(line) ?? [];
+    if (name === undefined) continue;
+    if (verdict === 'ok') checks.push({ name });
+    else if (verdict === 'skip') checks.push({ name, skipped: why ?? '' });
+    else checks.push({ name, failure: why ?? '' });
+  }
+  const failed = checks.filter((check) => check.failure !== undefined).map((check) => check.name);
+  const planned = Number(/^1\.\.(\d+)/.exec(stdout)?.[1]);
+  const complete = checks.length === planned && code === (failed.length === 0 ? 0 : 1);
+  return { checks, failed, complete, output: stdout + stderr };
+}
+
+/** Each check as a test of its own. */
+async function holds(t: TestContext, env: Record<string, string>, names: string[] = []): Promise<void> {
+  const { checks, complete, output } = await judge(names, { env });
+  for (const { name, failure, skipped } of checks) {
+    await t.test(name, { skip: skipped ?? false }, () => assert.equal(failure, undefined));
+  }
+  assert.ok(complete, `the program did not come to its end:\n${output}`);
+}
+
+let contract: string;
+before(async () => {
+  if (cannotPreload === false) contract = await compiled('contract');
+});
+
+for (const backend of SWITCHING) {
+  test(`the contract under ${backend}`, { skip: cannotPreload }, (t) =>
+    holds(t, { LD_PRELOAD: shim(backend) }),
+  );
+}
+
+// Options that send the allocator down other paths: memory goes back to the system with each free, and threads
+// share what is otherwise theirs.
+const OTHERWISE = [
+  ['jemalloc', 'MALLOC_CONF', 'dirty_decay_ms:0,muzzy_decay_ms:0'],
+  ['jemalloc', 'MALLOC_CONF', 'narenas:1,tcache:false,background_thread:true,dirty_decay_ms:10'],
+  ['mimalloc', 'MIMALLOC_PURGE_DELAY', '0'],
+] as const;
+
+for (const [backend, name, value] of OTHERWISE) {
+  const checks = ['realloc-failure', 'huge-sizes', 'free-errno', 'free-errno-refused'];
+  const threads = ['foreign-free', 'ended-threads', 'short-threads', 'thread-exit', 'model'];
+  test(`the contract under ${backend} with ${name}=${value}`, { skip: cannotPreload }, (t) =>
+    holds(t, { LD_PRELOAD: shim(backend), [name]: value }, [...checks, ...threads]),
+  );
+}
+
+for (const seed of ['1', '0xC0FFEE']) {
+  test(`the model with another seed, ${seed}`, { skip: cannotPreload }, async (t) => {
+    for (const backend of SWITCHING) {
+      await t.test(backend, (inner) =>
+        holds(inner, { LD_PRELOAD: shim(backend), CONTRACT_SEED: seed, CONTRACT_OPERATIONS: '200000' }, [
+          'model',
+        ]),
+      );
+    }
+  });
+}
+
+describe('the checks bite', { skip: notGlibc }, () => {
+  // What glibc does otherwise, by its documentation or its age. The first three it does in every release.
+  const ALWAYS = ['model', 'realloc-zero', 'reallocarray-zero'];
+  const BY_RELEASE = [
+    'alignment-errors', // it rounds up an alignment that is no power of two
+    'free-errno', // as the next two: before 2.43 it has no free_sized, since 2.26 no cfree to link with
+    'free-errno-refused',
+    'free-null',
+    'posix-memalign-errors', // a posix_memalign that fails sets errno
+  ];
+
+  test('glibc fails where the contract differs from it, and nowhere else', async () => {
+    const { failed, complete, output } = await judge([], {});
+    assert.ok(complete, output);
+    assert.deepEqual(
+      failed.filter((name) => !BY_RELEASE.includes(name)).sort(),
+      ALWAYS,
+      `glibc itself gave\n${output}`,
+    );
+    const replaced = await judge([], { env: { LD_PRELOAD: shim('default') } });
+    assert.deepEqual(replaced.failed, failed, 'the default shim replaces nothing');
+  });
+
+  // The mistakes of test/c/reference.c, each with the check that is there to find it.
+  const MISTAKES: Record<string, string> = {
+    'align-4096': 'aligned-blocks',
+    'align-8': 'alignment-16',
+    'calloc-dirty': 'calloc-zeroes',
+    'calloc-overflow': 'calloc-overflow',
+    'free-errno': 'free-errno',
+    'free-errno-large': 'free-errno',
+    'free-errno-refused': 'free-errno-refused',
+    'free-sized-errno': 'free-errno',
+    'memalign-any': 'alignment-errors',
+    'no-enomem': 'huge-sizes',
+    'posix-memalign-any': 'posix-memalign-errors',
+    'posix-memalign-errno': 'posix-memalign-errors',
+    'posix-memalign-writes': 'posix-memalign-errors',
+    'pvalloc-overflow': 'huge-sizes',
+    'pvalloc-short': 'whole-pages',
+    'realloc-dangles': 'realloc-zero',
+    'realloc-fail-frees': 'realloc-failure',
+    'realloc-loses-tail': 'realloc-keeps-contents',
+    'realloc-null': 'realloc-null',
+    'realloc-zero': 'realloc-zero',
+    'reallocarray-fail-frees': 'reallocarray-overflow',
+    'reallocarray-overflow': 'reallocarray-overflow',
+    'thread-dead': 'thread-exit',
+    'thread-limit': 'short-threads',
+    'thread-takes-along': 'ended-threads',
+    twice: 'model',
+    'twice-in-threads': 'foreign-free',
+    'usable-less': 'usable-size',
+    'usable-more': 'usable-size',
+    'usable-null': 'usable-size',
+    'valloc-plain': 'whole-pages',
+    'zero-null': 'zero-sizes',
+    'zero-shared': 'zero-sizes',
+  };
+
+  test('glibc made to keep the contract passes', async (t) =>
+    holds(t, { LD_PRELOAD: await compiled('reference.so') }));
+
+  for (const [mistake, check] of Object.entries(MISTAKES)) {
+    test(`${mistake} fails ${check}`, async () => {
+      const env = { LD_PRELOAD: await compiled('reference.so'), MISTAKE: mistake };
+      const { failed, output } = await judge([check], { env });
+      assert.deepEqual([...new Set(failed)], [check], output);
+    });
+  }
+});

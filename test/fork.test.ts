@@ -1,0 +1,72 @@
+// Forks of a process whose other threads allocate, and allocation in the child (test/c/fork.c), under each shim. A
+// child that hangs on a lock which a thread of its parent held is shown with its stack.
+
+import assert from 'node:assert/strict';
+import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
+import { describe, test } from 'node:test';
+import { compiled } from './support/native.js';
+import { ended, kill, start, whereabouts } from './support/run.js';
+import { cannotPreload, notGlibc, shim, type Switching, SWITCHING } from './support/shims.js';
+
+const FORKS = Number(process.env['MALLOC_BACKEND_TEST_FORKS'] ?? 10_000);
+/** Seconds that one child has; and 500 of them, or the fork itself. */
+const PATIENCE = 20;
+const PROGRESS = 180;
+
+interface Result {
+  done: boolean;
+  report: string;
+}
+
+async function fork(env: Record<string, string>, forks: number, mode: string[] = []): Promise<Result> {
+  const patience = env['MISTAKE'] === undefined ? PATIENCE : 3;
+  const child = start(await compiled('fork'), [`${forks}`, `${patience}`, ...mode], { env });
+  const output = ended(child, { seconds: 3600 });
+  let report = '';
+  const stuck = () => {
+    report += `no progress for ${PROGRESS} s, in the parent:\n${whereabouts(child.pid ?? 0)}\n`;
+    kill(child);
+  };
+  let watchdog = setTimeout(stuck, PROGRESS * 1000);
+  createInterface(child.stdout as Readable).on('line', (line) => {
+    clearTimeout(watchdog);
+    watchdog = setTimeout(stuck, PROGRESS * 1000);
+    const [, pid] = /^hang (\d+)/.exec(line) ?? [];
+    if (pid === undefined) return;
+    report += `${line}\n${whereabouts(Number(pid))}\n`;
+    child.stdin?.end('\n'); // it has been looked at
+  });
+  try {
+    const { code, signal, stdout, stderr } = await output;
+    const done = code === 0 && stdout.endsWith(`done ${forks}\n`);
+    return { done, report: `${report}${stdout.slice(-500)}${stderr}${signal ?? ''}` };
+  } finally {
+    clearTimeout(watchdog);
+  }
+}
+
+async function survives(backend: Switching, forks: number, env: Record<string, string> = {}, mode?: string) {
+  const all = { LD_PRELOAD: shim(backend), ...env };
+  const { done, report } = await fork(all, forks, mode === undefined ? [] : [mode]);
+  assert.ok(done, `${backend}: ${report}`);
+}
+
+describe('fork beside four allocating threads', { skip: cannotPreload }, () => {
+  for (const backend of SWITCHING) {
+    test(`${backend}, ${FORKS} times`, () => survives(backend, FORKS));
+    test(`${backend}, while threads begin and end`, () => survives(backend, FORKS / 5, {}, 'churn'));
+  }
+
+  // As a preset sets them: a thread of the allocator's own, and caches off, so that each call takes a lock.
+  const conf = 'background_thread:true,narenas:2,tcache:false,dirty_decay_ms:50,muzzy_decay_ms:0';
+  test('jemalloc with a background thread', () => survives('jemalloc', FORKS / 5, { MALLOC_CONF: conf }));
+  test('mimalloc that purges at once', () => survives('mimalloc', FORKS / 5, { MIMALLOC_PURGE_DELAY: '0' }));
+
+  test('a lock without fork handlers is found', { skip: notGlibc }, async () => {
+    const env = { LD_PRELOAD: await compiled('reference.so'), MISTAKE: 'fork-lock' };
+    const { done, report } = await fork(env, FORKS);
+    assert.equal(done, false);
+    assert.match(report, /^hang \d+ in fork \d+\n/);
+  });
+});

@@ -1,0 +1,241 @@
+// The presets: each of their settings reaches the allocator, under its own name and with its own value.
+
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { before, describe, test } from 'node:test';
+import { type AllocatorOptions, type Preset, environment, fork, presets, spawn } from '../index.js';
+import { linuxBinding } from '../src/binding.js';
+import * as tools from './fixtures-ts/tools.js';
+import { run, succeed } from './support/run.js';
+import { cannotPreload, notGlibc, root } from './support/shims.js';
+
+const NAMES = ['low-rss', 'balanced', 'throughput'] as const;
+const BACKENDS = ['default', 'jemalloc', 'mimalloc'] as const;
+type Tuned = (typeof BACKENDS)[number];
+
+const table = (backend: Tuned, preset: Preset) =>
+  preset === 'none' ? [] : (presets[backend]?.[preset] ?? assert.fail(`${backend} has no ${preset}`));
+
+/** The variables that a preset or single options set. */
+function variables(backend: Tuned, preset: Preset, set: AllocatorOptions = {}, env: NodeJS.ProcessEnv = {}) {
+  return environment(backend, { preset, set, env }) as Record<string, string>;
+}
+
+describe('the table', () => {
+  test('has three presets for each backend that has options', () => {
+    assert.deepEqual(Object.keys(presets).sort(), [...BACKENDS]);
+    for (const backend of BACKENDS)
+      assert.deepEqual(Object.keys(presets[backend] ?? {}).sort(), [...NAMES].sort());
+  });
+
+  test('has a reason for each setting, and no setting twice', () => {
+    for (const backend of BACKENDS)
+      for (const preset of NAMES) {
+        const entries = table(backend, preset);
+        const keys = entries.map(({ key }) => key);
+        assert.equal(new Set(keys).size, keys.length, `${backend} ${preset}`);
+        for (const { key, value, reason } of entries) {
+          assert.match(key, /^[a-z][a-z0-9_.]*$/);
+          assert.match(value, /^[^\s,:]+$/);
+          assert.ok(reason.length > 10, `${backend} ${preset} ${key} has no reason`);
+        }
+      }
+  });
+
+  test('stands in docs/presets.md too', () => {
+    const page = join(root, 'docs', 'presets.md');
+    assert.ok(existsSync(page), 'docs/presets.md is missing');
+    const text = readFileSync(page, 'utf8');
+    for (const backend of BACKENDS)
+      for (const preset of NAMES)
+        for (const { key, value } of table(backend, preset))
+          assert.match(text, new RegExp(`\\b${key}\\b[^\n]*${value}`), `${backend} ${preset} ${key}`);
+  });
+});
+
+describe('in the environment', { skip: cannotPreload }, () => {
+  test('balanced is meant where nothing is said, and none sets nothing', () => {
+    for (const backend of BACKENDS) {
+      assert.deepEqual(environment(backend, { env: {} }), variables(backend, 'balanced'));
+      const { LD_PRELOAD: _, ...others } = variables(backend, 'none');
+      assert.deepEqual(others, {});
+    }
+    assert.deepEqual(Object.keys(environment('snmalloc', { env: {}, preset: 'low-rss' })), ['LD_PRELOAD']);
+  });
+
+  test('is what spawn, fork and run hand on', async () => {
+    const expected = variables('jemalloc', 'low-rss', { narenas: '3' })['MALLOC_CONF'];
+    const options = { backend: 'jemalloc', preset: 'low-rss', set: { narenas: '3' } } as const;
+    const child = spawn('sh', ['-c', 'echo "$MALLOC_CONF"'], options);
+    child.stdout?.setEncoding('utf8');
+    const printed = new Promise((resolve) => child.stdout?.once('data', resolve));
+    assert.equal(await printed, `${expected}\n`);
+    const script = tools.file('conf.cjs', 'process.send(process.env.MALLOC_CONF); process.disconnect()');
+    const forked = fork(script, options);
+    assert.equal(await new Promise((resolve) => forked.once('message', resolve)), expected);
+    const args = [
+      'run',
+      'jemalloc',
+      '--preset',
+      'low-rss',
+      '--set',
+      'narenas=3',
+      '--',
+      'sh',
+      '-c',
+      'echo "$MALLOC_CONF"',
+    ];
+    assert.equal((await tools.command(args)).stdout, `${expected}\n`);
+  });
+});
+
+/** What is really set, by option: as far as it can be told, for the keys. */
+type Asked = (env: Record<string, string>, keys: string[]) => Promise<Record<string, string | undefined>>;
+
+/** Each preset as a whole, with `none` for comparison, and with something of the user's in between. */
+function reaches(backend: Tuned, asked: Asked, options: () => AllocatorOptions) {
+  for (const preset of NAMES)
+    test(`${backend} takes ${preset}`, async () => {
+      const entries = table(backend, preset);
+      const keys = entries.map(({ key }) => key);
+      const found = await asked(variables(backend, preset), keys);
+      for (const { key, value } of entries) assert.equal(found[key], value, key);
+    });
+
+  test(`${backend} takes single options, over the user's`, async () => {
+    const [[key, value] = assert.fail()] = Object.entries(options());
+    const users = variables(backend, 'none', { [key]: '5' });
+    assert.equal((await asked(users, [key]))[key], '5');
+    assert.equal((await asked(variables(backend, 'low-rss', { [key]: value }, users), [key]))[key], value);
+    const { MALLOC_BACKEND_RESTORE: _, ...own } = users;
+    assert.equal((await asked(variables(backend, 'throughput', {}, own), [key]))[key], '5', 'the user wins');
+  });
+}
+
+describe('jemalloc', { skip: cannotPreload }, () => {
+  let options: string;
+  before(() => {
+    // An option's type shows in its size.
+    const source = `#include <dlfcn.h>
+      #include <stdio.h>
+      #include <stdlib.h>
+      #include <string.h>
+      int main(int argc, char **argv) {
+        int (*ctl)(const char *, void *, size_t *, void *, size_t) = dlsym(RTLD_DEFAULT, "mallctl");
+        free(malloc(1));
+        for (int i = 1; i < argc; i++) {
+          char name[99];
+          long value = 0;
+          snprintf(name, sizeof name, "opt.%s", argv[i]);
+          for (size_t size = 1; size <= 8; size *= 2) {
+            size_t got = size;
+            value = 0;
+            if (ctl(name, &value, &got, NULL, 0) == 0) {
+              if (size == 1) printf("%s=%s\\n", argv[i], value ? "true" : "false");
+              else printf("%s=%ld\\n", argv[i], size == 4 ? (long)(int)value : value);
+              break;
+            }
+          }
+        }
+        return 0;
+      }`;
+    options = tools.cc('options', source);
+  });
+
+  const asked: Asked = async (env, keys) => {
+    // With abort_conf, jemalloc ends the program at a setting that it does not understand.
+    const checked = {
+      ...env,
+      MALLOC_CONF: ['abort_conf:true', env['MALLOC_CONF']].filter(Boolean).join(','),
+    };
+    const { stdout, stderr } = await succeed(options, keys, { env: checked });
+    assert.equal(stderr, '');
+    return Object.fromEntries(
+      stdout
+        .trimEnd()
+        .split('\n')
+        .map((line) => line.split('=')),
+    );
+  };
+
+  reaches('jemalloc', asked, () => ({ narenas: '3' }));
+
+  test('a preset that it did not understand would show', async () => {
+    for (const MALLOC_CONF of ['nonsense:1', 'narenas:many', 'narenas']) {
+      const env = { ...variables('jemalloc', 'none'), MALLOC_CONF: `abort_conf:true,${MALLOC_CONF}` };
+      const { code, signal, stderr } = await run(options, [], { env });
+      assert.ok(code !== 0 || signal !== null);
+      assert.match(stderr, /conf/i);
+    }
+  });
+
+  test('each preset bears threads, and an end', async () => {
+    const code = `const { Worker } = require('worker_threads');
+      for (let i = 0; i < 4; i++) new Worker("Array.from({ length: 2000 }, (_, n) => Buffer.alloc(n * 16))", { eval: true });`;
+    for (const preset of [...NAMES, 'none'] as const) {
+      const { stderr } = await succeed(process.execPath, ['-e', code], {
+        env: variables('jemalloc', preset),
+      });
+      assert.equal(stderr, '', preset);
+    }
+  });
+});
+
+describe('mimalloc', { skip: cannotPreload }, () => {
+  const asked: Asked = async (env, keys) => {
+    const { stderr } = await succeed('cat', [], { env: { ...env, MIMALLOC_VERBOSE: '1' } });
+    assert.doesNotMatch(stderr, /invalid|unknown/i);
+    const found = Object.fromEntries(
+      [...stderr.matchAll(/option '(\w+)': (-?\d+)/g)].map(([, key = '', value]) => [key, value]),
+    );
+    for (const key of keys) assert.ok(key in found, `mimalloc has no option ${key}`);
+    return found;
+  };
+
+  reaches('mimalloc', asked, () => ({ purge_delay: '3' }));
+});
+
+describe('default', { skip: notGlibc }, () => {
+  const loader = linuxBinding().host().interpreter ?? '';
+
+  /** glibc's loader lists its tunables, as the environment has set them. */
+  const asked: Asked = async (env, keys) => {
+    const { stdout } = await succeed(loader, ['--list-tunables'], { env });
+    const found = keys.map((key) => {
+      const [, value] = new RegExp(`^glibc\\.malloc\\.${key}: (\\w+)`, 'm').exec(stdout) ?? [];
+      return [key, value === undefined ? undefined : String(BigInt(value))];
+    });
+    return Object.fromEntries(found) as Record<string, string>;
+  };
+
+  reaches('default', asked, () => ({ arena_max: '3' }));
+
+  test("a single option wins over the user's tunables too", async () => {
+    const GLIBC_TUNABLES = 'glibc.malloc.arena_max=7:glibc.malloc.top_pad=1';
+    const set = variables('default', 'none', { arena_max: '3' }, { GLIBC_TUNABLES });
+    assert.deepEqual(await asked(set, ['arena_max', 'top_pad']), { arena_max: '3', top_pad: '1' });
+    const user = variables('default', 'low-rss', {}, { GLIBC_TUNABLES });
+    assert.equal((await asked(user, ['arena_max']))['arena_max'], '7');
+  });
+
+  test('a threshold is one that glibc accepts, not only lists', async () => {
+    // Which of its own limits a release has does not show in the list.
+    const source = `#include <malloc.h>
+      #include <stdio.h>
+      #include <stdlib.h>
+      int main(void) { char *volatile block = malloc(20 << 20); printf("%d", mallinfo().hblks); return !block; }`;
+    const maps = tools.cc('maps', source);
+    for (const preset of [...NAMES, 'none'] as const) {
+      const threshold = Number(
+        table('default', preset).find(({ key }) => key === 'mmap_threshold')?.value ?? 0,
+      );
+      const { stdout } = await succeed(maps, [], { env: variables('default', preset) });
+      assert.equal(
+        stdout,
+        threshold > 20 << 20 ? '0' : '1',
+        `${preset}: blocks that are mapped for themselves`,
+      );
+    }
+  });
+});

@@ -1,0 +1,480 @@
+// What cannot be switched: its exit status, its reason, and that nothing ran. And what looks so and can.
+
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { chmodSync, chownSync, copyFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { after, describe, test } from 'node:test';
+import { type MallocBackendErrorCode, spawn } from '../index.js';
+import { linuxBinding } from '../src/binding.js';
+import * as tools from './fixtures-ts/tools.js';
+import { environment } from './support/environment.js';
+import { run } from './support/run.js';
+import { cannotPreload, notGlibc } from './support/shims.js';
+
+const { command, file, scratch } = tools;
+const env = environment();
+
+/** What a program that ran would have left. */
+const trace = scratch('it-ran');
+const TRACE = `#include <fcntl.h>\nint main(void) { return open("${trace}", O_CREAT | O_RDWR, 0666) < 0; }`;
+const nothingRan = () => assert.ok(!existsSync(trace), 'the program ran');
+
+/** Copies of `grep`, which can say whether it is switched. */
+const grep = tools.which('grep') ?? assert.fail('no grep');
+const MAPS = ['-o', 'libmalloc_backend_[a-z]*', '/proc/self/maps'];
+function copy(name: string, mode = 0o755): string {
+  copyFileSync(grep, scratch(name));
+  chmodSync(scratch(name), mode);
+  return scratch(name);
+}
+
+/** That `run` ends with the status and the reason, and that `spawn` throws the same. */
+async function refuses(
+  program: string,
+  code: MallocBackendErrorCode,
+  status: number,
+  reason: RegExp,
+  { backend = 'mimalloc', wrapper = [] as readonly string[] } = {},
+) {
+  const words = [...wrapper, process.execPath, tools.cli, 'run', backend, '--', program];
+  const outcome = await run(words[0] ?? '', words.slice(1));
+  assert.deepEqual([outcome.code, outcome.stdout], [status, ''], outcome.stderr);
+  assert.match(outcome.stderr, reason);
+  assert.match(outcome.stderr, /^malloc-backend: .*\n$/, 'one line');
+  nothingRan();
+  if (wrapper.length > 0) return;
+  tools.refuses(() => spawn(program, { backend: backend as 'mimalloc', env }), code, reason);
+  nothingRan();
+}
+
+/** That it runs, switched. */
+async function accepts(program: string, args: string[] = MAPS, wrapper: readonly string[] = []) {
+  const words = [...wrapper, process.execPath, tools.cli, 'run', 'mimalloc', '--', program, ...args];
+  const { stdout, stderr, code } = await run(words[0] ?? '', words.slice(1));
+  assert.deepEqual([code, stderr], [0, '']);
+  assert.match(stdout, /libmalloc_backend_mimalloc/);
+}
+
+describe('the backend', { skip: cannotPreload }, () => {
+  test('unknown', async () => {
+    for (const backend of ['tcmalloc', 'Jemalloc', 'toString']) {
+      const { code, stdout, stderr } = await command(['run', backend, '--', 'touch', trace]);
+      assert.deepEqual([code, stdout], [2, '']);
+      assert.match(stderr, new RegExp(`"${backend}".*default, jemalloc, mimalloc, snmalloc, rust`));
+    }
+    nothingRan();
+  });
+
+  test('rust', () =>
+    refuses('true', 'ERR_BACKEND_UNAVAILABLE', 126, /stands on malloc/, { backend: 'rust' }));
+
+  test('a library that is missing, or lies where it cannot be named', async () => {
+    const missing = tools.copyOfBinaries('missing', ['libmalloc_backend_mimalloc.so']);
+    for (const [folder, reason] of [
+      [missing, /libmalloc_backend_mimalloc\.so does not exist/],
+      [tools.copyOfBinaries('with space'), /LD_PRELOAD cannot name/],
+    ] as const) {
+      const options = { env: { MALLOC_BACKEND_BINARY_DIR: folder } };
+      const { code, stdout, stderr } = await command(['run', 'mimalloc', 'touch', trace], options);
+      assert.deepEqual([code, stdout], [126, '']);
+      assert.match(stderr, reason);
+      nothingRan();
+    }
+  });
+
+  test('snmalloc under a limit of the address space; others run there', async () => {
+    const limited = (backend: string) =>
+      run('sh', [
+        '-c',
+        `ulimit -v 100000000; exec "$0" "$@"`,
+        process.execPath,
+        tools.cli,
+        'run',
+        backend,
+        grep,
+        ...MAPS,
+      ]);
+    const { code, stdout, stderr } = await limited('snmalloc');
+    assert.deepEqual([code, stdout], [126, ''], stderr);
+    assert.match(stderr, /256 GiB of address space.*102400000000 bytes/);
+    for (const backend of ['jemalloc', 'mimalloc', 'default']) assert.equal((await limited(backend)).code, 0);
+  });
+});
+
+describe('the program', { skip: cannotPreload }, () => {
+  test('that is missing', async () => {
+    await refuses('no-such-program', 'ERR_PROGRAM_NOT_FOUND', 127, /"no-such-program", is not found in PATH/);
+    await refuses('/no/such/program', 'ERR_PROGRAM_NOT_FOUND', 127, /\/no\/such\/program, does not exist/);
+    await refuses(`${grep}/x`, 'ERR_PROGRAM_NOT_FOUND', 127, /does not exist/);
+  });
+
+  test('that may not be executed', async () => {
+    await refuses(file('plain', readFileSync(grep), 0o644), 'ERR_PROGRAM_NOT_EXECUTABLE', 126, /chmod \+x/);
+    await refuses(dirname(trace), 'ERR_PROGRAM_NOT_EXECUTABLE', 126, /is not a file/);
+    for (const content of ['', 'touch x\n', '#!', '#! \n', '\x7fELF', '\x7fELF\x02\x01\x01'])
+      await refuses(
+        file('nothing', content),
+        'ERR_PROGRAM_NOT_EXECUTABLE',
+        126,
+        /neither an ELF program nor a script/,
+      );
+  });
+
+  test('of that name in PATH that may not be executed; one that may comes first', async () => {
+    mkdirSync(scratch('a'), { recursive: true });
+    mkdirSync(scratch('b'), { recursive: true });
+    file('a/tool', '#!/bin/sh\n', 0o644);
+    const options = { env: { PATH: `${scratch('a')}:${scratch('b')}:${env['PATH']}` } };
+    const refused = await command(['run', 'mimalloc', 'tool'], options);
+    assert.equal(refused.code, 126);
+    assert.match(refused.stderr, /a\/tool, may not be executed/);
+    file('b/tool', '#!/bin/sh\necho second\n');
+    assert.equal((await command(['run', 'mimalloc', 'tool'], options)).stdout, 'second\n');
+  });
+
+  test('that is static', async (t) => {
+    const program = tools.staticProgram('static', TRACE);
+    if (program === undefined) return t.skip('no static C library');
+    await refuses(program, 'ERR_CANNOT_SWITCH', 126, /statically linked/);
+    const { code } = await command(['run', 'default', program]);
+    assert.equal(code, 0, 'what is not switched can be static');
+    execFileSync('rm', [trace]);
+  });
+
+  test('for another machine', async () => {
+    const other = Buffer.from(readFileSync(tools.cc('traces', TRACE)));
+    const own = other.readUInt16LE(18);
+    for (const [machine, name] of [
+      [0x3e, 'x86_64'],
+      [0xb7, 'aarch64'],
+      [0xf3, 'riscv'],
+      [0x16, 's390'],
+    ] as const) {
+      other.writeUInt16LE(machine, 18);
+      if (machine === own) continue;
+      await refuses(
+        file('other', other),
+        'ERR_CANNOT_SWITCH',
+        126,
+        new RegExp(`built for ${name} \\(64 bits\\)`),
+      );
+    }
+    const narrow = Buffer.alloc(52);
+    narrow.write('\x7fELF\x01\x01\x01', 'latin1');
+    [2, 3, 1].forEach((value, field) => narrow.writeUInt16LE(value, 16 + 2 * field)); // EXEC, EM_386, EV_CURRENT
+    narrow.writeUInt16LE(52, 40);
+    await refuses(file('narrow', narrow), 'ERR_CANNOT_SWITCH', 126, /built for i386 \(32 bits\)/);
+  });
+
+  test('for another C library, or another loader', { skip: notGlibc }, async () => {
+    const loader = linuxBinding().host().interpreter ?? assert.fail();
+    const link = (name: string, interpreter: string) =>
+      tools.cc(name, TRACE, [`-Wl,--dynamic-linker=${interpreter}`]);
+    const missing = link('missing-loader', scratch('no-loader'));
+    await refuses(missing, 'ERR_CANNOT_SWITCH', 126, /no-loader, does not exist/);
+    copyFileSync(loader, scratch('ld-musl-x86_64.so.1'));
+    const musl = link('musl', scratch('ld-musl-x86_64.so.1'));
+    await refuses(musl, 'ERR_CANNOT_SWITCH', 126, /uses the C library of .*ld-musl/);
+    // The same loader in another place is asked whether it takes the library.
+    copyFileSync(loader, scratch('ld-copy.so'));
+    const moved = link('moved', scratch('ld-copy.so'));
+    assert.equal((await command(['run', 'mimalloc', moved])).code, 0);
+    execFileSync('rm', [trace]);
+    const deaf = file(
+      'ld-deaf.so',
+      '#!/bin/sh\necho "ERROR: ld.so: x cannot be preloaded (too old): ignored." >&2\n',
+    );
+    await refuses(link('deaf', deaf), 'ERR_CANNOT_SWITCH', 126, /refuses the library: too old/);
+  });
+
+  test('with a malloc of its own', { skip: notGlibc }, async () => {
+    const source = `#include <stddef.h>\nvoid *malloc(size_t n) { return 0; }\n${TRACE}`;
+    const exported = tools.cc('exported', source, ['-rdynamic']);
+    await refuses(exported, 'ERR_CANNOT_SWITCH', 126, /malloc of its own/);
+    // Under `default` no look into the program is taken: the library in it says so.
+    const { code, stderr } = await command(['run', 'default', exported]);
+    assert.equal(code, 126);
+    assert.match(stderr, /default was not applied: this program's malloc is that of .*exported/);
+    nothingRan();
+  });
+});
+
+describe('more rights than the caller', { skip: cannotPreload }, () => {
+  const notRoot = process.getuid?.() === 0 ? false : 'only root can give a file away';
+
+  test('setuid, for root', { skip: notRoot }, async () => {
+    const program = copy('setuid');
+    chownSync(program, 65534, 65534);
+    chmodSync(program, 0o4755);
+    await refuses(program, 'ERR_CANNOT_SWITCH', 126, /another user \(setuid\)/);
+    chownSync(program, 0, 0);
+    chmodSync(program, 0o4755);
+    await accepts(program);
+  });
+
+  test('setuid, for others', { skip: tools.cannotBeNobody }, async () => {
+    const program = copy('setuid-root', 0o4755);
+    const wrapper = tools.asNobody;
+    await refuses(program, 'ERR_CANNOT_SWITCH', 126, /another user \(setuid\)/, { wrapper });
+    chownSync(program, 65534, 65534);
+    chmodSync(program, 0o4755);
+    await accepts(program, MAPS, wrapper);
+  });
+
+  test('a system’s own setuid program', async (t) => {
+    const su = tools.which('su');
+    const skip = process.getuid?.() === 0 ? tools.cannotBeNobody : false;
+    if (su === undefined || skip !== false) return t.skip(skip || 'no su');
+    const wrapper = process.getuid?.() === 0 ? tools.asNobody : [];
+    await refuses(su, 'ERR_CANNOT_SWITCH', 126, /setuid/, { wrapper });
+  });
+
+  test('setgid', { skip: notRoot }, async () => {
+    const program = copy('setgid');
+    chownSync(program, 0, 65534);
+    chmodSync(program, 0o2755);
+    await refuses(program, 'ERR_CANNOT_SWITCH', 126, /another group \(setgid\)/);
+    chmodSync(program, 0o2745); // without the group's execute bit it means something else
+    await accepts(program);
+    chownSync(program, 0, 0);
+    chmodSync(program, 0o2755);
+    await accepts(program);
+  });
+
+  const setcap = tools.which('setcap');
+  const noCapabilities = tools.cannotBeNobody || (setcap === undefined && 'setcap is not installed');
+  test('file capabilities', { skip: noCapabilities }, async (t) => {
+    const program = copy('capable');
+    try {
+      execFileSync(setcap ?? '', ['cap_net_raw+ep', program], { stdio: 'pipe' });
+    } catch (error) {
+      return t.skip(`the file system takes no capabilities: ${String(error)}`);
+    }
+    const wrapper = tools.asNobody;
+    await refuses(program, 'ERR_CANNOT_SWITCH', 126, /file capabilities/, { wrapper });
+    await accepts(program); // root has them anyway
+  });
+
+  test('a program that may not be read, or not be reached', { skip: tools.cannotBeNobody }, async () => {
+    const wrapper = tools.asNobody;
+    await refuses(copy('unreadable', 0o711), 'ERR_CANNOT_SWITCH', 126, /may not be read/, { wrapper });
+    mkdirSync(scratch('closed'), { mode: 0o700 });
+    const behind = copy('closed/grep');
+    await refuses(behind, 'ERR_PROGRAM_NOT_EXECUTABLE', 126, /may not be searched/, { wrapper });
+  });
+});
+
+describe('a script', { skip: cannotPreload }, () => {
+  const node = dirname(process.execPath);
+  const options = { env: { PATH: `${node}:${env['PATH']}` } };
+  const tell =
+    "console.log(/libmalloc_backend_[a-z]+/.exec(require('fs').readFileSync('/proc/self/maps', 'utf8'))?.[0], process.execArgv, process.argv.slice(1))";
+  const script = (first: string, rest = tell) => file('script', `${first}\n${rest}\n`);
+
+  test('is followed to its interpreter', async () => {
+    const cases: [string, string[]][] = [
+      [`#!${process.execPath}`, []],
+      [`#! \t${process.execPath}\t `, []],
+      [`#!${process.execPath} --no-warnings`, ['--no-warnings']],
+      ['#!/usr/bin/env node', []],
+      ['#!/usr/bin/env -S node', []],
+      ['#!/usr/bin/env -S node --no-warnings  --no-deprecation ', ['--no-warnings', '--no-deprecation']],
+      ['#!/usr/bin/env --split-string=node --no-warnings', ['--no-warnings']],
+    ];
+    for (const [first, execArgv] of cases) {
+      const path = script(first);
+      const { code, stdout, stderr } = await command(['run', 'jemalloc', path, '-x', '--help'], options);
+      const said = `libmalloc_backend_jemalloc ${JSON.stringify(execArgv)} ${JSON.stringify([path, '-x', '--help'])}`;
+      assert.deepEqual([code, stderr], [0, ''], first);
+      assert.equal(
+        stdout
+          .replaceAll("'", '"')
+          .replace(/\s*([[\],])\s*/g, '$1')
+          .trim(),
+        said.replace(/\s*([[\],])\s*/g, '$1'),
+      );
+    }
+  });
+
+  test('whose interpreter is missing, or is no program', async () => {
+    await refuses(
+      script('#!/no/interpreter'),
+      'ERR_PROGRAM_NOT_FOUND',
+      127,
+      /interpreter of .*script, \/no\/interpreter, does not exist/,
+    );
+    await refuses(
+      script('#!/usr/bin/env no-such-program'),
+      'ERR_PROGRAM_NOT_FOUND',
+      127,
+      /"no-such-program", is not found/,
+    );
+    await refuses(
+      script(`#!${file('text', 'text', 0o644)}`),
+      'ERR_PROGRAM_NOT_EXECUTABLE',
+      126,
+      /may not be executed/,
+    );
+    await refuses(script('#!/'), 'ERR_PROGRAM_NOT_EXECUTABLE', 126, /is not a file/);
+  });
+
+  test('whose interpreters go round', async () => {
+    await refuses(
+      script(`#!${scratch('script')}`),
+      'ERR_PROGRAM_NOT_EXECUTABLE',
+      126,
+      /too many interpreters/,
+    );
+    file('one', `#!${scratch('two')}\n`);
+    await refuses(
+      file('two', `#!${scratch('one')}\n`),
+      'ERR_PROGRAM_NOT_EXECUTABLE',
+      126,
+      /too many interpreters/,
+    );
+  });
+
+  test('that wants more of env than is understood', async () => {
+    const lines = [
+      '',
+      ' -i node',
+      ' -S',
+      ' -S -i node',
+      ' -S A=b node',
+      ' A=b',
+      ' -S node "a b"',
+      ' -S node $X',
+      ' -u X',
+      ' --',
+      ' -S node a\\tb',
+    ];
+    for (const line of lines)
+      await refuses(
+        script(`#!/usr/bin/env${line}`),
+        'ERR_CANNOT_SWITCH',
+        126,
+        /cannot follow the first line/,
+      );
+  });
+
+  test('is refused with its interpreter', async (t) => {
+    const program = tools.staticProgram('static-interpreter', TRACE);
+    if (program === undefined) return t.skip('no static C library');
+    await refuses(
+      script(`#!${program}`),
+      'ERR_CANNOT_SWITCH',
+      126,
+      /static-interpreter on mimalloc: it is statically/,
+    );
+    file('link', `#!${program}\n`);
+    await refuses(script(`#!/usr/bin/env ${scratch('link')}`), 'ERR_CANNOT_SWITCH', 126, /statically/);
+  });
+
+  test('in the working directory, by a relative first line', async () => {
+    file('interpreter', `#!/bin/sh\necho "$@"\n`);
+    const path = script('#!./interpreter -x');
+    const { stdout } = await command(['run', 'mimalloc', `./${basename(path)}`, 'y'], { cwd: dirname(path) });
+    assert.equal(stdout, '-x ./script y\n');
+  });
+});
+
+describe('usage', { skip: cannotPreload }, () => {
+  const wrong = [
+    [],
+    ['fly'],
+    ['run'],
+    ['run', 'mimalloc'],
+    ['run', 'mimalloc', '--'],
+    ['run', '--', 'mimalloc', 'true'],
+    ['run', 'mimalloc', '--fast', 'true'],
+    ['run', '-x', 'mimalloc', 'true'],
+    ['run', 'mimalloc', '--preset'],
+    ['run', 'mimalloc', '--preset', 'fast', 'true'],
+    ['run', 'mimalloc', '--children', 'some', 'true'],
+    ['run', 'mimalloc', '--set', 'nonsense', 'true'],
+    ['run', 'mimalloc', '--set', '=1', 'true'],
+    ['run', 'mimalloc', '--set', 'purge_delay=a b', 'true'],
+    ['run', 'snmalloc', '--set', 'a=b', 'true'],
+    ['run', 'default', '--set', 'constructor=1', 'true'],
+    ['run', 'mimalloc', ''],
+    ['env'],
+    ['env', 'tcmalloc'],
+    ['env', 'mimalloc', 'true'],
+    ['env', 'mimalloc', '--format', 'yaml'],
+    ['env', 'mimalloc', '--format', 'toString'],
+    ['env', 'mimalloc', '--json'],
+    ['doctor', 'x'],
+    ['doctor', '--pid'],
+    ['doctor', '--pid', 'x'],
+    ['doctor', '--pid', '-1'],
+    ['doctor', '--pid', '1.5'],
+    ['doctor', '--pid', '0'],
+  ];
+
+  test('that is wrong is status 2, with what is wrong', async () => {
+    for (const args of wrong) {
+      const { code, stdout, stderr } = await command(args);
+      assert.deepEqual([code, stdout], [2, ''], args.join(' '));
+      assert.match(stderr, /^malloc-backend: \S/, args.join(' '));
+      assert.doesNotMatch(stderr, /^ {4}at /m, 'no stack');
+    }
+  });
+
+  test('what comes after the command is the command’s', async () => {
+    const args = [
+      '--help',
+      '-h',
+      '--preset',
+      'fast',
+      '--set',
+      '--',
+      '--',
+      '',
+      ' a b ',
+      '-V',
+      '--children=none',
+      '*',
+      '$X',
+    ];
+    const expected = args.map((arg) => `<${arg}>\n`).join('');
+    const starts = [
+      ['run', 'mimalloc', 'printf'],
+      ['run', 'mimalloc', '--', 'printf'],
+      ['run', 'mimalloc', '--preset', 'none', '--set=purge_delay=1', 'printf'],
+      ['run', '--children', 'none', 'mimalloc', '--preset=none', '--', 'printf'],
+    ];
+    for (const start of starts) {
+      const { code, stdout, stderr } = await command([...start, '<%s>\\n', ...args]);
+      assert.deepEqual([code, stderr, stdout], [0, '', expected], start.join(' '));
+    }
+    const help = await command(['run', 'mimalloc', 'node', '--help'], {
+      env: { PATH: `${dirname(process.execPath)}:${env['PATH']}` },
+    });
+    assert.equal(help.stdout, (await run(process.execPath, ['--help'])).stdout);
+  });
+
+  test('help and version', async () => {
+    for (const args of [
+      ['--help'],
+      ['-h'],
+      ['help'],
+      ['run', '--help'],
+      ['env', '--help'],
+      ['env', 'x', '-h'],
+      ['doctor', '-h'],
+    ]) {
+      const { code, stdout, stderr } = await command(args);
+      assert.deepEqual([code, stderr], [0, ''], args.join(' '));
+      assert.match(stdout, /Usage: malloc-backend/);
+      assert.match(stdout, /Examples:\n {2}/);
+    }
+    const { stdout } = await command(['--version']);
+    const { version } = JSON.parse(readFileSync(join(dirname(tools.cli), '..', 'package.json'), 'utf8')) as {
+      version: string;
+    };
+    assert.equal(stdout, `${version}\n`);
+  });
+});
+
+after(nothingRan);

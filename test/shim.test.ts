@@ -1,0 +1,355 @@
+// The shims as files (what they export and need) and as guests of a process: what they tell of themselves, what
+// they read from the environment, and that C++ programs and other libraries live with them.
+
+import assert from 'node:assert/strict';
+import { copyFile, mkdtemp, realpath, rm, symlink } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { before, describe, test } from 'node:test';
+import { compiled } from './support/native.js';
+import { type Options, type Outcome, run, succeed } from './support/run.js';
+import { cannotPreload, isGlibc, notGlibc, type Shim, shim, SWITCHING } from './support/shims.js';
+
+const ALL: readonly Shim[] = ['default', ...SWITCHING];
+
+let inside: string, plugin: string, foreign: string;
+before(async () => {
+  if (cannotPreload !== false) return;
+  [inside, plugin] = await Promise.all([compiled('inside'), compiled('plugin.so')]);
+  if (isGlibc) foreign = await compiled('reference.so');
+});
+
+/** The answers of test/c/inside.c. */
+function answers({ stdout }: Outcome): Record<string, string> {
+  const lines = stdout.split('\n').filter((line) => line.includes('='));
+  return Object.fromEntries(
+    lines.map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]),
+  );
+}
+
+async function ask(preload: string, questions: string[], env: Record<string, string> = {}) {
+  return answers(await succeed(inside, questions, { env: { LD_PRELOAD: preload, ...env } }));
+}
+
+describe('the files', { skip: cannotPreload }, () => {
+  const FAMILY = [
+    ...['malloc', 'free', 'calloc', 'realloc', 'reallocarray', 'aligned_alloc', 'posix_memalign', 'memalign'],
+    ...['valloc', 'pvalloc', 'malloc_usable_size', 'free_sized', 'free_aligned_sized', 'cfree'],
+  ];
+  const JEMALLOC = [
+    ...['mallctl', 'mallctlnametomib', 'mallctlbymib', 'malloc_stats_print', 'mallocx', 'rallocx', 'xallocx'],
+    ...['sallocx', 'dallocx', 'sdallocx', 'nallocx'],
+  ];
+
+  /** Its own: nothing of C++, of Rust, or of an allocator's inside. */
+  const exported = (backend: Shim) =>
+    [
+      'malloc_backend_shim',
+      ...(backend === 'default' ? [] : FAMILY),
+      ...(backend === 'jemalloc' ? JEMALLOC : []),
+    ].sort();
+
+  for (const backend of ALL) {
+    test(`${backend} exports the malloc family and nothing else`, async () => {
+      const { stdout } = await succeed('nm', ['-D', '--defined-only', '--format=posix', shim(backend)]);
+      const names = stdout.split('\n').flatMap((line) => line.match(/^[^\s@]+/) ?? []);
+      assert.deepEqual(names.sort(), exported(backend));
+    });
+
+    test(`${backend} needs the C library alone`, async (t) => {
+      const { stdout } = await succeed('readelf', ['-dW', shim(backend)]);
+      const needed = [...stdout.matchAll(/\(NEEDED\).*\[(.*)\]/g)].map((match) => match[1]);
+      assert.deepEqual(
+        needed.filter((name) => !/^(libc\.|libpthread\.|libdl\.|ld-)/.test(name ?? '')),
+        [],
+      );
+      assert.doesNotMatch(stdout, /TEXTREL/);
+      assert.match(stdout, /\bNOW\b/, 'no lazy binding: it would allocate during the first calls');
+      const imports = (await succeed('nm', ['-D', '--undefined-only', shim(backend)])).stdout;
+      assert.doesNotMatch(imports, /\b_Z|_Unwind|__cxa_throw|__gxx/, 'no C++ runtime');
+      const releases = [...imports.matchAll(/@GLIBC_(\d+)\.(\d+)/g)].map((match) => [
+        Number(match[1]),
+        Number(match[2]),
+      ]);
+      const highest = releases.reduce((a, b) => ((a[1] ?? 0) > (b[1] ?? 0) ? a : b), [2, 0]).join('.');
+      t.diagnostic(`needs glibc ${highest}`);
+      // What is built for publishing must run on systems older than the one it was built on.
+      const allowed = process.env['MALLOC_BACKEND_TEST_GLIBC'];
+      if (allowed !== undefined)
+        assert.ok(Number(highest.split('.')[1]) <= Number(allowed.split('.')[1]), highest);
+    });
+
+    test(`${backend} is laid out for being preloaded`, async () => {
+      const { stdout } = await succeed('readelf', ['-lW', shim(backend)]);
+      assert.match(stdout, /GNU_STACK.* RW /, 'the stack is not executable');
+      if (backend === 'default') return;
+      // Each access to thread-local memory by the fast model, without a call that may allocate.
+      assert.match((await succeed('readelf', ['-dW', shim(backend)])).stdout, /STATIC_TLS/);
+      const imports = (await succeed('nm', ['-D', '--undefined-only', shim(backend)])).stdout;
+      assert.doesNotMatch(imports, /__tls_get_addr/);
+    });
+  }
+});
+
+describe('asked from inside', { skip: cannotPreload }, () => {
+  for (const backend of ALL) {
+    test(`${backend} says who it is`, async () => {
+      const found = await ask(shim(backend), ['identity', 'owner']);
+      assert.equal(found['abi'], '1');
+      assert.equal(found['size'], found['own_size']);
+      assert.equal(found['backend'], backend);
+      assert.match(found['version'] ?? '', backend === 'default' ? /^\S+ \d+\.\d+/ : /^\d+\.\d+\.\d+$/);
+      assert.equal(await realpath(found['path'] ?? ''), await realpath(shim(backend)));
+      const own = await realpath(shim(backend));
+      for (const name of ['malloc', 'free', 'calloc', 'realloc', 'posix_memalign', 'malloc_usable_size']) {
+        if (backend === 'default') assert.match(found[name] ?? '', /\/(libc|ld-musl)[^/]*$/, name);
+        else assert.equal(found[name], own, name);
+      }
+    });
+
+    test(`${backend} counts, and leaves out what it cannot tell`, async () => {
+      const found = await ask(shim(backend), ['stats']);
+      const figure = (name: string) =>
+        found[name] === 'absent' ? undefined : Number(found[name] ?? assert.fail(`no ${name}`));
+      const names = ['allocated', 'active', 'metadata', 'resident', 'mapped', 'retained'];
+      const present = names.filter((name) => figure(`before.${name}`) !== undefined);
+      const told = {
+        default: isGlibc ? ['allocated', 'mapped'] : [],
+        jemalloc: names,
+        mimalloc: ['mapped'],
+        snmalloc: ['mapped'],
+      };
+      assert.deepEqual(present, told[backend]);
+      const spike = 128 * 2 ** 20;
+      const occupied = (name: string) => figure(`occupied.${name}`) ?? Infinity;
+      for (const name of ['allocated', 'active', 'resident', 'mapped'])
+        assert.ok(occupied(name) >= spike, `occupied.${name} is ${occupied(name)}`);
+      const before = figure('before.allocated'),
+        after = figure('after.allocated');
+      if (before !== undefined && after !== undefined)
+        assert.ok(after - before < spike / 8, `allocated grew by ${after - before}`);
+    });
+  }
+
+  // Nothing is to be given back before it is asked for.
+  const KEEP = { MALLOC_CONF: 'dirty_decay_ms:-1,muzzy_decay_ms:-1', MIMALLOC_PURGE_DELAY: '1000000' };
+  for (const backend of ['jemalloc', 'mimalloc'] as const)
+    for (const spike of ['release', 'release-threaded'])
+      test(`${backend} gives a spike back: ${spike}`, async () => {
+        const found = await ask(shim(backend), [spike], KEEP);
+        const { start, occupied, vacated, released } = Object.fromEntries(
+          Object.entries(found).map(([name, value]) => [name, Number(value) / 2 ** 20]),
+        ) as Record<'start' | 'occupied' | 'vacated' | 'released', number>;
+        assert.equal(found['result'], '0');
+        assert.ok(occupied > start + 120, `${start} MiB rose to ${occupied}`);
+        assert.ok(vacated > occupied - 16, `${vacated} of ${occupied} MiB were left before the release`);
+        assert.ok(released < start + 32, `${released} MiB are left of ${occupied}`);
+      });
+
+  test('snmalloc says that it cannot', async () => {
+    assert.equal((await ask(shim('snmalloc'), ['release']))['result'], '-1');
+  });
+
+  test('default trims', { skip: notGlibc }, async () => {
+    assert.equal((await ask(shim('default'), ['release']))['result'], '0');
+  });
+});
+
+describe("the allocators' own interfaces", { skip: cannotPreload }, () => {
+  test("jemalloc's functions and MALLOC_CONF", async () => {
+    const found = await ask(shim('jemalloc'), ['identity', 'jemalloc'], { MALLOC_CONF: 'narenas:3' });
+    const { narenas, version = '', page, ...others } = found;
+    assert.equal(narenas, '3');
+    assert.match(version, /^5\.\d+\.\d+-/);
+    assert.ok([4096, 16384, 65536].includes(Number(page)), page);
+    const results = Object.entries(others).filter(([name]) => name.endsWith('.result'));
+    assert.equal(results.length, 6);
+    for (const [name, value] of results) assert.equal(value, name === 'unknown.result' ? '2' : '0', name);
+    assert.equal(found['mallocx'], 'aligned and zeroed');
+    assert.equal(found['sallocx'], 'nallocx');
+    assert.equal(found['rallocx'], 'kept and zeroed');
+    assert.equal(found['xallocx'], 'ok');
+    assert.equal(found['stats'], 'jemalloc statistics');
+  });
+
+  test('MALLOC_CONF=stats_print:true prints at the end, and a bad pair is named', async () => {
+    const env = { LD_PRELOAD: shim('jemalloc'), MALLOC_CONF: 'stats_print:true,nonsense:1' };
+    const { stderr } = await succeed(inside, ['owner'], { env });
+    assert.match(stderr, /Begin jemalloc statistics/);
+    assert.match(stderr, /Invalid conf pair: nonsense:1/);
+  });
+
+  test('the other shims have no mallctl', async () => {
+    for (const backend of ['default', 'mimalloc', 'snmalloc'] as const) {
+      const { code, stdout } = await run(inside, ['jemalloc'], { env: { LD_PRELOAD: shim(backend) } });
+      assert.deepEqual([code, stdout], [1, 'missing=mallctl\n'], backend);
+    }
+  });
+
+  test('MIMALLOC_SHOW_STATS and MIMALLOC_VERBOSE', async () => {
+    const said = async (env: Record<string, string>) =>
+      (await succeed(inside, ['owner'], { env: { LD_PRELOAD: shim('mimalloc'), ...env } })).stderr;
+    assert.equal(await said({}), '');
+    assert.match(await said({ MIMALLOC_SHOW_STATS: '1' }), /committed/);
+    assert.match(await said({ MIMALLOC_VERBOSE: '1' }), /^mimalloc: /m);
+    const options = await said({ MIMALLOC_VERBOSE: '1', MIMALLOC_PURGE_DELAY: '4711' });
+    assert.match(options, /purge_delay': 4711/);
+  });
+});
+
+describe('the environment at start', { skip: cannotPreload }, () => {
+  const told = async (preload: string, env: Record<string, string> = {}, questions: string[] = []) => {
+    const asked = questions.length > 0 ? questions : ['owner', 'environment', 'descriptors'];
+    const options: Options = { env: { LD_PRELOAD: preload, ...env } };
+    const outcome = await run(inside, asked, options);
+    return { ...outcome, found: answers(outcome) };
+  };
+
+  for (const backend of ALL) {
+    test(`${backend} reports, once, and takes the question away`, async () => {
+      const again = ['exec', inside, 'owner', 'environment', 'descriptors'];
+      for (const questions of [[], again]) {
+        const env = { MALLOC_BACKEND_REPORT: '3' };
+        const { third, code, found } = await told(shim(backend), env, questions);
+        assert.equal(code, 0);
+        assert.match(third, /^[^\n]+\n$/, 'one line');
+        const { pid, version, owner, ...report } = JSON.parse(third);
+        assert.ok(Number.isInteger(pid) && pid > 1);
+        assert.match(version, /\d+\.\d+/);
+        assert.deepEqual(report, { backend, library: shim(backend), applied: true });
+        const libc = /\/(libc|ld-musl)[^/]*$/;
+        if (backend === 'default') assert.match(owner, libc);
+        else assert.equal(owner, shim(backend));
+        assert.equal(found['left'], undefined);
+        assert.equal(found['descriptor.3'], undefined, 'the descriptor is closed');
+        assert.equal(found['preload'], backend === 'default' ? '(unset)' : shim(backend));
+      }
+    });
+
+    test(`${backend} is not upset by a descriptor that is none`, async () => {
+      for (const descriptor of ['', 'x', '-1', '-99999999999', '777', '3.5', '99999999999999999999']) {
+        const { code, stderr, found } = await told(shim(backend), { MALLOC_BACKEND_REPORT: descriptor });
+        assert.deepEqual([code, stderr, found['left']], [0, '', undefined], descriptor);
+      }
+    });
+  }
+
+  test('a report that nobody reads any more does not end the program', async () => {
+    for (const backend of ALL) {
+      const assignments = [`LD_PRELOAD=${shim(backend)}`, 'MALLOC_BACKEND_REPORT=3'];
+      const words = ['deaf', 'env', ...assignments, inside, 'identity'];
+      const found = answers(await succeed(inside, words));
+      assert.equal(found['backend'], backend);
+    }
+  });
+
+  test(
+    'a foreign malloc is reported, and refused when the backend is required',
+    { skip: notGlibc },
+    async () => {
+      for (const backend of ALL) {
+        const preload = `${foreign}:${shim(backend)}`;
+        const { third, code } = await told(preload, { MALLOC_BACKEND_REPORT: '3' });
+        const { applied, owner } = JSON.parse(third);
+        assert.deepEqual([code, applied, owner], [0, false, foreign], backend);
+
+        const both = { MALLOC_BACKEND_REPORT: '3', MALLOC_BACKEND_REQUIRE: '1' };
+        const refused = await told(preload, both);
+        assert.equal(refused.code, 126, backend);
+        assert.equal(refused.stdout, '', 'main does not run');
+        assert.match(refused.stderr, /^malloc-backend: .*\n$/);
+        assert.ok(refused.stderr.includes(foreign) && refused.stderr.includes(backend), refused.stderr);
+        assert.equal(JSON.parse(refused.third).applied, false);
+      }
+    },
+  );
+
+  test('what is required and there is not noticed', { skip: notGlibc }, async () => {
+    for (const backend of ALL) {
+      const env = { MALLOC_BACKEND_REQUIRE: '1' };
+      const { code, stderr, found } = await told(shim(backend), env);
+      assert.deepEqual([code, stderr, found['left']], [0, '', undefined], backend);
+      if (backend === 'default') continue;
+      const first = await told(`${shim(backend)}:${foreign}`, env);
+      assert.deepEqual([first.code, first.stderr], [0, ''], `${backend} before a foreign one`);
+    }
+  });
+
+  test('MALLOC_BACKEND_CHILDREN=none takes the library, and it alone, out of LD_PRELOAD', async () => {
+    const env = { MALLOC_BACKEND_CHILDREN: 'none' };
+    for (const backend of ALL) {
+      const own = shim(backend);
+      const after: [string, string][] = [
+        [own, '(unset)'],
+        [`${own}:${own}`, '(unset)'],
+        [`${plugin}:${own}`, plugin],
+        [`${own}:${plugin}`, plugin],
+        [`${own} ${plugin}`, plugin],
+        [`:${own}::`, '(unset)'],
+      ];
+      for (const [preload, left] of after) {
+        const { code, found } = await told(preload, env);
+        assert.equal(code, 0);
+        assert.equal(found['preload'], left, `${backend}: ${preload}`);
+        assert.equal(found['left'], undefined);
+        if (backend !== 'default') assert.equal(found['malloc'], await realpath(own), 'itself it stays');
+        const child = await told(preload, env, ['exec', inside, 'identity']);
+        assert.equal(child.found['shim'], 'none', `${backend}: its child has the shim still`);
+      }
+    }
+  });
+
+  test('under another name it takes itself out too', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'malloc-backend-'));
+    try {
+      await symlink(shim('mimalloc'), join(folder, 'link.so'));
+      await copyFile(shim('mimalloc'), join(folder, 'libcopy.so'));
+      const env = { MALLOC_BACKEND_CHILDREN: 'none' };
+      for (const preload of [join(folder, 'link.so'), `${folder}/../${folder.split('/').pop()}/libcopy.so`]) {
+        assert.equal((await told(preload, env)).found['preload'], '(unset)', preload);
+      }
+      // A name without a slash is looked for in the library path.
+      const named = await told('libcopy.so', { ...env, LD_LIBRARY_PATH: folder });
+      assert.equal(named.found['preload'], '(unset)', 'libcopy.so');
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+
+  test('default takes itself out in any case; the others stay for the children', async () => {
+    assert.equal((await told(`${plugin}:${shim('default')}`)).found['preload'], plugin);
+    for (const backend of SWITCHING) {
+      const child = await told(shim(backend), {}, ['exec', inside, 'identity']);
+      assert.equal(child.found['backend'], backend);
+    }
+  });
+});
+
+describe('in company', { skip: cannotPreload }, () => {
+  test('a C++ program with exceptions, threads and aligned objects', async (t) => {
+    const runtime = await compiled('runtime');
+    const { code, stdout, stderr } = await run(runtime);
+    assert.equal(code, 5);
+    assert.match(stdout, /refusals: std::bad_alloc, nothrow null, the new handler gave up after 3/);
+    assert.match(stdout, /exceptions: 200 caught/);
+    for (const backend of ALL) {
+      await t.test(backend, async () => {
+        const switched = await run(runtime, [], { env: { LD_PRELOAD: shim(backend) } });
+        assert.deepEqual([switched.code, switched.stdout, switched.stderr], [code, stdout, stderr]);
+      });
+    }
+  });
+
+  test('a library that allocates before main and frees after it', async () => {
+    for (const backend of ALL)
+      for (const preload of [`${plugin}:${shim(backend)}`, `${shim(backend)}:${plugin}`]) {
+        const found = await ask(preload, ['owner', 'identity']);
+        assert.equal(found['backend'], backend);
+      }
+  });
+
+  test('a library opened with RTLD_DEEPBIND, which has the malloc of libc', { skip: notGlibc }, async () => {
+    for (const backend of ALL)
+      assert.equal((await ask(shim(backend), ['deep', plugin, 'own']))['own'], 'done');
+  });
+});

@@ -1,0 +1,34 @@
+// The preloadable libraries under test, as `npm run build` puts them into this platform's package.
+
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+
+export const root = join(import.meta.dirname, '..', '..', '..');
+
+/** The backends whose library replaces malloc. */
+export const SWITCHING = ['jemalloc', 'mimalloc', 'snmalloc'] as const;
+export type Switching = (typeof SWITCHING)[number];
+export type Shim = Switching | 'default';
+
+export const isGlibc =
+  process.platform === 'linux' &&
+  'glibcVersionRuntime' in (process.report.getReport() as { header: object }).header;
+
+/** Why nothing can be preloaded here; false where it can. For `node:test`'s `skip`. */
+export const cannotPreload: string | false =
+  process.platform === 'linux' ? false : `no LD_PRELOAD on ${process.platform}`;
+
+/** Why a test that takes glibc's own functions for comparison cannot run; false where it can. */
+export const notGlibc: string | false = cannotPreload || (isGlibc ? false : 'the C library is not glibc');
+
+export const platform = `${process.platform}-${process.arch}${process.platform === 'linux' ? (isGlibc ? '-gnu' : '-musl') : ''}`;
+
+/** Where the build puts them, or where the package itself is told to look. */
+const folder = process.env['MALLOC_BACKEND_BINARY_DIR'] ?? join(root, 'npm', platform);
+
+/** A library that is missing is a failure, not a skip: the build should have made it. */
+export function shim(backend: Shim): string {
+  const library = join(folder, `libmalloc_backend_${backend}.so`);
+  if (!existsSync(library)) throw new Error(`${library} is missing: run npm run build`);
+  return library;
+}
