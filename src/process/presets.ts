@@ -24,27 +24,32 @@ type Table = Record<Exclude<Preset, 'none'>, readonly PresetOption[]>;
 export const presets: { readonly [Backend in MemoryAllocatorBackend]?: Table } = {
   default: {
     'low-rss': [
+      { key: 'arena_max', value: '1', reason: 'threads share one heap, and with it what is free in it' },
       {
-        key: 'arena_max',
-        value: '2',
-        reason: 'threads share two arenas, and with them what is free in them',
+        key: 'mmap_threshold',
+        value: '131072',
+        reason:
+          'large blocks are mapped one by one and go back when freed; unset, the threshold grows with use',
       },
     ],
-    balanced: [{ key: 'arena_max', value: '4', reason: 'an arena per thread keeps free memory per thread' }],
+    balanced: [
+      { key: 'arena_max', value: '2', reason: 'not up to eight heaps a core, each with what is free in it' },
+    ],
     throughput: [
       {
         key: 'mmap_threshold',
-        value: '1073741824',
-        reason: 'large blocks come from the heap, where they are used again without page faults',
+        value: '33554432',
+        reason:
+          'large blocks come from the heap, where they are used again without page faults; the most there is',
       },
-      { key: 'trim_threshold', value: '4294967296', reason: 'and the heap keeps them' },
+      { key: 'trim_threshold', value: '1073741824', reason: 'and the heap keeps up to 1 GiB of them' },
     ],
   },
   jemalloc: {
     'low-rss': [
       { key: 'background_thread', value: 'true', reason: 'free pages go back although the program is idle' },
-      { key: 'dirty_decay_ms', value: '500', reason: 'after half a second' },
-      { key: 'narenas', value: '2', reason: 'threads share two arenas, and with them what is free in them' },
+      { key: 'dirty_decay_ms', value: '500', reason: 'after half a second instead of ten' },
+      { key: 'narenas', value: '2', reason: 'threads share two arenas instead of four a core' },
       { key: 'tcache_max', value: '4096', reason: 'threads keep small blocks only for themselves' },
     ],
     balanced: [
@@ -53,20 +58,19 @@ export const presets: { readonly [Backend in MemoryAllocatorBackend]?: Table } =
     ],
     throughput: [
       {
-        key: 'dirty_decay_ms',
-        value: '-1',
-        reason: 'free pages are kept: to fault them in again costs most',
+        key: 'background_thread',
+        value: 'true',
+        reason: 'takes the purging, that of very large blocks too, off the threads that free',
       },
-      {
-        key: 'oversize_threshold',
-        value: '0',
-        reason: 'large blocks too: by default each goes back at once',
-      },
+      { key: 'dirty_decay_ms', value: '30000', reason: 'free pages are kept for half a minute' },
     ],
   },
   mimalloc: {
     'low-rss': [{ key: 'purge_delay', value: '0', reason: 'free pages go back at once' }],
-    balanced: [],
+    balanced: [
+      { key: 'purge_extend_delay', value: '0', reason: 'what is freed nearby does not put the purge off' },
+      { key: 'abandoned_page_purge', value: '1', reason: 'what an ended thread leaves goes back' },
+    ],
     throughput: [{ key: 'purge_delay', value: '1000', reason: 'free pages are kept for a second' }],
   },
 };
