@@ -62,6 +62,7 @@ const OTHERWISE = [
   ['jemalloc', 'MALLOC_CONF', 'dirty_decay_ms:0,muzzy_decay_ms:0'],
   ['jemalloc', 'MALLOC_CONF', 'narenas:1,tcache:false,background_thread:true,dirty_decay_ms:10'],
   ['mimalloc', 'MIMALLOC_PURGE_DELAY', '0'],
+  ['mimalloc', 'MIMALLOC_PURGE_DECOMMITS', '0'],
 ] as const;
 
 for (const [backend, name, value] of OTHERWISE) {

@@ -6,8 +6,12 @@ fn main() {
     for library in ["-lc", "-lpthread", "-ldl"] {
         println!("cargo:rustc-cdylib-link-arg={library}");
     }
-    if std::env::var_os("CARGO_FEATURE_JEMALLOC").is_some() {
-        // See src/jemalloc.rs.
+    // See src/wrap.rs.
+    let feature = |name: &str| std::env::var_os(format!("CARGO_FEATURE_{name}")).is_some();
+    if feature("JEMALLOC") {
         println!("cargo:rustc-cdylib-link-arg=-Wl,--wrap=secure_getenv");
+    }
+    if ["JEMALLOC", "MIMALLOC", "SNMALLOC"].into_iter().any(feature) {
+        println!("cargo:rustc-cdylib-link-arg=-Wl,--wrap=madvise,--wrap=munmap");
     }
 }

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +17,8 @@
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
-enum { MARK = 4711, MANY = 20000, HOW = 4 };
+/* Not an odd number but what callers have in errno: an allocator that retries on EAGAIN must not take it for its own. */
+enum { MARK = EAGAIN, MANY = 20000, HOW = 4 };
 static const char *const NAMES[HOW] = {"free", "cfree", "free_sized", "free_aligned_sized"};
 
 static const char *available(int how) {
@@ -104,6 +106,8 @@ static void free_errno_refused(void) {
   pid_t child = fork();
   expect(child >= 0, "fork");
   if (child == 0) {
+    signal(SIGALRM, SIG_DFL);
+    alarm(60); /* for one that asks again and again */
     if (!refuse_to_take_back()) _exit(2);
     for (int how = 0; how < HOW; how++) {
       const char *failure = available(how);

@@ -42,4 +42,4 @@ pub use mimalloc::{Mimalloc, malloc as mimalloc_malloc};
 pub use raw::{CannotRelease, MIN_ALIGNMENT, RawAllocator, Stats};
 pub use rust::Rust;
 #[cfg(feature = "snmalloc")]
-pub use snmalloc::Snmalloc;
+pub use snmalloc::{Snmalloc, malloc as snmalloc_malloc};

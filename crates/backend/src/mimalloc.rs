@@ -14,6 +14,23 @@ pub use sys::mi_malloc as malloc;
 /// mimalloc, over libmimalloc-sys.
 pub enum Mimalloc {}
 
+impl Mimalloc {
+    /// From now on a request that cannot be had sets `errno` to ENOMEM, as C's functions do. By itself mimalloc
+    /// leaves `errno` as its last system call did, and sizes that it refuses without one leave no trace.
+    #[cfg(target_os = "linux")]
+    pub fn set_errno_on_failure() {
+        unsafe extern "C" fn failed(error: core::ffi::c_int, _: *mut c_void) {
+            if matches!(error, libc::ENOMEM | libc::EOVERFLOW) {
+                // SAFETY: the calling thread's errno, always valid.
+                unsafe { *libc::__errno_location() = libc::ENOMEM };
+            }
+        }
+        // SAFETY: the function may be called from any thread at any time. The one that it replaces does nothing in
+        // a release build.
+        unsafe { sys::mi_register_error(Some(failed), ptr::null_mut()) };
+    }
+}
+
 // SAFETY: mimalloc's functions are C's; `aligned_by_size` makes the alignment definite.
 unsafe impl RawAllocator for Mimalloc {
     const BACKEND: MemoryAllocatorBackend = MemoryAllocatorBackend::Mimalloc;

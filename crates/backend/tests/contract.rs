@@ -7,15 +7,17 @@ use std::collections::HashSet;
 use std::ptr;
 use std::sync::mpsc;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::thread;
+use std::{panic, thread};
 
 use malloc_backend::{CannotRelease, Functions, MIN_ALIGNMENT, MemoryAllocatorBackend, Stats};
+use support::mistakes::MISTAKES;
 use support::{Block, IMPOSSIBLE, behind};
 
 for_each_backend! {
     together =>
         no_bytes_get_a_block_of_their_own,
         calloc_refuses_a_product_that_overflows,
+        calloc_takes_the_count_once,
         calloc_zeroes_recycled_memory,
         every_block_is_aligned,
         aligned_alloc_aligns,
@@ -94,6 +96,14 @@ fn calloc_refuses_a_product_that_overflows(f: Functions) {
     }
 }
 
+fn calloc_takes_the_count_once(f: Functions) {
+    // Else these would be TiB. Smaller ones would be no less wrong, which `Block` sees.
+    for (count, size) in [(4 << 20, 1), (1 << 18, 16), (3, 5), (1000, 1000), (1, 4 << 20)] {
+        assert!(Block::calloc(f, count, size).is_some(), "calloc({count}, {size})");
+    }
+    assert!(Block::calloc(f, 1000, 7).is_some_and(|block| block.size() == 7000));
+}
+
 fn calloc_zeroes_recycled_memory(f: Functions) {
     for size in (0..=128).chain([200, 1000, 4096, 10_000, 65_536, 200_000, 1 << 20, 5 << 20]) {
         let count = if size > 10_000 { 4 } else { 32 };
@@ -104,7 +114,6 @@ fn calloc_zeroes_recycled_memory(f: Functions) {
         let zeroed: Vec<Block> = (0..count).filter_map(|_| Block::calloc(f, 1, size)).collect();
         assert_eq!(zeroed.len(), count);
     }
-    assert!(Block::calloc(f, 1000, 7).is_some_and(|block| block.size() == 7000));
 }
 
 fn every_block_is_aligned(f: Functions) {
@@ -441,6 +450,46 @@ fn release_gives_memory_back(f: Functions) {
     // 96 MiB less a part for what the allocator may keep.
     if let (Some(full), Some(after)) = (full, after) {
         assert!(after + 80 <= full, "from {full} MiB to {after}");
+    }
+}
+
+/// Each mistake, and the test that is there to find it.
+#[test]
+fn the_tests_bite() {
+    let finds: [(&str, fn(Functions)); MISTAKES.len()] = [
+        ("no bytes are null", no_bytes_get_a_block_of_their_own),
+        ("no bytes share a block", no_bytes_get_a_block_of_their_own),
+        ("calloc multiplies unchecked", calloc_refuses_a_product_that_overflows),
+        ("calloc multiplies twice", calloc_takes_the_count_once),
+        ("calloc leaves dirt", calloc_zeroes_recycled_memory),
+        ("small blocks are aligned to 8", every_block_is_aligned),
+        ("alignments over 64 are ignored", aligned_alloc_aligns),
+        ("alignments are ignored for no bytes", aligned_alloc_aligns),
+        ("alignments are rounded up", aligned_alloc_refuses_what_is_no_power_of_two),
+        ("realloc loses the last byte", realloc_keeps_the_contents),
+        ("realloc of null is null", realloc_of_null_is_malloc),
+        ("realloc to no bytes frees", realloc_to_no_bytes_never_frees),
+        ("realloc that fails loses the contents", realloc_that_fails_keeps_the_block),
+        ("realloc that fails says it did not", realloc_that_fails_keeps_the_block),
+        ("sizes wrap around", impossible_sizes_are_null),
+        ("blocks are given out twice", all_usable_bytes_are_the_block_s),
+        ("usable is less than asked for", all_usable_bytes_are_the_block_s),
+        ("null has a usable size", null_is_no_block),
+        ("only the own thread may resize", other_threads_free_and_resize),
+        ("blocks end with their thread", blocks_outlive_their_thread),
+        ("threads are limited", short_lived_threads_allocate),
+        ("the version is a name", version_is_plausible),
+        ("what is absent is 0", stats_tell_what_the_backend_knows),
+        ("release does nothing", release_gives_memory_back),
+    ];
+    let _turn = alone();
+    for ((name, functions), (expected, test)) in MISTAKES.into_iter().zip(finds) {
+        assert_eq!(name, expected);
+        // Without glibc nothing is known of what is left, so nothing can be found.
+        let knows =
+            cfg!(target_env = "gnu") || name != "the version is a name" && name != "release does nothing";
+        let found = panic::catch_unwind(|| test(functions)).is_err();
+        assert!(found || !knows, "{name}: not found");
     }
 }
 

@@ -15,8 +15,9 @@ use std::{env, panic, thread};
 use malloc_backend::Functions;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::test_runner::{TestError, TestRunner};
-use support::{Block, IMPOSSIBLE, config};
+use proptest::test_runner::{Config, RngSeed, TestError, TestRunner};
+use support::mistakes::MISTAKES;
+use support::{Block, IMPOSSIBLE};
 
 for_each_backend! {
     any_turn => a_million_operations, threads_hand_blocks_over;
@@ -170,6 +171,23 @@ impl Model {
     }
 }
 
+/// The same sequences in every run, unless `PROPTEST_RNG_SEED` asks for others; `PROPTEST_CASES` and the other
+/// variables of proptest count too.
+fn config(cases: u32) -> Config {
+    let mut config = Config { failure_persistence: None, ..Config::default() };
+    // Enough to come down to a handful of operations; by default it is a few times the number of cases.
+    if config.max_shrink_iters == u32::MAX {
+        config.max_shrink_iters = 20_000;
+    }
+    if std::env::var_os("PROPTEST_CASES").is_none() {
+        config.cases = cases;
+    }
+    if config.rng_seed == RngSeed::Random {
+        config.rng_seed = RngSeed::Fixed(0x6d61_6c6c_6f63);
+    }
+    config
+}
+
 /// On one line: proptest would give each operation five.
 fn fail<Sequence: Debug>(failure: TestError<Sequence>) {
     match failure {
@@ -262,4 +280,27 @@ fn threads_hand_blocks_over(f: Functions) {
             Ok(())
         })
         .unwrap_or_else(|failure| fail(failure));
+}
+
+/// Those mistakes that a sequence of operations is better at finding than the contract's tests, by how few operations
+/// are left of it, where the mistake does not depend on what the heap looks like.
+#[test]
+fn the_model_finds_mistakes() {
+    let finds: [(&str, Option<usize>, fn(Functions)); 8] = [
+        ("no bytes share a block", Some(2), a_million_operations),
+        ("calloc leaves dirt", Some(1), a_million_operations),
+        ("realloc loses the last byte", Some(2), a_million_operations),
+        ("realloc that fails loses the contents", Some(2), a_million_operations),
+        ("alignments over 64 are ignored", None, a_million_operations),
+        ("blocks are given out twice", None, a_million_operations),
+        ("only the own thread may resize", None, threads_hand_blocks_over),
+        ("blocks end with their thread", None, threads_hand_blocks_over),
+    ];
+    for (name, most, test) in finds {
+        let (_, functions) = MISTAKES.into_iter().find(|(mistake, _)| *mistake == name).expect(name);
+        let panic = panic::catch_unwind(|| test(functions)).expect_err(name);
+        let message = panic.downcast_ref::<String>().expect("the message of `fail`");
+        let operations = message.matches("slot:").count();
+        assert!(most.is_none_or(|most| operations <= most), "{name}: {message}");
+    }
 }

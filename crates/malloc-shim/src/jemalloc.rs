@@ -1,38 +1,8 @@
-//! jemalloc's own API under its own names, and its own variable.
+//! jemalloc's own API under its own names.
 
-use core::ffi::{CStr, c_char, c_int, c_void};
+use core::ffi::{c_char, c_int, c_void};
 
 use malloc_backend::jemalloc_nonstandard as je;
-
-unsafe extern "C" {
-    fn __real_secure_getenv(name: *const c_char) -> *const c_char;
-}
-
-/// tikv-jemalloc-sys builds jemalloc with a prefix, and with it the variable it reads is
-/// `_RJEM_MALLOC_CONF`. Built without, its `malloc` would collide with ours. jemalloc reads the variable
-/// during the first allocation, before any constructor could copy it. So the linker (build.rs) sends its
-/// `secure_getenv` here.
-unsafe extern "C" fn secure_getenv(name: *const c_char) -> *const c_char {
-    // SAFETY: the caller gives a C string, and so does this.
-    unsafe {
-        let name = if CStr::from_ptr(name) == c"_RJEM_MALLOC_CONF" { c"MALLOC_CONF".as_ptr() } else { name };
-        __real_secure_getenv(name)
-    }
-}
-
-// Under the name that the linker looks for. rustc would export a function of that name.
-core::arch::global_asm!(
-    ".pushsection .text.wrap, \"ax\"",
-    ".globl __wrap_secure_getenv",
-    ".hidden __wrap_secure_getenv",
-    "__wrap_secure_getenv:",
-    #[cfg(target_arch = "x86_64")]
-    "jmp {function}",
-    #[cfg(target_arch = "aarch64")]
-    "b {function}",
-    ".popsection",
-    function = sym secure_getenv,
-);
 
 /// Exports jemalloc's functions: each is handed its arguments as they come.
 macro_rules! export {

@@ -16,21 +16,24 @@
 ))]
 compile_error!("a process has one malloc: choose one of the features jemalloc, mimalloc, snmalloc");
 
+mod errno;
 #[cfg(feature = "jemalloc")]
 mod jemalloc;
 #[cfg(any(feature = "jemalloc", feature = "mimalloc", feature = "snmalloc"))]
 mod malloc_family;
 mod runtime;
 mod startup;
+#[cfg(any(feature = "jemalloc", feature = "mimalloc", feature = "snmalloc"))]
+mod wrap;
 
 #[cfg(not(any(feature = "jemalloc", feature = "mimalloc", feature = "snmalloc")))]
 use malloc_backend::Default as Backend;
-#[cfg(feature = "snmalloc")]
-use malloc_backend::Snmalloc as Backend;
 #[cfg(feature = "jemalloc")]
 use malloc_backend::{Jemalloc as Backend, jemalloc_malloc as backend_malloc};
 #[cfg(feature = "mimalloc")]
 use malloc_backend::{Mimalloc as Backend, mimalloc_malloc as backend_malloc};
+#[cfg(feature = "snmalloc")]
+use malloc_backend::{Snmalloc as Backend, snmalloc_malloc as backend_malloc};
 
 extern crate alloc;
 

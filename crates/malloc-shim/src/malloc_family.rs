@@ -10,16 +10,7 @@ use core::ptr;
 use malloc_backend::RawAllocator;
 
 use crate::Backend;
-
-fn errno() -> c_int {
-    // SAFETY: the calling thread's errno, always valid.
-    unsafe { *libc::__errno_location() }
-}
-
-fn set_errno(error: c_int) {
-    // SAFETY: see `errno`.
-    unsafe { *libc::__errno_location() = error }
-}
+use crate::errno::{errno, set_errno};
 
 /// What C says of a block that could not be had: null, and `errno` says ENOMEM.
 fn or_enomem(block: *mut c_void) -> *mut c_void {
@@ -29,41 +20,45 @@ fn or_enomem(block: *mut c_void) -> *mut c_void {
     block
 }
 
-/// Blocks of up to 8 bytes jemalloc and mimalloc align to 8, so they are asked for more (`Backend::malloc`); sizes
-/// beyond `PTRDIFF_MAX` mimalloc refuses without a word to `errno`.
-#[cfg(all(not(target_arch = "x86_64"), not(feature = "snmalloc")))]
-#[unsafe(no_mangle)]
-extern "C" fn malloc(size: usize) -> *mut c_void {
-    if size as isize >= 0 { Backend::malloc(size) } else { malloc_huge() }
-}
+// `malloc` is a comparison and a jump. By hand on x86-64, because there a conditional jump may be the call, which
+// rustc does not make of it.
 
-/// The same by hand: one signed comparison tells the common sizes from both, and the conditional jump that follows
-/// is the call. rustc makes one instruction more of it.
+/// jemalloc and mimalloc align blocks of up to 8 bytes to 8, so they are asked for more.
 #[cfg(all(target_arch = "x86_64", not(feature = "snmalloc")))]
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 extern "C" fn malloc(size: usize) -> *mut c_void {
     core::arch::naked_asm!(
         "cmp rdi, 8",
-        "jg {common}",
-        "test rdi, rdi",
-        "js {huge}",
+        "ja {malloc}",
         "mov edi, 16",
-        "jmp {common}",
-        common = sym crate::backend_malloc,
-        huge = sym malloc_huge,
+        "jmp {malloc}",
+        malloc = sym crate::backend_malloc,
     )
 }
 
-#[cfg(not(feature = "snmalloc"))]
-extern "C" fn malloc_huge() -> *mut c_void {
-    or_enomem(ptr::null_mut())
-}
-
-#[cfg(feature = "snmalloc")]
+/// snmalloc refuses the largest sizes without a word to `errno`: from 2 GiB on that is looked after.
+#[cfg(all(target_arch = "x86_64", feature = "snmalloc"))]
+#[unsafe(naked)]
 #[unsafe(no_mangle)]
 extern "C" fn malloc(size: usize) -> *mut c_void {
-    Backend::malloc(size)
+    extern "C" fn checked(size: usize) -> *mut c_void {
+        or_enomem(Backend::malloc(size))
+    }
+    core::arch::naked_asm!(
+        "cmp rdi, 0x7fffffff",
+        "jbe {malloc}",
+        "jmp {checked}",
+        malloc = sym crate::backend_malloc,
+        checked = sym checked,
+    )
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+#[unsafe(no_mangle)]
+extern "C" fn malloc(size: usize) -> *mut c_void {
+    let block = Backend::malloc(size);
+    if cfg!(feature = "snmalloc") { or_enomem(block) } else { block }
 }
 
 #[unsafe(no_mangle)]

@@ -15,6 +15,7 @@ use malloc_backend::shim::Shim;
 use malloc_backend::{MemoryAllocatorBackend, RawAllocator};
 
 use crate::Backend;
+use crate::errno::errno;
 
 /// A file descriptor: one line of JSON goes there, and it is closed.
 const REPORT: &CStr = c"MALLOC_BACKEND_REPORT";
@@ -33,6 +34,8 @@ const PRELOAD: &CStr = c"LD_PRELOAD";
 static CONSTRUCTOR: extern "C" fn() = start;
 
 extern "C" fn start() {
+    #[cfg(feature = "mimalloc")]
+    Backend::set_errno_on_failure();
     let report = take(REPORT);
     let require = take(REQUIRE).is_some_and(|value| !value.is_empty());
     if report.is_some() || require {
@@ -101,14 +104,22 @@ fn send(fd: c_int, owner: &str, applied: bool) {
     unsafe { libc::close(fd) };
 }
 
-/// Writes it all, unless nobody listens any more: then there is nobody to tell.
-fn write(fd: c_int, mut bytes: &[u8]) {
+/// Writes it all, unless nobody listens any more: then there is nobody to tell, and the program is not to end of it.
+fn write(fd: c_int, bytes: &[u8]) {
+    // SAFETY: to ignore a signal, and to go back to what it did, runs no code.
+    unsafe {
+        let before = libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+        write_all(fd, bytes);
+        libc::signal(libc::SIGPIPE, before);
+    }
+}
+
+fn write_all(fd: c_int, mut bytes: &[u8]) {
     while !bytes.is_empty() {
         // SAFETY: the bytes are readable. (A descriptor that is not open is an error, not a hazard.)
         match unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) } {
             written @ 1.. => bytes = &bytes[written as usize..],
-            // SAFETY: the thread's errno.
-            _ if unsafe { *libc::__errno_location() } == libc::EINTR => {}
+            _ if errno() == libc::EINTR => {}
             _ => return,
         }
     }

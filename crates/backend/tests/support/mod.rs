@@ -3,12 +3,14 @@
 // Each test file is a crate of its own and uses a part of this.
 #![allow(dead_code, unused_macros)]
 
+pub mod mistakes;
+
 use std::ffi::c_void;
+use std::fmt;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use malloc_backend::{Functions, GLOBAL_ALLOCATOR, MIN_ALIGNMENT, MemoryAllocatorBackend};
-use proptest::test_runner::{Config, RngSeed};
 
 /// Makes tests of functions that take [`Functions`]: each once for every backend that the build has. The name
 /// before the arrow is a function whose result is kept while the test runs.
@@ -51,26 +53,8 @@ pub const IMPOSSIBLE: [usize; 7] = [
     usize::MAX,
 ];
 
-/// The same sequences in every run, unless `PROPTEST_RNG_SEED` asks for others; `PROPTEST_CASES` and the other
-/// variables of proptest count too.
-pub fn config(cases: u32) -> Config {
-    let mut config = Config { failure_persistence: None, ..Config::default() };
-    // Enough to come down to a handful of operations; by default it is a few times the number of cases.
-    if config.max_shrink_iters == u32::MAX {
-        config.max_shrink_iters = 100_000;
-    }
-    if std::env::var_os("PROPTEST_CASES").is_none() {
-        config.cases = cases;
-    }
-    if config.rng_seed == RngSeed::Random {
-        config.rng_seed = RngSeed::Fixed(0x6d61_6c6c_6f63);
-    }
-    config
-}
-
 /// A block that is full, up to its usable size, of a pattern of its own. The pattern is checked whenever the block
 /// is touched: another block in the same memory, or a byte that went lost, does not get by.
-#[derive(Debug)]
 pub struct Block {
     functions: Functions,
     start: NonNull<u8>,
@@ -85,7 +69,7 @@ unsafe impl Send for Block {}
 impl Block {
     pub fn malloc(functions: Functions, size: usize) -> Option<Self> {
         // SAFETY: the result of an allocation of that size.
-        unsafe { Self::own(functions, (functions.malloc)(size), size) }
+        unsafe { Self::own(functions, (functions.malloc)(size), size, MIN_ALIGNMENT) }
     }
 
     pub fn calloc(functions: Functions, count: usize, size: usize) -> Option<Self> {
@@ -98,28 +82,31 @@ impl Block {
             assert!(is_zero(bytes), "calloc({count}, {size}) is not zeroed");
         }
         // SAFETY: the result of an allocation of that size.
-        unsafe { Self::own(functions, start, total) }
+        unsafe { Self::own(functions, start, total, MIN_ALIGNMENT) }
     }
 
     pub fn aligned_alloc(functions: Functions, alignment: usize, size: usize) -> Option<Self> {
         let start = (functions.aligned_alloc)(alignment, size);
         assert!(start.addr().is_multiple_of(alignment), "aligned_alloc({alignment}, {size}) gave {start:p}");
         // SAFETY: the result of an allocation of that size.
-        unsafe { Self::own(functions, start, size) }
+        unsafe { Self::own(functions, start, size, alignment) }
     }
 
     /// [`realloc`](Self::realloc) of null.
     pub fn realloc_null(functions: Functions, size: usize) -> Option<Self> {
         // SAFETY: null is allowed, and the result is a new block.
-        unsafe { Self::own(functions, (functions.realloc)(ptr::null_mut(), size), size) }
+        unsafe { Self::own(functions, (functions.realloc)(ptr::null_mut(), size), size, MIN_ALIGNMENT) }
     }
 
     /// # Safety
     /// `start` is null or a block of `size` bytes that nobody else has.
-    unsafe fn own(functions: Functions, start: *mut c_void, size: usize) -> Option<Self> {
+    unsafe fn own(functions: Functions, start: *mut c_void, size: usize, alignment: usize) -> Option<Self> {
         let start = NonNull::new(start.cast())?;
         let mut block = Self { functions, start, size, usable: 0, seed: 0 };
         block.measure();
+        // The next power of two is the coarsest rounding there is, and that of a page what is mapped alone.
+        let most = 2 * (size + alignment) + 4096;
+        assert!(block.usable <= most, "{block:?} has {most} bytes and more where {size} were asked for");
         block.fill();
         Some(block)
     }
@@ -210,6 +197,12 @@ impl Block {
 
     fn word(&self, index: usize) -> u64 {
         self.seed.wrapping_add(index as u64)
+    }
+}
+
+impl fmt::Debug for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the block at {:p} of {} bytes ({} usable)", self.start, self.size, self.usable)
     }
 }
 

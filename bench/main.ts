@@ -1,0 +1,49 @@
+// npm run bench -- [table…] [--runs N] [--quick]
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { pagefault } from './blocks.js';
+import { root } from './measure.js';
+import { pair } from './pair.js';
+import { presets } from './presets.js';
+import { start } from './start.js';
+import { machine, type Table } from './table.js';
+import { workloads } from './workloads.js';
+
+const tables: Readonly<Record<string, Table>> = { pair, workloads, start, pagefault, presets };
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { runs: { type: 'string' }, quick: { type: 'boolean', default: false } },
+});
+const chosen = positionals.length > 0 ? positionals : Object.keys(tables);
+const unknown = chosen.find((name) => !Object.hasOwn(tables, name));
+const runs = values.runs === undefined ? undefined : Number(values.runs);
+if (unknown !== undefined || (runs !== undefined && !(runs >= 1))) {
+  console.error(`usage: npm run bench -- [${Object.keys(tables).join('|')}…] [--runs N] [--quick]`);
+  process.exit(2);
+}
+
+const results = join(root, 'bench/results');
+mkdirSync(results, { recursive: true });
+const head = machine();
+console.log(`${head}\n`);
+for (const name of chosen) {
+  const { title, run } = tables[name]!;
+  const progress = (message: string): void => {
+    process.stderr.write(process.stderr.isTTY ? `\r\x1b[K${name}: ${message}\r` : `${name}: ${message}\n`);
+  };
+  let text = `## ${title}\n`;
+  console.log(text);
+  try {
+    for await (const part of run({ runs, quick: values.quick, progress })) {
+      console.log(`${part}\n`);
+      // Written at once: what comes later may fail, or be interrupted.
+      text += `\n${part}\n`;
+      writeFileSync(join(results, `${name}.md`), `${head}\n\n${text}`);
+    }
+  } catch (error) {
+    console.error(`${name}: ${error instanceof Error ? error.message : String(error)}`);
+    process.exitCode = 1;
+  }
+}

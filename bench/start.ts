@@ -1,0 +1,36 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { interleaved, median, root, type Cost, type Subject } from './measure.js';
+import { environmentOf } from './subjects.js';
+import { markdown, milliseconds, ratio, type Options, type Table } from './table.js';
+
+async function* run({ runs = 31, quick, progress }: Options): AsyncIterable<string> {
+  const { bin } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+    bin: Record<string, string>;
+  };
+  const command = join(root, bin['malloc-backend']!);
+  const env = environmentOf('default');
+  const node = process.execPath;
+  const subjects = new Map<string, Subject>([
+    ['`true`', { command: 'true', args: [], env }],
+    [
+      '`true` with what `env mimalloc` sets',
+      { command: 'true', args: [], env: environmentOf('mimalloc', 'balanced') },
+    ],
+    ['`node -e 0`', { command: node, args: ['-e', '0'], env }],
+    [
+      '`malloc-backend run mimalloc -- true`',
+      { command: node, args: [command, 'run', 'mimalloc', '--', 'true'], env },
+    ],
+  ]);
+  const costs = [...(await interleaved(subjects, quick ? 7 : runs, progress))];
+  const of = (figure: (cost: Cost) => number): number[] => costs.map(([, all]) => median(all.map(figure)));
+  const [wall, cpu] = [of((cost) => cost.wall), of((cost) => cost.cpu)];
+  const rows = costs.map(([name], at) => [name, milliseconds(wall[at]!), milliseconds(cpu[at]!)]);
+  // The last row less the first, in units of the third.
+  const added = (all: number[]): string => ratio((all[3]! - all[0]!) / all[2]!);
+  const verdict = `\`run\` adds ${added(wall)} Node starts by the clock, ${added(cpu)} in CPU time.`;
+  yield `${markdown(['start and end of', 'wall', 'CPU'], rows)}\n\n${verdict}`;
+}
+
+export const start: Table = { title: 'What `run` adds to a program’s start', run };

@@ -1,0 +1,281 @@
+// The packages as npm packs and installs them, on a machine without Rust.
+
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { before, describe, test } from 'node:test';
+import * as tools from './fixtures-ts/tools.js';
+import { type Options, run, succeed } from './support/run.js';
+import { SWITCHING, cannotPreload, platform, root } from './support/shims.js';
+
+const npm = tools.which('npm');
+const skip = cannotPreload || (npm === undefined && 'npm is not installed');
+const name = `@malloc-backend/${platform}`;
+const checkout = tools.scratch('checkout');
+const consumer = tools.scratch('consumer');
+
+/** Nothing but Node, npm and a few commands: no compiler. */
+const bin = tools.scratch('bin');
+const env = {
+  PATH: bin,
+  npm_config_cache: tools.scratch('cache'),
+  npm_config_update_notifier: 'false',
+  npm_config_audit: 'false',
+  npm_config_fund: 'false',
+};
+const at = (more: Options = {}): Options => ({ cwd: consumer, env, ...more });
+const node = (args: string[], more: Options = {}) =>
+  succeed(process.execPath, args, at({ ...more, env: { ...env, ...more.env } }));
+const command = (...args: string[]) =>
+  run(join(consumer, 'node_modules', '.bin', 'malloc-backend'), args, at());
+
+interface Manifest {
+  version: string;
+  exports: Record<string, Record<string, string>>;
+  bin: Record<string, string>;
+  files: string[];
+  optionalDependencies: Record<string, string>;
+}
+const manifest = (folder: string) =>
+  JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as Manifest;
+
+const packed = { root: [] as string[], platform: [] as string[] };
+
+before(async () => {
+  if (skip !== false) return;
+  // A copy: npm's hooks change package.json and build while they pack.
+  mkdirSync(checkout);
+  for (const each of [
+    'package.json',
+    'tsconfig.json',
+    'index.ts',
+    'src',
+    'npm',
+    'README.md',
+    'LICENSE',
+    'CHANGELOG.md',
+  ])
+    if (existsSync(join(root, each))) cpSync(join(root, each), join(checkout, each), { recursive: true });
+  symlinkSync(join(root, 'node_modules'), join(checkout, 'node_modules'));
+  const tarballs = tools.scratch('tarballs');
+  mkdirSync(tarballs);
+  for (const cwd of [checkout, join(checkout, 'npm', platform)])
+    await succeed('npm', ['pack', '--pack-destination', tarballs], { cwd, seconds: 120 });
+  const list = (start: string) => {
+    const file = readdirSync(tarballs).find((each) => each.startsWith(start)) ?? assert.fail(`no ${start}`);
+    const content = execFileSync('tar', ['-tzf', join(tarballs, file)], { encoding: 'utf8' });
+    return {
+      file: join(tarballs, file),
+      names: content
+        .trim()
+        .split('\n')
+        .map((line) => line.replace(/^package\//, '')),
+    };
+  };
+  const [main, native] = [list('malloc-backend-0'), list(`malloc-backend-${platform}`)];
+  packed.root = main.names;
+  packed.platform = native.names;
+
+  mkdirSync(bin);
+  for (const each of ['node', 'npm', 'sh', 'env', 'cat', 'ls'])
+    symlinkSync(
+      each === 'node' ? process.execPath : (tools.which(each) ?? assert.fail(each)),
+      join(bin, each),
+    );
+  mkdirSync(consumer);
+  writeFileSync(join(consumer, 'package.json'), '{ "name": "consumer", "private": true }');
+  // What is not in the two tarballs cannot be had: the other platforms' packages are optional.
+  await succeed('npm', ['install', '--offline', '--no-save', main.file, native.file], at({ seconds: 120 }));
+});
+
+describe('the tarballs', { skip }, () => {
+  test('have what their manifests name', () => {
+    const { exports, bin: commands } = manifest(checkout);
+    const named = [
+      ...Object.values(exports).flatMap((entry) => Object.values(entry)),
+      ...Object.values(commands),
+    ];
+    for (const file of named.filter((each) => typeof each === 'string' && each.startsWith('./')))
+      assert.ok(packed.root.includes(file.slice(2)), file);
+    for (const file of [...manifest(join(checkout, 'npm', platform)).files, 'package.json', 'README.md'])
+      assert.ok(packed.platform.includes(file), file);
+    assert.equal(
+      packed.platform.filter((file) => /\.(so|node)$/.test(file)).length,
+      1 + 1 + SWITCHING.length,
+    );
+  });
+
+  test('have nothing else', () => {
+    const other = packed.root.filter(
+      (file) => !/^(dist\/(index\.|src\/|cli\.cjs$)|package\.json$|README|LICENSE|CHANGELOG)/.test(file),
+    );
+    assert.deepEqual(other, []);
+  });
+
+  test('name the platforms’ packages by their version, and the checkout by their folder', () => {
+    const { version, optionalDependencies } = manifest(join(consumer, 'node_modules', 'malloc-backend'));
+    const folders = readdirSync(join(root, 'npm'), { withFileTypes: true }).filter((each) =>
+      each.isDirectory(),
+    );
+    assert.deepEqual(
+      optionalDependencies,
+      Object.fromEntries(folders.map((each) => [`@malloc-backend/${each.name}`, version])),
+    );
+    assert.deepEqual(manifest(checkout), manifest(root), 'as it was before it was packed');
+  });
+
+  test('are checked before they are published', async () => {
+    const check = (...folders: string[]) =>
+      run(process.execPath, [join(checkout, 'npm', 'check.mjs'), ...folders], { cwd: checkout });
+    const whole = await check();
+    assert.deepEqual([whole.code, whole.stderr], [0, '']);
+    const cases = [
+      [`npm/${platform}`, 'libmalloc_backend_jemalloc.so'],
+      ['.', 'dist/cli.cjs'],
+    ] as const;
+    for (const [folder, file] of cases) {
+      renameSync(join(checkout, folder, file), join(checkout, 'away'));
+      const { code, stderr } = await check(folder);
+      assert.equal(code, 1);
+      assert.ok(stderr.includes(file), stderr);
+      renameSync(join(checkout, 'away'), join(checkout, folder, file));
+    }
+  });
+});
+
+describe('installed', { skip }, () => {
+  const installed = join(consumer, 'node_modules', name);
+
+  test('there is no Rust', async () => {
+    for (const program of ['cargo', 'rustc', 'cc'])
+      assert.equal((await run('sh', ['-c', `command -v ${program}`], at())).code, 127);
+  });
+
+  test('run and doctor', async () => {
+    for (const backend of ['default', ...SWITCHING]) {
+      const args = ['run', backend, '--', 'node', '-p', "require('malloc-backend').activeBackend().backend"];
+      const { code, stdout, stderr } = await command(...args);
+      assert.deepEqual([code, stdout, stderr], [0, `${backend}\n`, '']);
+    }
+    const { stdout } = await command('doctor', '--json');
+    const diagnosis = JSON.parse(stdout) as { binaries: string; obstacles: unknown[] };
+    assert.deepEqual([diagnosis.binaries, diagnosis.obstacles], [installed, []]);
+    assert.equal((await command('--version')).stdout, `${manifest(root).version}\n`);
+    const npx = await succeed(
+      'npm',
+      ['exec', '--offline', '--', 'malloc-backend', 'run', 'mimalloc', 'cat', '/proc/self/maps'],
+      at(),
+    );
+    assert.match(npx.stdout, /libmalloc_backend_mimalloc/);
+  });
+
+  test('import and require', async () => {
+    const names = Object.keys((await import(tools.index)) as object).sort();
+    const shown =
+      'console.log(JSON.stringify([Object.keys(m).sort(), m.backends().map((b) => b.backend), m.activeBackend().owner]))';
+    const esm = await node(['--input-type=module', '-e', `import * as m from 'malloc-backend'; ${shown}`]);
+    const cjs = await node(['--input-type=commonjs', '-e', `const m = require('malloc-backend'); ${shown}`]);
+    const expected = [names, ['default', 'jemalloc', 'mimalloc', 'snmalloc', 'rust'], 'libc'];
+    assert.deepEqual(JSON.parse(esm.stdout), expected);
+    assert.deepEqual(
+      JSON.parse(cjs.stdout).map((each: string[] | string) =>
+        Array.isArray(each) ? each.filter((key) => key !== '__esModule' && key !== 'module.exports') : each,
+      ),
+      expected,
+    );
+    const inner = await run(process.execPath, ['-e', "import('malloc-backend/dist/src/binding.js')"], at());
+    assert.match(inner.stderr, /ERR_PACKAGE_PATH_NOT_EXPORTED/);
+  });
+
+  test('register', async () => {
+    for (const form of ['--import', '--require']) {
+      const args = [
+        form,
+        'malloc-backend/register',
+        '-p',
+        "require('malloc-backend').activeBackend().backend",
+      ];
+      const { stdout } = await node(args, { env: { MALLOC_BACKEND: 'snmalloc' } });
+      assert.equal(stdout, 'snmalloc\n');
+    }
+  });
+
+  test(
+    'its types',
+    { skip: !existsSync(join(root, 'node_modules', 'typescript')) && 'no TypeScript here' },
+    async () => {
+      writeFileSync(
+        join(consumer, 'consumer.mts'),
+        `import { type Preset, type Proof, MemoryAllocatorBackend, backends, spawn } from 'malloc-backend';
+      import 'malloc-backend/register';
+      const backend: MemoryAllocatorBackend = MemoryAllocatorBackend.Mimalloc;
+      const preset: Preset = 'low-rss';
+      const child = spawn('true', ['x'], { backend, preset, children: 'none', set: { a: 'b' } });
+      export const proof: Promise<Proof> = child.applied;
+      export const pid: number | undefined = child.pid;
+      export const reason: string | undefined = backends()[0]?.surfaces.process.reason;
+      // @ts-expect-error: none of the five
+      export const wrong: MemoryAllocatorBackend = 'tcmalloc';
+      // @ts-expect-error: the backend is required
+      spawn('true', []);`,
+      );
+      const types = join(root, 'node_modules', '@types');
+      const tsc = join(root, 'node_modules', '.bin', 'tsc');
+      const options = [
+        '--noEmit',
+        '--strict',
+        '--module',
+        'nodenext',
+        '--target',
+        'es2023',
+        '--types',
+        'node',
+        '--typeRoots',
+        types,
+      ];
+      const { code, stdout } = await run(tsc, [...options, 'consumer.mts'], { cwd: consumer });
+      assert.deepEqual([code, stdout], [0, '']);
+    },
+  );
+
+  test('without the platform’s package, that is said, with the remedy', async () => {
+    renameSync(installed, join(consumer, 'away'));
+    try {
+      const patterns = [
+        new RegExp(`${process.platform}-${process.arch}`),
+        new RegExp(name),
+        /--omit=optional/,
+        /MALLOC_BACKEND_BINARY_DIR/,
+      ];
+      const { code, stdout, stderr } = await command('run', 'mimalloc', '--', 'ls');
+      assert.deepEqual([code, stdout], [126, '']);
+      const api = await node([
+        '-p',
+        "try { require('malloc-backend').backends() } catch ({ code, message }) { [code, message].join(' ') }",
+      ]);
+      assert.match(api.stdout, /^ERR_BINARY_MISSING /);
+      for (const pattern of patterns) for (const text of [stderr, api.stdout]) assert.match(text, pattern);
+      assert.equal((await node(['-p', "require('malloc-backend').parseBackend('rust')"])).stdout, 'rust\n');
+      assert.equal((await command('--help')).code, 0);
+      // A folder of its own takes the package's place.
+      const override = await run(
+        join(consumer, 'node_modules', '.bin', 'malloc-backend'),
+        ['run', 'mimalloc', 'cat', '/proc/self/maps'],
+        at({ env: { ...env, MALLOC_BACKEND_BINARY_DIR: join(consumer, 'away') } }),
+      );
+      assert.match(override.stdout, /away\/libmalloc_backend_mimalloc\.so/);
+    } finally {
+      renameSync(join(consumer, 'away'), installed);
+    }
+  });
+});
