@@ -165,6 +165,9 @@ describe('the program', { skip: cannotPreload }, () => {
     [2, 3, 1].forEach((value, field) => narrow.writeUInt16LE(value, 16 + 2 * field)); // EXEC, EM_386, EV_CURRENT
     narrow.writeUInt16LE(52, 40);
     await refuses(file('narrow', narrow), 'ERR_CANNOT_SWITCH', 126, /built for i386 \(32 bits\)/);
+    narrow.writeUInt16LE(own, 18);
+    const reason = new RegExp(`built for ${linuxBinding().host().machine} \\(32 bits\\)`);
+    await refuses(file('narrow', narrow), 'ERR_CANNOT_SWITCH', 126, reason);
   });
 
   test('for another C library, or another loader', { skip: notGlibc }, async () => {
@@ -317,6 +320,18 @@ describe('a script', { skip: cannotPreload }, () => {
       /may not be executed/,
     );
     await refuses(script('#!/'), 'ERR_PROGRAM_NOT_EXECUTABLE', 126, /is not a file/);
+  });
+
+  test('behind as many others as the kernel allows', async () => {
+    let last = '/bin/sh';
+    for (let n = 1; n < 8; n++) {
+      last = file(`chain-${n}`, `#!${last}\necho ran\n`);
+      const [direct, switched] = [
+        await run('sh', ['-c', '"$0"', last]),
+        await command(['run', 'mimalloc', last]),
+      ];
+      assert.deepEqual([switched.code, switched.stdout], [direct.code, direct.stdout], `${n} scripts`);
+    }
   });
 
   test('whose interpreters go round', async () => {

@@ -137,8 +137,13 @@ function preloadedFile(entry: string, env: NodeJS.ProcessEnv): string {
   const machine = linuxBinding().host().machine;
   const folders = [
     ...(env['LD_LIBRARY_PATH'] ?? '').split(/[:;]/).filter((folder) => folder !== ''),
-    ...['/usr/local/lib', '/lib64', '/usr/lib64', '/lib', '/usr/lib'],
-    ...[`/lib/${machine}-linux-gnu`, `/usr/lib/${machine}-linux-gnu`],
+    '/usr/local/lib',
+    '/lib64',
+    '/usr/lib64',
+    '/lib',
+    '/usr/lib',
+    `/lib/${machine}-linux-gnu`,
+    `/usr/lib/${machine}-linux-gnu`,
   ];
   return folders.map((folder) => join(folder, entry)).find((file) => existsSync(file)) ?? entry;
 }

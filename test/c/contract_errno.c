@@ -107,7 +107,7 @@ static void free_errno_refused(void) {
   expect(child >= 0, "fork");
   if (child == 0) {
     signal(SIGALRM, SIG_DFL);
-    alarm(60); /* for one that asks again and again */
+    alarm(20); /* for one that asks again and again */
     if (!refuse_to_take_back()) _exit(2);
     for (int how = 0; how < HOW; how++) {
       const char *failure = available(how);

@@ -49,9 +49,7 @@ unsafe extern "C" fn secure_getenv(name: *const c_char) -> *const c_char {
 wrap!("__wrap_secure_getenv", secure_getenv);
 
 /// `free` keeps `errno` (POSIX.1-2024), also where the system refuses to take memory back, as it does under mlockall
-/// or a seccomp filter. None of the allocators sees to that, and to do so in `free` itself would cost every call. All
-/// look at the result; mimalloc also at `errno`, of which it takes 0 for success: it then counts pages as given back
-/// that were not, and goes on as it would have.
+/// or a seccomp filter. None of the allocators sees to that, and to do so in `free` itself would cost every call.
 fn keep_errno(call: impl FnOnce() -> c_int) -> c_int {
     let before = errno();
     let result = call();
@@ -61,15 +59,28 @@ fn keep_errno(call: impl FnOnce() -> c_int) -> c_int {
     result
 }
 
+/// mimalloc takes a result that is not 0 for a reason to read `errno`, and would now read the caller's, as long as it
+/// is EAGAIN. What it did after an error is done here instead: it tried the older advice, and otherwise went on.
+#[cfg(feature = "mimalloc")]
 unsafe extern "C" fn madvise(address: *mut c_void, length: usize, advice: c_int) -> c_int {
-    // SAFETY: the caller's obligations are those of libc's function; so below.
+    // SAFETY: the caller's obligations are those of libc's function.
+    let advise = |advice| keep_errno(|| unsafe { __real_madvise(address, length, advice) });
+    if advise(advice) != 0 && advice == libc::MADV_FREE {
+        advise(libc::MADV_DONTNEED);
+    }
+    0
+}
+
+#[cfg(not(feature = "mimalloc"))]
+unsafe extern "C" fn madvise(address: *mut c_void, length: usize, advice: c_int) -> c_int {
+    // SAFETY: the caller's obligations are those of libc's function.
     keep_errno(|| unsafe { __real_madvise(address, length, advice) })
 }
 
 wrap!("__wrap_madvise", madvise);
 
 unsafe extern "C" fn munmap(address: *mut c_void, length: usize) -> c_int {
-    // SAFETY: see `madvise`.
+    // SAFETY: the caller's obligations are those of libc's function.
     keep_errno(|| unsafe { __real_munmap(address, length) })
 }
 
