@@ -1,5 +1,5 @@
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
@@ -35,7 +35,10 @@ export function compile(
   { as = name, flags = [] }: { as?: string; flags?: string[] } = {},
 ): string {
   const program = scratch(as);
-  execFileSync('cc', ['-O2', '-pthread', '-o', program, join(root, `bench/c/${name}.c`), ...flags]);
+  // Moved into place: a program that runs, in a bench beside this one, cannot be written over.
+  const built = `${program}.${process.pid}`;
+  execFileSync('cc', ['-O2', '-pthread', '-o', built, join(root, `bench/c/${name}.c`), ...flags]);
+  renameSync(built, program);
   return program;
 }
 

@@ -92,7 +92,7 @@ describe('backends()', () => {
   });
 });
 
-describe('activeBackend() here', { skip: cannotPreload }, () => {
+describe('activeBackend() here', { skip: cannotPreload, timeout: 120_000 }, () => {
   const here = (env: Record<string, string> = {}) =>
     tools.evaluate<ActiveBackend>('show(m.activeBackend())', { env });
 
@@ -139,7 +139,7 @@ describe('activeBackend() here', { skip: cannotPreload }, () => {
   }
 });
 
-describe('activeBackend(pid)', { skip: cannotPreload }, () => {
+describe('activeBackend(pid)', { skip: cannotPreload, timeout: 120_000 }, () => {
   const children: ReturnType<typeof start>[] = [];
   after(() => children.forEach(kill));
   let echo: string;

@@ -53,7 +53,7 @@ describe('exercise()', () => {
   });
 });
 
-describe('inspectProgram()', { skip: cannotPreload }, () => {
+describe('inspectProgram()', { skip: cannotPreload, timeout: 120_000 }, () => {
   const look = (path: string) => linuxBinding().inspectProgram(path);
   const kind = (name: string, content: string | Uint8Array) => look(tools.file(name, content)).kind;
 

@@ -1,15 +1,14 @@
-// The command: that `run` leaves everything else as it was, what `env` prints for whom, and what `doctor` finds.
+// The command: that `run` leaves everything else as it was, and what `env` prints for whom.
 
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, existsSync, mkdirSync, readFileSync, readlinkSync, realpathSync } from 'node:fs';
-import { after, describe, test } from 'node:test';
-import { MemoryAllocatorBackend, type ActiveBackend, type BackendInfo, activeBackend } from '../index.js';
+import { existsSync, readFileSync, realpathSync } from 'node:fs';
+import { describe, test } from 'node:test';
+import { activeBackend } from '../index.js';
 import * as tools from './fixtures-ts/tools.js';
 import { compiled } from './support/native.js';
-import { ended, kill, run, start, succeed } from './support/run.js';
-import { SWITCHING, cannotPreload, notGlibc, platform, shim } from './support/shims.js';
+import { kill, run, start, succeed } from './support/run.js';
+import { SWITCHING, cannotPreload, notGlibc, shim } from './support/shims.js';
 
 const { command, cli } = tools;
 const bash = tools.which('bash');
@@ -34,7 +33,7 @@ async function same(script: string, options: { shell?: string } = {}) {
   assert.notEqual(direct.stdout, '');
 }
 
-describe('run leaves as it was', { skip: cannotPreload }, () => {
+describe('run leaves as it was', { skip: cannotPreload, timeout: 120_000 }, () => {
   test('the process, and nothing stays between', async () => {
     const script = `${process.execPath} ${cli} run mimalloc -- cat`;
     for (const shell of [`exec ${script}`, script]) {
@@ -182,7 +181,7 @@ describe('run leaves as it was', { skip: cannotPreload }, () => {
   });
 });
 
-describe('run', { skip: cannotPreload }, () => {
+describe('run', { skip: cannotPreload, timeout: 120_000 }, () => {
   test('proves: each backend serves, before what is preloaded', { skip: notGlibc }, async () => {
     const inside = await compiled('inside');
     const foreign = tools.foreignLibrary();
@@ -230,7 +229,7 @@ describe('run', { skip: cannotPreload }, () => {
   });
 });
 
-describe('env', { skip: cannotPreload }, () => {
+describe('env', { skip: cannotPreload, timeout: 120_000 }, () => {
   const odd = `it's "x" $HOME \\ %n \`y\``;
 
   test('for a shell: to be evaluated, again and again, and taken back', async () => {
@@ -311,161 +310,4 @@ describe('env', { skip: cannotPreload }, () => {
     );
     assert.equal((await command(['env', 'rust'])).code, 126);
   });
-});
-
-interface Diagnosis {
-  platform: string;
-  node: string;
-  libc: { name: string; version?: string };
-  pageSize: number;
-  binaries: string;
-  pid: number;
-  malloc: ActiveBackend;
-  backends: BackendInfo[];
-  obstacles: { code: string; message: string }[];
-}
-
-describe('doctor', { skip: cannotPreload }, () => {
-  const children: ReturnType<typeof start>[] = [];
-  after(() => children.forEach(kill));
-
-  async function diagnose(
-    args: string[] = [],
-    { env = {}, wrapper = [] }: { env?: Record<string, string>; wrapper?: readonly string[] } = {},
-  ) {
-    const [program = '', ...others] = [...wrapper, process.execPath, cli, 'doctor', '--json', ...args];
-    const { stdout } = await succeed(program, others, { env });
-    const diagnosis = JSON.parse(stdout) as Diagnosis;
-    return { ...diagnosis, codes: diagnosis.obstacles.map(({ code }) => code) };
-  }
-
-  test('says what this machine has', async () => {
-    const { malloc, backends, codes, ...found } = await diagnose();
-    assert.equal(found.platform, `${process.platform}-${process.arch}`);
-    assert.equal(found.node, process.version);
-    assert.equal(found.pageSize, Number(execFileSync('getconf', ['PAGESIZE'], { encoding: 'utf8' })));
-    assert.equal(realpathSync(found.binaries), realpathSync(tools.binaries));
-    assert.deepEqual([malloc.owner, malloc.backend], ['libc', 'default']);
-    assert.deepEqual(
-      backends.map(({ backend }) => backend),
-      Object.values(MemoryAllocatorBackend),
-    );
-    assert.ok(['glibc', 'musl'].includes(found.libc.name));
-    assert.deepEqual(codes, platform.endsWith('musl') ? ['MUSL'] : []);
-    const { stdout } = await command(['doctor']);
-    for (const text of [
-      malloc.path,
-      found.libc.name,
-      `${found.pageSize}`,
-      found.binaries,
-      'Nothing stands in the way',
-      ...SWITCHING,
-    ])
-      assert.ok(stdout.includes(text), `${text} in ${stdout}`);
-  });
-
-  test('looks at another process', async () => {
-    const child = start(process.execPath, [cli, 'run', 'snmalloc', '--', 'cat']);
-    children.push(child);
-    child.stdin?.write('x');
-    await once(child.stdout ?? assert.fail(), 'data');
-    const pid = child.pid ?? assert.fail();
-    const found = await diagnose(['--pid', `${pid}`]);
-    assert.deepEqual(found.malloc, activeBackend(pid));
-    assert.deepEqual(
-      [found.pid, found.malloc.backend, found.malloc.path],
-      [pid, 'snmalloc', shim('snmalloc')],
-    );
-    const { stdout } = await command(['doctor', '--pid', `${pid}`]);
-    assert.match(stdout, new RegExp(`^malloc in process ${pid}: snmalloc \\d.*switched by malloc-backend`));
-    child.stdin?.end();
-    await ended(child);
-    const gone = await command(['doctor', '--pid', `${pid}`]);
-    assert.deepEqual([gone.code, gone.stdout], [1, '']);
-    assert.match(gone.stderr, new RegExp(`there is no process ${pid}`));
-  });
-
-  test('a foreign allocator', { skip: notGlibc }, async () => {
-    const foreign = tools.foreignLibrary();
-    const found = await diagnose([], { env: { LD_PRELOAD: foreign } });
-    assert.deepEqual([found.malloc.owner, found.codes], ['foreign', ['FOREIGN_PRELOAD']]);
-    assert.ok(found.obstacles[0]?.message.includes(foreign));
-    const behind = await diagnose([], { env: { LD_PRELOAD: `${shim('mimalloc')}:${foreign}` } });
-    assert.deepEqual([behind.malloc.backend, behind.codes], ['mimalloc', ['FOREIGN_PRELOAD']]);
-    const plugin = await compiled('plugin.so');
-    assert.deepEqual((await diagnose([], { env: { LD_PRELOAD: plugin } })).codes, []);
-  });
-
-  test('a limit of the address space, a static program, a library that is missing', async (t) => {
-    const wrapper = ['sh', '-c', 'ulimit -v 100000000; exec "$@"', 'sh'];
-    assert.deepEqual((await diagnose([], { wrapper })).codes, ['ADDRESS_SPACE']);
-    const folder = tools.copyOfBinaries('missing', ['libmalloc_backend_jemalloc.so']);
-    const missing = await diagnose([], { env: { MALLOC_BACKEND_BINARY_DIR: folder } });
-    assert.deepEqual(missing.codes, ['MISSING']);
-    assert.match(missing.obstacles[0]?.message ?? '', /jemalloc: .*does not exist/);
-    const program = tools.staticProgram('static', tools.ECHO);
-    if (program === undefined) return t.diagnostic('no static C library');
-    const child = start(program, []);
-    children.push(child);
-    child.stdin?.write('x');
-    await once(child.stdout ?? assert.fail(), 'data');
-    const found = await diagnose(['--pid', `${child.pid}`]);
-    assert.deepEqual([found.malloc.owner, found.malloc.path, found.codes], ['static', program, ['STATIC']]);
-  });
-
-  const setcap = tools.which('setcap');
-  const noSecure = tools.cannotBeNobody || (setcap === undefined && 'setcap is not installed');
-  test(
-    'more rights than the caller (AT_SECURE), and a process of another user',
-    { skip: noSecure },
-    async (t) => {
-      mkdirSync(tools.scratch('secure'), { recursive: true });
-      const node = tools.scratch('secure/node');
-      copyFileSync(readlinkSync('/proc/self/exe'), node);
-      try {
-        execFileSync(setcap ?? '', ['cap_net_raw+ep', node], { stdio: 'pipe' });
-      } catch (error) {
-        return t.skip(`the file system takes no capabilities: ${String(error)}`);
-      }
-      const [program = '', ...args] = [...tools.asNobody, node, cli, 'doctor', '--json'];
-      const found = JSON.parse((await succeed(program, args)).stdout) as Diagnosis;
-      assert.deepEqual(
-        found.obstacles.map(({ code }) => code),
-        ['SECURE'],
-      );
-      const [other = '', ...others] = [
-        ...tools.asNobody,
-        process.execPath,
-        cli,
-        'doctor',
-        '--pid',
-        `${process.pid}`,
-      ];
-      const denied = await run(other, others);
-      assert.deepEqual([denied.code, denied.stdout], [1, '']);
-      assert.match(denied.stderr, /may not be looked into/);
-    },
-  );
-
-  test(
-    'colour and a table on a terminal only',
-    { skip: tools.which('script') === undefined && 'script(1) is not installed' },
-    async () => {
-      const onTerminal = async (env: Record<string, string>) =>
-        (
-          await succeed('script', ['-qec', `${process.execPath} ${cli} doctor`, '/dev/null'], {
-            env: { TERM: 'xterm', ...env },
-          })
-        ).stdout;
-      const plain = (await command(['doctor'], { env: { TERM: 'xterm', FORCE_COLOR: '1' } })).stdout;
-      assert.doesNotMatch(plain, /\x1b/);
-      assert.match(plain, /^jemalloc\t\d/m);
-      const colour = await onTerminal({});
-      assert.match(colour, /\x1b\[1m/);
-      assert.match(colour, /^\S*backend\s+version/m);
-      assert.match(colour, /^jemalloc {2,}\d/m);
-      for (const env of [{ NO_COLOR: '1' }, { TERM: 'dumb' }])
-        assert.doesNotMatch(await onTerminal(env), /\x1b/);
-    },
-  );
 });

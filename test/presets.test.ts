@@ -54,7 +54,7 @@ describe('the table', () => {
   });
 });
 
-describe('in the environment', { skip: cannotPreload }, () => {
+describe('in the environment', { skip: cannotPreload, timeout: 120_000 }, () => {
   test('balanced is meant where nothing is said, and none sets nothing', () => {
     for (const backend of BACKENDS) {
       assert.deepEqual(environment(backend, { env: {} }), variables(backend, 'balanced'));
@@ -113,7 +113,7 @@ function reaches(backend: Tuned, asked: Asked, options: () => AllocatorOptions) 
   });
 }
 
-describe('jemalloc', { skip: cannotPreload }, () => {
+describe('jemalloc', { skip: cannotPreload, timeout: 120_000 }, () => {
   let options: string;
   before(() => {
     // An option's type shows in its size.
@@ -182,7 +182,7 @@ describe('jemalloc', { skip: cannotPreload }, () => {
   });
 });
 
-describe('mimalloc', { skip: cannotPreload }, () => {
+describe('mimalloc', { skip: cannotPreload, timeout: 120_000 }, () => {
   const asked: Asked = async (env, keys) => {
     const { stderr } = await succeed('cat', [], { env: { ...env, MIMALLOC_VERBOSE: '1' } });
     assert.doesNotMatch(stderr, /invalid|unknown/i);
@@ -196,7 +196,7 @@ describe('mimalloc', { skip: cannotPreload }, () => {
   reaches('mimalloc', asked, () => ({ purge_delay: '3' }));
 });
 
-describe('default', { skip: notGlibc }, () => {
+describe('default', { skip: notGlibc, timeout: 120_000 }, () => {
   const loader = linuxBinding().host().interpreter ?? '';
 
   /** glibc's loader lists its tunables, as the environment has set them. */

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { chmodSync, chownSync, copyFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { type MallocBackendErrorCode, spawn } from '../index.js';
 import { linuxBinding } from '../src/binding.js';
@@ -56,7 +56,7 @@ async function accepts(program: string, args: string[] = MAPS, wrapper: readonly
   assert.match(stdout, /libmalloc_backend_mimalloc/);
 }
 
-describe('the backend', { skip: cannotPreload }, () => {
+describe('the backend', { skip: cannotPreload, timeout: 120_000 }, () => {
   test('unknown', async () => {
     for (const backend of ['tcmalloc', 'Jemalloc', 'toString']) {
       const { code, stdout, stderr } = await command(['run', backend, '--', 'touch', trace]);
@@ -102,7 +102,7 @@ describe('the backend', { skip: cannotPreload }, () => {
   });
 });
 
-describe('the program', { skip: cannotPreload }, () => {
+describe('the program', { skip: cannotPreload, timeout: 120_000 }, () => {
   test('that is missing', async () => {
     await refuses('no-such-program', 'ERR_PROGRAM_NOT_FOUND', 127, /"no-such-program", is not found in PATH/);
     await refuses('/no/such/program', 'ERR_PROGRAM_NOT_FOUND', 127, /\/no\/such\/program, does not exist/);
@@ -203,7 +203,7 @@ describe('the program', { skip: cannotPreload }, () => {
   });
 });
 
-describe('more rights than the caller', { skip: cannotPreload }, () => {
+describe('more rights than the caller', { skip: cannotPreload, timeout: 120_000 }, () => {
   const notRoot = process.getuid?.() === 0 ? false : 'only root can give a file away';
 
   test('setuid, for root', { skip: notRoot }, async () => {
@@ -268,7 +268,7 @@ describe('more rights than the caller', { skip: cannotPreload }, () => {
   });
 });
 
-describe('a script', { skip: cannotPreload }, () => {
+describe('a script', { skip: cannotPreload, timeout: 120_000 }, () => {
   const node = dirname(process.execPath);
   const options = { env: { PATH: `${node}:${env['PATH']}` } };
   const tell =
@@ -391,104 +391,6 @@ describe('a script', { skip: cannotPreload }, () => {
     const path = script('#!./interpreter -x');
     const { stdout } = await command(['run', 'mimalloc', `./${basename(path)}`, 'y'], { cwd: dirname(path) });
     assert.equal(stdout, '-x ./script y\n');
-  });
-});
-
-describe('usage', { skip: cannotPreload }, () => {
-  const wrong = [
-    [],
-    ['fly'],
-    ['run'],
-    ['run', 'mimalloc'],
-    ['run', 'mimalloc', '--'],
-    ['run', '--', 'mimalloc', 'true'],
-    ['run', 'mimalloc', '--fast', 'true'],
-    ['run', '-x', 'mimalloc', 'true'],
-    ['run', 'mimalloc', '--preset'],
-    ['run', 'mimalloc', '--preset', 'fast', 'true'],
-    ['run', 'mimalloc', '--children', 'some', 'true'],
-    ['run', 'mimalloc', '--set', 'nonsense', 'true'],
-    ['run', 'mimalloc', '--set', '=1', 'true'],
-    ['run', 'mimalloc', '--set', 'purge_delay=a b', 'true'],
-    ['run', 'snmalloc', '--set', 'a=b', 'true'],
-    ['run', 'default', '--set', 'constructor=1', 'true'],
-    ['run', 'mimalloc', ''],
-    ['env'],
-    ['env', 'tcmalloc'],
-    ['env', 'mimalloc', 'true'],
-    ['env', 'mimalloc', '--format', 'yaml'],
-    ['env', 'mimalloc', '--format', 'toString'],
-    ['env', 'mimalloc', '--json'],
-    ['doctor', 'x'],
-    ['doctor', '--pid'],
-    ['doctor', '--pid', 'x'],
-    ['doctor', '--pid', '-1'],
-    ['doctor', '--pid', '1.5'],
-    ['doctor', '--pid', '0'],
-  ];
-
-  test('that is wrong is status 2, with what is wrong', async () => {
-    for (const args of wrong) {
-      const { code, stdout, stderr } = await command(args);
-      assert.deepEqual([code, stdout], [2, ''], args.join(' '));
-      assert.match(stderr, /^malloc-backend: \S/, args.join(' '));
-      assert.doesNotMatch(stderr, /^ {4}at /m, 'no stack');
-    }
-  });
-
-  test('what comes after the command is the command’s', async () => {
-    const args = [
-      '--help',
-      '-h',
-      '--preset',
-      'fast',
-      '--set',
-      '--',
-      '--',
-      '',
-      ' a b ',
-      '-V',
-      '--children=none',
-      '*',
-      '$X',
-    ];
-    const expected = args.map((arg) => `<${arg}>\n`).join('');
-    const starts = [
-      ['run', 'mimalloc', 'printf'],
-      ['run', 'mimalloc', '--', 'printf'],
-      ['run', 'mimalloc', '--preset', 'none', '--set=purge_delay=1', 'printf'],
-      ['run', '--children', 'none', 'mimalloc', '--preset=none', '--', 'printf'],
-    ];
-    for (const start of starts) {
-      const { code, stdout, stderr } = await command([...start, '<%s>\\n', ...args]);
-      assert.deepEqual([code, stderr, stdout], [0, '', expected], start.join(' '));
-    }
-    const help = await command(['run', 'mimalloc', 'node', '--help'], {
-      env: { PATH: `${dirname(process.execPath)}:${env['PATH']}` },
-    });
-    assert.equal(help.stdout, (await run(process.execPath, ['--help'])).stdout);
-  });
-
-  test('help and version', async () => {
-    for (const args of [
-      ['--help'],
-      ['-h'],
-      ['help'],
-      ['run', '--help'],
-      ['env', '--help'],
-      ['env', 'x', '-h'],
-      ['doctor', '-h'],
-    ]) {
-      const { code, stdout, stderr } = await command(args);
-      assert.deepEqual([code, stderr], [0, ''], args.join(' '));
-      assert.match(stdout, /Usage: malloc-backend/);
-      assert.match(stdout, /Examples:\n {2}/);
-    }
-    const { stdout } = await command(['--version']);
-    const { version } = JSON.parse(readFileSync(join(dirname(tools.cli), '..', 'package.json'), 'utf8')) as {
-      version: string;
-    };
-    assert.equal(stdout, `${version}\n`);
   });
 });
 

@@ -32,7 +32,7 @@ async function both(args: string[], options: Options & { env: Record<string, str
 
 const library = `require('fs').readFileSync('/proc/self/maps', 'utf8').match(/libmalloc_backend_[a-z]+/)?.[0]`;
 
-describe('register', { skip: cannotPreload }, () => {
+describe('register', { skip: cannotPreload, timeout: 120_000 }, () => {
   for (const backend of SWITCHING)
     for (const form of FORMS)
       test(`switches to ${backend}, ${form.split('=')[0]}`, async () => {
@@ -97,7 +97,7 @@ describe('register', { skip: cannotPreload }, () => {
       [['--no-warnings', '--max-old-space-size=200', 'plain.cjs', '--version']],
       [['./plain.cjs', '--', '-x']],
       [['--', 'plain.cjs', '-x']],
-      [['--stack-size', '900', 'plain.cjs']],
+      [['--stack-size=900', 'plain.cjs']],
       [['-r', './plain.cjs', 'plain.cjs']],
     ];
     for (const [args, input] of ways) {
@@ -172,7 +172,7 @@ describe('register', { skip: cannotPreload }, () => {
   });
 });
 
-describe('register does nothing', { skip: cannotPreload }, () => {
+describe('register does nothing', { skip: cannotPreload, timeout: 120_000 }, () => {
   test('where the process runs on the backend already', async () => {
     for (const backend of SWITCHING) {
       // Were it to start Node again, the variable that it leaves would be there.
@@ -202,7 +202,7 @@ describe('register does nothing', { skip: cannotPreload }, () => {
   });
 });
 
-describe('register refuses', { skip: cannotPreload }, () => {
+describe('register refuses', { skip: cannotPreload, timeout: 120_000 }, () => {
   const refused = async (env: Record<string, string>, code: string, pattern: RegExp, form = IMPORT) => {
     const outcome = await run(process.execPath, [form, '-e', "console.log('began')"], { env });
     assert.deepEqual([outcome.code, outcome.stdout], [1, ''], outcome.stderr);
@@ -267,12 +267,12 @@ describe('register refuses', { skip: cannotPreload }, () => {
   });
 });
 
-describe('with a parent that listens', { skip: cannotPreload }, () => {
+describe('with a parent that listens', { skip: cannotPreload, timeout: 120_000 }, () => {
   for (const form of FORMS)
     test(`fork, ${form.split('=')[0]}`, async () => {
       for (const serialization of ['json', 'advanced'] as const) {
         const env = environment(on('mimalloc'));
-        const child = fork(own, { execArgv: [form], env, serialization, silent: true });
+        const child = tools.watched(fork(own, { execArgv: [form], env, serialization, silent: true }));
         const stdout = text(child.stdout ?? assert.fail());
         const stderr = text(child.stderr ?? assert.fail());
         // Its first word on standard output comes from the program: by then Node has started twice.
@@ -291,7 +291,9 @@ describe('with a parent that listens', { skip: cannotPreload }, () => {
 
   test('messages that were sent before the program began are read by it, or it does not begin', async () => {
     for (const form of FORMS) {
-      const child = fork(own, { execArgv: [form], env: environment(on('mimalloc')), silent: true });
+      const child = tools.watched(
+        fork(own, { execArgv: [form], env: environment(on('mimalloc')), silent: true }),
+      );
       child.stdout?.resume();
       const stderr = text(child.stderr ?? assert.fail());
       child.on('error', () => {}); // a message that is on its way when the child ends

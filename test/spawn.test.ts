@@ -28,7 +28,7 @@ const env = environment();
 
 /** The package's promise, its streams and its end, bounded: a promise that stays open must not hang the tests. */
 async function all(started: SwitchedChild) {
-  const watchdog = setTimeout(() => started.kill('SIGKILL'), 60_000);
+  tools.watched(started);
   const closed = once(started, 'close') as Promise<[number | null, string | null]>;
   const said = [started.stdout, started.stderr].map((stream) => (stream === null ? '' : text(stream)));
   const applied: Promise<unknown> = started.applied.catch((error: unknown) => error);
@@ -37,14 +37,13 @@ async function all(started: SwitchedChild) {
     Promise.all(said),
     applied,
   ]);
-  clearTimeout(watchdog);
   return { code, signal, stdout, stderr, proof: proof as Proof, error: proof as Error & { code: string } };
 }
 
 const maps =
   "console.log(/libmalloc_backend_[a-z]+/.exec(require('fs').readFileSync('/proc/self/maps', 'utf8'))?.[0])";
 
-describe('the proof', { skip: cannotPreload }, () => {
+describe('the proof', { skip: cannotPreload, timeout: 120_000 }, () => {
   for (const backend of ALL) {
     test(`of ${backend} says who serves`, async () => {
       const started = spawn(process.execPath, ['-e', 'process.exit(7)'], { backend, env });
@@ -105,6 +104,15 @@ describe('the proof', { skip: cannotPreload }, () => {
     assert.equal(outcome.code, 'ERR_NOT_APPLIED');
     assert.match(outcome.message, /echo does not run on mimalloc: the preloaded library did not report/);
     assert.deepEqual([outcome.exit, outcome.stdout], [0, 'x\n']);
+    // Nor does what such a program leaves behind, with the descriptor that nobody closed, keep the answer open.
+    const left = await tools.evaluate<{ code: string; alive: boolean }>(
+      `const child = m.spawn('sh', ['-c', 'sleep 1000 >&2 & echo $!'], { backend: 'mimalloc', stdio: ['ignore', 'pipe', 'ignore'] });
+       const pid = new Promise((resolve) => child.stdout.once('data', (text) => resolve(Number(text))));
+       const { code } = await child.applied.catch((error) => error);
+       show({ code, alive: process.kill(await pid, 0) && process.kill(await pid) })`,
+      { env: { MALLOC_BACKEND_BINARY_DIR: folder } },
+    );
+    assert.deepEqual(left, { code: 'ERR_NOT_APPLIED', alive: true });
   });
 
   test('a rejection that nobody handles ends the process', async () => {
@@ -131,7 +139,7 @@ describe('the proof', { skip: cannotPreload }, () => {
   });
 });
 
-describe('like child_process', { skip: cannotPreload }, () => {
+describe('like child_process', { skip: cannotPreload, timeout: 120_000 }, () => {
   // Every shape of stdio: what the child has open, what the parent has, and what goes through.
   const here = openSync('/dev/null', 'r');
   test.after(() => closeSync(here));
@@ -161,6 +169,7 @@ describe('like child_process', { skip: cannotPreload }, () => {
         ? [process.execPath, ['-e', script]]
         : ['sh', ['-c', shell]];
       const look = async (started: childProcess.ChildProcess) => {
+        tools.watched(started);
         const closed = once(started, 'close');
         const texts = started.stdio
           .slice(1)
@@ -291,7 +300,7 @@ describe('like child_process', { skip: cannotPreload }, () => {
   });
 });
 
-describe("the child's children", { skip: cannotPreload }, () => {
+describe("the child's children", { skip: cannotPreload, timeout: 120_000 }, () => {
   test('inherit the switch, or are left alone', async () => {
     for (const backend of ALL)
       for (const children of ['inherit', 'none'] as const) {
@@ -320,12 +329,14 @@ describe("the child's children", { skip: cannotPreload }, () => {
   });
 });
 
-describe('fork', { skip: cannotPreload }, () => {
+describe('fork', { skip: cannotPreload, timeout: 120_000 }, () => {
   for (const backend of ALL)
     test(`has a channel on ${backend}`, async () => {
       for (const serialization of ['json', 'advanced'] as const) {
-        const started = fork(child, ['a', 'b'], { backend, env, serialization, silent: true });
-        const plain = childProcess.fork(child, ['a', 'b'], { env, serialization, silent: true });
+        const started = tools.watched(fork(child, ['a', 'b'], { backend, env, serialization, silent: true }));
+        const plain = tools.watched(
+          childProcess.fork(child, ['a', 'b'], { env, serialization, silent: true }),
+        );
         const answers = await Promise.all(
           [started, plain].map(async (each) => {
             const message = serialization === 'json' ? { n: 1 } : { n: 1n, map: new Map([[1, new Date(0)]]) };
@@ -368,7 +379,7 @@ describe('fork', { skip: cannotPreload }, () => {
   });
 });
 
-describe('what is thrown', { skip: cannotPreload }, () => {
+describe('what is thrown', { skip: cannotPreload, timeout: 120_000 }, () => {
   test('leaves nothing behind', () => {
     const open = () => readdirSync('/proc/self/fd').length;
     const children = () => readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8');

@@ -1,7 +1,7 @@
 // What the tests of the TypeScript side share: the command, a scratch folder, small C programs, waiting.
 
 import assert from 'node:assert/strict';
-import { execFileSync, spawnSync } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawnSync } from 'node:child_process';
 import { chmodSync, copyFileSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -123,6 +123,13 @@ export function refuses(work: () => unknown, code: string, ...patterns: RegExp[]
     for (const pattern of patterns) assert.match(error.message, pattern);
     return true;
   });
+}
+
+/** A child that does not end is ended. */
+export function watched<Child extends ChildProcess>(child: Child, seconds = 60): Child {
+  const watchdog = setTimeout(() => child.kill('SIGKILL'), seconds * 1000);
+  child.once('exit', () => clearTimeout(watchdog));
+  return child;
 }
 
 /** Looks again and again until it holds; a condition that never does is a failure. */
