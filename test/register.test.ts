@@ -102,8 +102,8 @@ describe('register', { skip: cannotPreload, timeout: 120_000 }, () => {
     ];
     for (const [args, input] of ways) {
       const options = { env: on('mimalloc'), cwd, ...(input === undefined ? {} : { input }) };
-      // With --import Node reads the program from standard input first: see below.
-      const form = input === undefined ? IMPORT : FORMS[1];
+      // Before --import Node reads the program from standard input (see below) and runs what is required.
+      const form = input === undefined && args[0] !== '-r' ? IMPORT : FORMS[1];
       const { registered, plain } = await both(args, options, form);
       assert.deepEqual([registered.code, registered.stderr], [plain.code, plain.stderr], args.join(' '));
       assert.match(registered.stdout, /"libmalloc_backend_mimalloc"/, args.join(' '));

@@ -53,7 +53,7 @@ pub fn replace_process(
 
 /// The descriptors that this process did not open itself, as far as that can be told.
 ///
-/// libuv opens event queues, pipes from the process to itself and `/dev/null`. What is none of these was inherited;
+/// libuv opens event queues and pipes from the process to itself. What is none of these was inherited;
 /// and so was one of these that the parent has under the same number.
 fn inherited_descriptors() -> Vec<c_int> {
     let open = descriptors(Path::new("/proc/self/fd"));
@@ -66,9 +66,8 @@ fn inherited_descriptors() -> Vec<c_int> {
     open.iter()
         .filter(|(fd, target)| {
             let name = target.to_string_lossy();
-            let own = name.starts_with("anon_inode:")
-                || name == "/dev/null"
-                || name.starts_with("pipe:") && has_other_end(**fd, target);
+            let own =
+                name.starts_with("anon_inode:") || name.starts_with("pipe:") && has_other_end(**fd, target);
             **fd <= libc::STDERR_FILENO || !own || of_parent.get(fd) == Some(target)
         })
         .map(|(fd, _)| *fd)
