@@ -185,6 +185,13 @@ describe('register does nothing', { skip: cannotPreload, timeout: 120_000 }, () 
     }
   });
 
+  test('in a worker of a process that was started without it', async () => {
+    const worker = `{ eval: true, execArgv: [${JSON.stringify(IMPORT)}], env: { ...process.env, MALLOC_BACKEND: 'mimalloc' } }`;
+    const program = `new (require('worker_threads').Worker)("console.log('worker')", ${worker}).on('exit', (code) => console.log(code, ${library}))`;
+    const { stdout } = await succeed(process.execPath, ['-e', program]);
+    assert.equal(stdout, 'worker\n0 undefined\n');
+  });
+
   test('in the children of a process that wanted them left alone', async () => {
     for (const [children, expected] of [
       ['none', undefined],
@@ -255,6 +262,18 @@ describe('register refuses', { skip: cannotPreload, timeout: 120_000 }, () => {
       const required = await succeed(process.execPath, [FORMS[1] ?? '', ...args], options);
       assert.match(required.stdout, /^began\n/);
     }
+  });
+
+  test('only what it did itself: a mark of another process, of the same number or the same age, is none', async () => {
+    const mark = `read -r line < /proc/$$/stat; set -- $line; shift 21; export MALLOC_BACKEND_REGISTERED=`;
+    for (const stale of ['$$:1:inherit', '1:$1:inherit']) {
+      const script = `${mark}${stale}; exec "$0" ${IMPORT} -p "${library.replaceAll('$', '\\$')}"`;
+      const { stdout } = await succeed('sh', ['-c', script, process.execPath], { env: on('mimalloc') });
+      assert.equal(stdout, 'libmalloc_backend_mimalloc\n');
+    }
+    const own = `${mark}$$:$1:inherit; exec "$0" ${IMPORT} -p 1`;
+    const refusal = await run('sh', ['-c', own, process.execPath], { env: on('mimalloc') });
+    assert.match(refusal.stderr, /ERR_NOT_APPLIED/);
   });
 
   test('default where another allocator is preloaded', { skip: notGlibc }, async () => {
