@@ -12,6 +12,9 @@ import { join } from 'node:path';
 const root = join(import.meta.dirname, '..');
 const allocators = ['jemalloc', 'mimalloc', 'snmalloc'];
 
+// With a global allocator under test, tests side by side would see one another's memory in its statistics.
+const serial = ['--', '--test-threads=1'];
+
 /** @type {string[][]} */
 const sets = [
   [],
@@ -36,7 +39,7 @@ const sets = [
  */
 function cargo(...args) {
   const started = performance.now();
-  const { status, error, stdout, stderr } = spawnSync('cargo', ['test', '--release', '--locked', ...args], {
+  const { status, error, stdout, stderr } = spawnSync('cargo', ['test', '--release', '--locked', ...args, ...serial], {
     cwd: root,
     encoding: 'utf8',
     maxBuffer: 2 ** 30,
