@@ -39,11 +39,15 @@ const sets = [
  */
 function cargo(...args) {
   const started = performance.now();
-  const { status, error, stdout, stderr } = spawnSync('cargo', ['test', '--release', '--locked', ...args, ...serial], {
-    cwd: root,
-    encoding: 'utf8',
-    maxBuffer: 2 ** 30,
-  });
+  const { status, error, stdout, stderr } = spawnSync(
+    'cargo',
+    ['test', '--release', '--locked', ...args, ...serial],
+    {
+      cwd: root,
+      encoding: 'utf8',
+      maxBuffer: 2 ** 30,
+    },
+  );
   if (error !== undefined) {
     console.error(`test/crates.mjs: cannot run cargo (${error.message}); install Rust 1.88 or newer`);
     process.exit(1);
