@@ -38,14 +38,22 @@ impl Allocator {
                 "musl"
             }));
         }
-        let by_function = foreign::SIGNATURES
-            .iter()
-            .find(|(function, _)| elf.defined([*function]).is_some())
-            .map(|(_, allocator)| *allocator);
-        let by_name =
-            || foreign::SIGNATURES.iter().map(|(_, allocator)| *allocator).find(|known| name.contains(known));
-        Some(Self::Foreign(by_function.or_else(by_name).unwrap_or("unknown").to_owned()))
+        let by_function = foreign::SIGNATURES.iter().find(|(function, _)| elf.defined([*function]).is_some());
+        let allocator = by_function.map(|(_, allocator)| *allocator).or_else(|| foreign_name(&name));
+        Some(Self::Foreign(allocator.unwrap_or("unknown").to_owned()))
     }
+
+    /// What the file's name says that it is, for want of its contents.
+    pub fn of_name(path: &Path) -> Option<Self> {
+        let name = path.file_name()?.to_string_lossy();
+        let foreign = || foreign_name(&name).map(|allocator| Self::Foreign(allocator.to_owned()));
+        shim_backend(&name).map(Self::Shim).or_else(foreign)
+    }
+}
+
+/// The allocator of others whose name is in the file's.
+fn foreign_name(file_name: &str) -> Option<&'static str> {
+    foreign::SIGNATURES.iter().map(|(_, allocator)| *allocator).find(|known| file_name.contains(known))
 }
 
 /// The backend of a preloadable library of ours, by its file name.

@@ -1,6 +1,6 @@
 //! Whose `malloc` a process runs on.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -81,10 +81,18 @@ pub fn owner_of(pid: u32) -> io::Result<Option<Owner>> {
     };
     // As the process sees them: it may be in a container.
     let outside = |path: &Path| process.join("root").join(path.strip_prefix("/").unwrap_or(path));
+    // An update may have taken the file away; what is mapped is still there (proc(5), map_files).
+    let open = |path: &Path, range: &str| {
+        Elf::open(&outside(path)).or_else(|_| Elf::open(&process.join("map_files").join(range)))
+    };
     let owner = files
         .into_iter()
-        .filter_map(|path| {
-            let allocator = Allocator::in_file(&Elf::open(&outside(&path)).ok()?, &path)?;
+        .filter_map(|(path, range)| {
+            let allocator = match open(&path, &range) {
+                Ok(elf) => Allocator::in_file(&elf, &path)?,
+                // Only the superuser may follow map_files: what is left is the name.
+                Err(_) => Allocator::of_name(&path)?,
+            };
             Some((order(&path, &allocator), path, allocator))
         })
         .min_by(|(one, ..), (other, ..)| one.cmp(other));
@@ -114,16 +122,17 @@ fn version_of(allocator: &Allocator, file: &Path) -> Option<String> {
     }
 }
 
-/// The files behind the executable parts of a process's memory (proc_pid_maps(5)).
-fn mapped_files(maps: &[u8]) -> BTreeSet<PathBuf> {
+/// The files behind the executable parts of a process's memory, and one such part of each (proc_pid_maps(5)).
+fn mapped_files(maps: &[u8]) -> BTreeMap<PathBuf, String> {
     maps.split(|byte| *byte == b'\n')
         .filter_map(|line| {
             let mut fields = line.splitn(6, |byte| *byte == b' ');
-            let permissions = fields.nth(1)?;
+            let range = String::from_utf8_lossy(fields.next()?).into_owned();
+            let permissions = fields.next()?;
             let path = fields.nth(3)?.trim_ascii_start();
             let path = path.strip_suffix(b" (deleted)").unwrap_or(path);
             (permissions.contains(&b'x') && path.starts_with(b"/"))
-                .then(|| PathBuf::from(std::ffi::OsStr::from_bytes(path)))
+                .then(|| (PathBuf::from(std::ffi::OsStr::from_bytes(path)), range))
         })
         .collect()
 }

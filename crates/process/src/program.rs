@@ -79,7 +79,8 @@ pub fn inspect(path: &Path) -> io::Result<Executable> {
 fn script(line: &[u8]) -> Executable {
     let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let line = String::from_utf8_lossy(line);
-    let line = line.trim_matches([' ', '\t', '\r']);
+    // As binfmt_script of Linux: a carriage return is a part of what it follows.
+    let line = line.trim_matches([' ', '\t']);
     let (interpreter, argument) = line.split_once([' ', '\t']).unwrap_or((line, ""));
     match interpreter {
         "" => Executable::Unknown,
