@@ -8,12 +8,13 @@ const sets = [
   ['-p', 'malloc-backend', '--all-targets', '--features', `${all},serde`],
   ['-p', 'malloc-backend-process', '--all-targets'],
   ['-p', 'malloc-backend-node'],
+  ['-p', 'malloc-backend-preload', '--features', 'jemalloc'],
   ['-p', 'malloc-backend-shim'],
   ...all.split(',').map((backend) => ['-p', 'malloc-backend-shim', '--features', backend]),
 ];
 /** Without std there is no unwinding, as in npm/build.mjs.
  * @param {string[]} set */
-const abort = (set) => (set.includes('malloc-backend-shim') ? ['-Cpanic=abort'] : []);
+const abort = (set) => (set.some((word) => /shim|preload/.test(word)) ? ['-Cpanic=abort'] : []);
 
 for (const set of sets) {
   const args = [

@@ -16,12 +16,10 @@
 ))]
 compile_error!("a process has one malloc: choose one of the features jemalloc, mimalloc, snmalloc");
 
-mod errno;
 #[cfg(feature = "jemalloc")]
 mod jemalloc;
 #[cfg(any(feature = "jemalloc", feature = "mimalloc", feature = "snmalloc"))]
 mod malloc_family;
-mod runtime;
 mod startup;
 #[cfg(any(feature = "jemalloc", feature = "mimalloc", feature = "snmalloc"))]
 mod wrap;
@@ -38,6 +36,11 @@ use malloc_backend::{Snmalloc as Backend, snmalloc_malloc as backend_malloc};
 extern crate alloc;
 
 use malloc_backend::shim::Shim;
+use malloc_backend_preload::Global;
+
+/// For the few strings at start-up.
+#[global_allocator]
+static GLOBAL: Global<Backend> = Global::new();
 
 /// Who this library is, and what it can be asked: `include/malloc_backend_shim.h`.
 #[unsafe(no_mangle)]

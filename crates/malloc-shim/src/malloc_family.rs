@@ -10,7 +10,7 @@ use core::ptr;
 use malloc_backend::RawAllocator;
 
 use crate::Backend;
-use crate::errno::{errno, set_errno};
+use malloc_backend_preload::errno::{errno, set_errno};
 
 /// What C says of a block that could not be had: null, and `errno` says ENOMEM.
 fn or_enomem(block: *mut c_void) -> *mut c_void {

@@ -1,29 +1,37 @@
 //! What a library without std must bring itself.
 
 use core::alloc::{GlobalAlloc, Layout};
+use core::marker::PhantomData;
 use core::panic::PanicInfo;
 
 use malloc_backend::RawAllocator;
 
-use crate::Backend;
+/// Rust's global allocator, for the few strings at start-up: the allocator `A`. Of a `malloc` that is not ours it asks
+/// as little as can be, because that one's constructors may not have run yet.
+pub struct Global<A>(PhantomData<A>);
 
-/// For the few strings at start-up: the backend itself.
-struct Own;
+impl<A> Global<A> {
+    /// For `#[global_allocator]`.
+    #[allow(clippy::new_without_default)]
+    pub const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
 
-// SAFETY: blocks come from the backend, whose contract covers size and alignment.
-unsafe impl GlobalAlloc for Own {
+// SAFETY: there is nothing in it.
+unsafe impl<A> Sync for Global<A> {}
+
+// SAFETY: blocks come from the allocator, whose contract covers size and alignment.
+unsafe impl<A: RawAllocator> GlobalAlloc for Global<A> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        Backend::aligned_alloc(layout.align(), layout.size()).cast()
+        A::aligned_alloc(layout.align(), layout.size()).cast()
     }
 
     unsafe fn dealloc(&self, block: *mut u8, _layout: Layout) {
         // SAFETY: the block came from `alloc`.
-        unsafe { Backend::free(block.cast()) }
+        unsafe { A::free(block.cast()) }
     }
 }
-
-#[global_allocator]
-static OWN: Own = Own;
 
 /// No panic crosses a C boundary: the process ends.
 #[panic_handler]

@@ -2,12 +2,13 @@
 
 use core::ffi::c_int;
 
+/// What it is.
 pub fn errno() -> c_int {
     // SAFETY: libc's function gives the address of the calling thread's errno, always valid.
     unsafe { *libc::__errno_location() }
 }
 
-#[cfg(any(feature = "jemalloc", feature = "mimalloc", feature = "snmalloc"))]
+/// Sets it.
 pub fn set_errno(error: c_int) {
     // SAFETY: see `errno`.
     unsafe { *libc::__errno_location() = error }

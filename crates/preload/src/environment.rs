@@ -1,0 +1,96 @@
+//! The environment, before `main`: what a library is asked is taken out of it again, so that neither the program nor
+//! its children see it.
+
+use alloc::ffi::CString;
+use alloc::vec::Vec;
+use core::ffi::{CStr, c_char};
+
+use crate::own;
+
+const PRELOAD: &CStr = c"LD_PRELOAD";
+/// The variables that came with the library: `name|value as set|value before` each, the last only if there was one,
+/// with `;` between them. What would be taken for a separator is percent-encoded.
+const RESTORE: &CStr = c"MALLOC_BACKEND_RESTORE";
+
+/// The value of a variable.
+pub fn get(name: &CStr) -> Option<Vec<u8>> {
+    // SAFETY: constructors run on the process's only thread, so that nothing changes the environment between
+    // the look-up and the copy, nor while `remove` and `set` do.
+    unsafe {
+        let value: *const c_char = libc::getenv(name.as_ptr());
+        (!value.is_null()).then(|| CStr::from_ptr(value).to_bytes().to_vec())
+    }
+}
+
+/// Takes a variable away.
+pub fn remove(name: &CStr) {
+    // SAFETY: see `get`.
+    unsafe { libc::unsetenv(name.as_ptr()) };
+}
+
+/// Gives a variable a value, unless that has a zero in it.
+pub fn set(name: &CStr, value: &[u8]) {
+    let Ok(value) = CString::new(value) else { return };
+    // SAFETY: see `get`; both are copied.
+    unsafe { libc::setenv(name.as_ptr(), value.as_ptr(), 1) };
+}
+
+/// The value of a variable, which is taken away.
+pub fn take(name: &CStr) -> Option<Vec<u8>> {
+    let value = get(name)?;
+    remove(name);
+    Some(value)
+}
+
+/// Takes this library out of `LD_PRELOAD`; what else is in there stays.
+pub fn leave_preload() {
+    let (Some(preload), Some(own)) = (get(PRELOAD), own()) else { return };
+    let own = own.path();
+    // ld.so(8): separated by spaces or colons.
+    let others: Vec<&[u8]> = preload
+        .split(|byte| b" :".contains(byte))
+        .filter(|entry| !entry.is_empty() && !names(entry, own.as_bytes()))
+        .collect();
+    match others.is_empty() {
+        true => remove(PRELOAD),
+        false => set(PRELOAD, &others.join(&b':')),
+    }
+}
+
+/// Whether the entry led the loader to that file: a path is the file's, and a name is looked for in folders.
+fn names(entry: &[u8], file: &[u8]) -> bool {
+    match file.strip_suffix(entry) {
+        Some(folder) => folder.is_empty() || folder.ends_with(b"/") && !entry.contains(&b'/'),
+        None => false,
+    }
+}
+
+/// Gives the variables that came with the library the values that they had, unless someone has changed them.
+pub fn restore() {
+    for change in take(RESTORE).unwrap_or_default().split(|byte| *byte == b';') {
+        let mut fields = change.split(|byte| *byte == b'|').map(decode);
+        let (Some(name), Some(ours)) = (fields.next(), fields.next()) else { continue };
+        let Ok(name) = CString::new(name) else { continue };
+        if get(&name).as_ref() != Some(&ours) {
+            continue;
+        }
+        match fields.next() {
+            Some(before) => set(&name, &before),
+            None => remove(&name),
+        }
+    }
+}
+
+/// Percent-decoding, of any byte.
+fn decode(text: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [first, tail @ ..] = rest {
+        let encoded = (*first == b'%')
+            .then(|| tail.get(..2).and_then(|hex| u8::from_str_radix(str::from_utf8(hex).ok()?, 16).ok()))
+            .flatten();
+        bytes.push(encoded.unwrap_or(*first));
+        rest = if encoded.is_some() { &tail[2..] } else { tail };
+    }
+    bytes
+}

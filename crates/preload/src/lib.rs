@@ -1,0 +1,23 @@
+//! What the preloaded libraries share: the environment before `main`, the report to whoever started the program, and
+//! the little that stands in for std, without which they do.
+
+#![no_std]
+
+extern crate alloc;
+
+pub mod environment;
+pub mod errno;
+#[cfg(feature = "jemalloc")]
+mod malloc_conf;
+pub mod report;
+mod runtime;
+mod wrap;
+
+use malloc_backend::owner::Object;
+pub use runtime::Global;
+
+/// The library that this is in.
+pub fn own() -> Option<Object> {
+    static HERE: u8 = 0;
+    Object::of((&raw const HERE).cast())
+}
