@@ -38,26 +38,49 @@ impl Functions {
     }
 }
 
+/// Something to be done with whichever allocator a name stands for, as a type: see
+/// [`MemoryAllocatorBackend::visit`].
+pub trait Visitor {
+    /// What comes of it.
+    type Output;
+
+    /// Does it.
+    fn visit<A: RawAllocator>(self) -> Self::Output;
+}
+
 impl MemoryAllocatorBackend {
+    /// Goes with the type of the backend's allocator to the visitor.
+    ///
+    /// # Errors
+    /// Where this build cannot serve it: see [`available`](Self::available).
+    pub fn visit<V: Visitor>(self, visitor: V) -> Result<V::Output, Unavailable> {
+        self.available()?;
+        Ok(match self {
+            Self::Default => visitor.visit::<crate::Default>(),
+            #[cfg(all(feature = "jemalloc", not(windows)))]
+            Self::Jemalloc => visitor.visit::<crate::Jemalloc>(),
+            #[cfg(feature = "mimalloc")]
+            Self::Mimalloc => visitor.visit::<crate::Mimalloc>(),
+            #[cfg(feature = "snmalloc")]
+            Self::Snmalloc => visitor.visit::<crate::Snmalloc>(),
+            Self::Rust => visitor.visit::<crate::Rust>(),
+            #[allow(unreachable_patterns)]
+            _ => return Err(Unavailable::Feature(self)),
+        })
+    }
+
     /// The backend's functions.
     ///
     /// # Errors
     /// Where this build cannot serve it: see [`available`](Self::available).
-    pub const fn functions(self) -> Result<Functions, Unavailable> {
-        if let Err(unavailable) = self.available() {
-            return Err(unavailable);
+    pub fn functions(self) -> Result<Functions, Unavailable> {
+        struct Table;
+        impl Visitor for Table {
+            type Output = Functions;
+            fn visit<A: RawAllocator>(self) -> Functions {
+                Functions::of::<A>()
+            }
         }
-        Ok(match self {
-            Self::Default => Functions::of::<crate::Default>(),
-            #[cfg(all(feature = "jemalloc", not(windows)))]
-            Self::Jemalloc => Functions::of::<crate::Jemalloc>(),
-            #[cfg(feature = "mimalloc")]
-            Self::Mimalloc => Functions::of::<crate::Mimalloc>(),
-            #[cfg(feature = "snmalloc")]
-            Self::Snmalloc => Functions::of::<crate::Snmalloc>(),
-            Self::Rust => Functions::of::<crate::Rust>(),
-            #[allow(unreachable_patterns)]
-            _ => return Err(Unavailable::Feature(self)),
-        })
+        self.visit(Table)
     }
 }

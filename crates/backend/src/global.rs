@@ -34,7 +34,7 @@ pub const GLOBAL_ALLOCATOR: MemoryAllocatorBackend = if cfg!(all(feature = "glob
     MemoryAllocatorBackend::Default
 };
 
-pub(crate) const FUNCTIONS: Functions = match GLOBAL_ALLOCATOR.functions() {
-    Ok(functions) => functions,
-    Err(_) => panic!("a global-* feature turns its allocator's feature on"),
-};
+/// Those of what the global allocator stands on. (A `global-*` feature turns its allocator's feature on.)
+pub(crate) fn functions() -> Functions {
+    GLOBAL_ALLOCATOR.functions().unwrap_or(Functions::of::<crate::Default>())
+}

@@ -33,7 +33,7 @@ mod snmalloc;
 
 pub use backend::{MemoryAllocatorBackend, ParseBackendError, Unavailable};
 pub use default::Default;
-pub use functions::Functions;
+pub use functions::{Functions, Visitor};
 pub use global::GLOBAL_ALLOCATOR;
 #[cfg(all(feature = "jemalloc", not(windows)))]
 pub use jemalloc::{Jemalloc, malloc as jemalloc_malloc, nonstandard as jemalloc_nonstandard};

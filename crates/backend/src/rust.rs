@@ -64,14 +64,14 @@ unsafe impl RawAllocator for Rust {
     fn version() -> Option<String> {
         let name = GLOBAL_ALLOCATOR.as_str();
         Some(
-            (global::FUNCTIONS.version)()
+            (global::functions().version)()
                 .map_or_else(|| name.to_owned(), |version| format!("{name} {version}")),
         )
     }
     fn stats() -> Stats {
-        (global::FUNCTIONS.stats)()
+        (global::functions().stats)()
     }
     fn release() -> Result<(), CannotRelease> {
-        (global::FUNCTIONS.release)().map_err(|_| CannotRelease(Self::BACKEND))
+        (global::functions().release)().map_err(|_| CannotRelease(Self::BACKEND))
     }
 }

@@ -1,0 +1,53 @@
+//! Rust's global allocator in the hook, and so what the `rust` backend is in it: C's.
+
+use core::alloc::{GlobalAlloc, Layout};
+
+use malloc_backend::{Default, MIN_ALIGNMENT, RawAllocator};
+
+struct C;
+
+#[global_allocator]
+static GLOBAL: C = C;
+
+// SAFETY: blocks come from `malloc`, whose contract covers size and alignment.
+unsafe impl GlobalAlloc for C {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        match layout.align() <= MIN_ALIGNMENT {
+            true => Default::malloc(layout.size()).cast(),
+            false => Default::aligned_alloc(layout.align(), layout.size()).cast(),
+        }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        if layout.align() <= MIN_ALIGNMENT {
+            return Default::calloc(1, layout.size()).cast();
+        }
+        let block: *mut u8 = Default::aligned_alloc(layout.align(), layout.size()).cast();
+        if !block.is_null() {
+            // SAFETY: a new block of that size.
+            unsafe { block.write_bytes(0, layout.size()) };
+        }
+        block
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        if layout.align() <= MIN_ALIGNMENT {
+            // SAFETY: the block came from `alloc`.
+            return unsafe { Default::realloc(block.cast(), size) }.cast();
+        }
+        // SAFETY: the caller promises that the new layout is one, and that the block is of the old one.
+        unsafe {
+            let new = self.alloc(Layout::from_size_align_unchecked(size, layout.align()));
+            if !new.is_null() {
+                new.copy_from_nonoverlapping(block, layout.size().min(size));
+                self.dealloc(block, layout);
+            }
+            new
+        }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, _layout: Layout) {
+        // SAFETY: the block came from `alloc`.
+        unsafe { Default::free(block.cast()) }
+    }
+}

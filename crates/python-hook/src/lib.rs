@@ -1,0 +1,137 @@
+//! A library to preload into CPython: before `main` it gives the interpreter's allocator domains to a backend, and
+//! reports what it then read back.
+//!
+//! It replaces no `malloc`. In a program that is no Python, such as a shell script that starts one in its place, it
+//! says so and waits for its turn in what comes after. Like the shims it does without std.
+
+#![no_std]
+
+extern crate alloc;
+
+mod global;
+mod shared;
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::ffi::{CStr, c_int};
+
+use malloc_backend::owner::Object;
+use malloc_backend_preload::environment::{get, leave_preload, remove, restore, take};
+use malloc_backend_preload::own;
+use malloc_backend_preload::report::{json, write};
+use malloc_backend_python::{AllocatorSymbols, Config, Counters, DOMAINS_COUNTED, Domain, Domains, Report};
+
+/// What to set: see [`Config`]'s `FromStr`.
+const CONFIG: &CStr = c"MALLOC_BACKEND_PYTHON";
+/// A file descriptor: one line of JSON from each program on the way to Python, and from that. Python closes it.
+const REPORT: &CStr = c"MALLOC_BACKEND_PYTHON_REPORT";
+/// A file descriptor open on the counters' memory.
+const COUNTERS: &CStr = c"MALLOC_BACKEND_PYTHON_COUNTERS";
+/// `inherit`: the programs that Python starts are to have the same domains.
+const CHILDREN: &CStr = c"MALLOC_BACKEND_PYTHON_CHILDREN";
+
+#[used]
+#[unsafe(link_section = ".init_array")]
+static CONSTRUCTOR: extern "C" fn() = start;
+
+extern "C" fn start() {
+    let Some(config) = get(CONFIG) else { return };
+    let report = get(REPORT).and_then(number);
+    // SAFETY: names in the global scope, where CPython's are in the program or in its libpython; neither is unloaded.
+    let symbols = unsafe { AllocatorSymbols::find(|name| libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr())) };
+    let Some(symbols) = symbols else {
+        if let Some(fd) = report {
+            write(fd, format!("{{\"notPython\":{}}}\n", json(&executable())).as_bytes());
+        }
+        return;
+    };
+    remove(REPORT);
+    let counters = take(COUNTERS).and_then(number).and_then(shared::map);
+    let outcome = apply(&String::from_utf8_lossy(&config), symbols, counters);
+    if let Some(fd) = report {
+        let line = match &outcome {
+            Ok(report) => described(report),
+            Err(reason) => format!("{{\"error\":{}}}\n", json(reason)),
+        };
+        write(fd, line.as_bytes());
+        if fd > libc::STDERR_FILENO {
+            // SAFETY: whoever set the variable opened the descriptor for this library.
+            unsafe { libc::close(fd) };
+        }
+    }
+    if let Err(reason) = outcome {
+        write(libc::STDERR_FILENO, format!("malloc-backend: {reason}\n").as_bytes());
+        // SAFETY: ends the process at once, before its `main`.
+        unsafe { libc::_exit(126) }
+    }
+    if get(CHILDREN).is_none_or(|value| value != b"inherit") {
+        remove(CONFIG);
+        remove(CHILDREN);
+        leave();
+    }
+}
+
+fn number(text: Vec<u8>) -> Option<c_int> {
+    str::from_utf8(&text).ok()?.parse().ok()
+}
+
+fn apply(
+    config: &str,
+    symbols: AllocatorSymbols,
+    shared: Option<&'static [Counters; DOMAINS_COUNTED]>,
+) -> Result<Report, String> {
+    static OWN: [Counters; DOMAINS_COUNTED] = [const { Counters::new() }; DOMAINS_COUNTED];
+    // Python would set the allocators that these ask for over ours, without a word (c-api/init_config, `allocator`).
+    for variable in [c"PYTHONMALLOC", c"PYTHONDEVMODE"] {
+        if get(variable).is_some_and(|value| !value.is_empty()) {
+            return Err(format!(
+                "{} is set and would discard the allocators chosen for Python; unset it",
+                variable.to_string_lossy()
+            ));
+        }
+    }
+    let config: Config = config.parse().map_err(|error| format!("{error}"))?;
+    let domains =
+        Domains::install(symbols, config, shared.unwrap_or(&OWN)).map_err(|refusal| refusal.to_string())?;
+    Ok(domains.report())
+}
+
+/// The programs that Python starts have neither this library nor one that serves the whole process.
+fn leave() {
+    leave_preload();
+    restore();
+}
+
+fn described(report: &Report) -> String {
+    let served: Vec<String> = Domain::ALL
+        .into_iter()
+        .filter(|domain| report.domains[*domain as usize])
+        .map(|domain| json(domain.as_str()))
+        .collect();
+    let malloc = Object::that_defines(c"malloc").map(|object| object.path()).unwrap_or_default();
+    let library = own().map(|object| object.path()).unwrap_or_default();
+    format!(
+        "{{\"pid\":{},\"version\":{},\"freeThreaded\":{},\"executable\":{},\"backend\":\"{}\",\
+         \"backendVersion\":{},\"domains\":[{}],\"debug\":{},\"malloc\":{},\"library\":{}}}\n",
+        // SAFETY: takes nothing, cannot fail.
+        unsafe { libc::getpid() },
+        json(&report.version.number),
+        report.version.free_threaded,
+        json(&executable()),
+        report.backend,
+        report.backend_version.as_deref().map_or_else(|| "null".to_string(), json),
+        served.join(","),
+        report.debug,
+        json(&malloc),
+        json(&library),
+    )
+}
+
+/// This program's file.
+fn executable() -> String {
+    let mut path = [0_u8; 4096];
+    // SAFETY: a C string, and as many writable bytes as are said.
+    let length = unsafe { libc::readlink(c"/proc/self/exe".as_ptr(), path.as_mut_ptr().cast(), path.len()) };
+    String::from_utf8_lossy(&path[..length.max(0) as usize]).into_owned()
+}

@@ -1,0 +1,234 @@
+//! The tables that CPython calls: `PyMemAllocatorEx` and `PyObjectArenaAllocator` over a [`RawAllocator`].
+//!
+//! CPython's contract for a domain (c-api/memory) is that of [`RawAllocator`]: a request of no bytes gets a block of
+//! its own, `realloc` of null allocates, `free` of null does nothing.
+
+use core::ffi::c_void;
+
+use malloc_backend::RawAllocator;
+
+use crate::counters::{Counters, DomainCounters};
+use crate::{Config, Domain};
+
+/// CPython's structure of that name (Include/cpython/pymem.h).
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct PyMemAllocatorEx {
+    pub ctx: *mut c_void,
+    pub malloc: Option<unsafe extern "C" fn(*mut c_void, usize) -> *mut c_void>,
+    pub calloc: Option<unsafe extern "C" fn(*mut c_void, usize, usize) -> *mut c_void>,
+    pub realloc: Option<unsafe extern "C" fn(*mut c_void, *mut c_void, usize) -> *mut c_void>,
+    pub free: Option<unsafe extern "C" fn(*mut c_void, *mut c_void)>,
+}
+
+impl PyMemAllocatorEx {
+    /// Where its slots point, to tell one table from another.
+    pub fn addresses(&self) -> [usize; 5] {
+        [
+            self.ctx as usize,
+            self.malloc.map_or(0, |function| function as usize),
+            self.calloc.map_or(0, |function| function as usize),
+            self.realloc.map_or(0, |function| function as usize),
+            self.free.map_or(0, |function| function as usize),
+        ]
+    }
+}
+
+/// CPython's structure of that name (Include/cpython/objimpl.h).
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct PyObjectArenaAllocator {
+    pub ctx: *mut c_void,
+    pub alloc: Option<unsafe extern "C" fn(*mut c_void, usize) -> *mut c_void>,
+    pub free: Option<unsafe extern "C" fn(*mut c_void, *mut c_void, usize)>,
+}
+
+impl PyObjectArenaAllocator {
+    /// As above.
+    pub fn addresses(&self) -> [usize; 3] {
+        [
+            self.ctx as usize,
+            self.alloc.map_or(0, |function| function as usize),
+            self.free.map_or(0, |function| function as usize),
+        ]
+    }
+}
+
+/// The pools of pymalloc are of 16 KiB (4 KiB before 3.10), and it wastes one of an arena that does not begin at a
+/// multiple of that (Objects/obmalloc.c, `new_arena`).
+const ARENA_ALIGNMENT: usize = 16 << 10;
+
+/// The tables of all domains for one allocator.
+#[derive(Clone, Copy, Debug)]
+pub struct Tables {
+    pub domains: [PyMemAllocatorEx; 3],
+    pub arena: PyObjectArenaAllocator,
+}
+
+impl Tables {
+    /// With counters every call counts; without, nothing is looked at.
+    pub fn new<A: RawAllocator>(config: &Config, counters: &'static DomainCounters) -> Self {
+        let context = |domain: Domain| (&raw const counters[domain as usize]).cast_mut().cast::<c_void>();
+        let domain = |domain| {
+            #[cfg(feature = "tagged")]
+            return crate::tagged::table::<A>(context(domain));
+            #[cfg(not(feature = "tagged"))]
+            match config.counters {
+                true => counted::table::<A>(context(domain)),
+                false => plain::table::<A>(),
+            }
+        };
+        Self {
+            domains: [domain(Domain::Raw), domain(Domain::Mem), domain(Domain::Obj)],
+            arena: match config.counters {
+                true => counted::arena::<A>(context(Domain::Arena)),
+                false => plain::arena::<A>(),
+            },
+        }
+    }
+}
+
+/// Straight to the allocator: a tail call each.
+mod plain {
+    use super::*;
+
+    #[cfg(not(feature = "tagged"))]
+    pub fn table<A: RawAllocator>() -> PyMemAllocatorEx {
+        PyMemAllocatorEx {
+            ctx: core::ptr::null_mut(),
+            malloc: Some(malloc::<A>),
+            calloc: Some(calloc::<A>),
+            realloc: Some(realloc::<A>),
+            free: Some(free::<A>),
+        }
+    }
+
+    pub fn arena<A: RawAllocator>() -> PyObjectArenaAllocator {
+        PyObjectArenaAllocator {
+            ctx: core::ptr::null_mut(),
+            alloc: Some(alloc_arena::<A>),
+            free: Some(free_arena::<A>),
+        }
+    }
+
+    unsafe extern "C" fn malloc<A: RawAllocator>(_ctx: *mut c_void, size: usize) -> *mut c_void {
+        A::malloc(size)
+    }
+
+    unsafe extern "C" fn calloc<A: RawAllocator>(
+        _ctx: *mut c_void,
+        count: usize,
+        size: usize,
+    ) -> *mut c_void {
+        A::calloc(count, size)
+    }
+
+    unsafe extern "C" fn realloc<A: RawAllocator>(
+        _ctx: *mut c_void,
+        block: *mut c_void,
+        size: usize,
+    ) -> *mut c_void {
+        // SAFETY: CPython gives back what it got from the same table.
+        unsafe { A::realloc(block, size) }
+    }
+
+    unsafe extern "C" fn free<A: RawAllocator>(_ctx: *mut c_void, block: *mut c_void) {
+        // SAFETY: see `realloc`.
+        unsafe { A::free(block) }
+    }
+
+    unsafe extern "C" fn alloc_arena<A: RawAllocator>(_ctx: *mut c_void, size: usize) -> *mut c_void {
+        A::aligned_alloc(ARENA_ALIGNMENT, size)
+    }
+
+    unsafe extern "C" fn free_arena<A: RawAllocator>(_ctx: *mut c_void, arena: *mut c_void, _size: usize) {
+        // SAFETY: see `realloc`.
+        unsafe { A::free(arena) }
+    }
+}
+
+/// The same, and the context is the domain's [`Counters`].
+pub mod counted {
+    use super::*;
+
+    pub fn table<A: RawAllocator>(ctx: *mut c_void) -> PyMemAllocatorEx {
+        PyMemAllocatorEx {
+            ctx,
+            malloc: Some(malloc::<A>),
+            calloc: Some(calloc::<A>),
+            realloc: Some(realloc::<A>),
+            free: Some(free::<A>),
+        }
+    }
+
+    pub fn arena<A: RawAllocator>(ctx: *mut c_void) -> PyObjectArenaAllocator {
+        PyObjectArenaAllocator { ctx, alloc: Some(alloc_arena::<A>), free: Some(free_arena::<A>) }
+    }
+
+    /// # Safety
+    /// `ctx` is that of a table made above.
+    pub unsafe fn counters<'a>(ctx: *mut c_void) -> &'a Counters {
+        // SAFETY: the tables have nothing else for a context, and it is static.
+        unsafe { &*ctx.cast() }
+    }
+
+    /// # Safety
+    /// `ctx` as above; `block` is null or a live block of `A`.
+    unsafe fn handed_out<A: RawAllocator>(ctx: *mut c_void, block: *mut c_void) -> *mut c_void {
+        if !block.is_null() {
+            // SAFETY: the caller's obligations.
+            unsafe { counters(ctx).allocated(A::usable_size(block)) };
+        }
+        block
+    }
+
+    unsafe extern "C" fn malloc<A: RawAllocator>(ctx: *mut c_void, size: usize) -> *mut c_void {
+        // SAFETY: CPython hands over the table's context; the block is new.
+        unsafe { handed_out::<A>(ctx, A::malloc(size)) }
+    }
+
+    unsafe extern "C" fn calloc<A: RawAllocator>(ctx: *mut c_void, count: usize, size: usize) -> *mut c_void {
+        // SAFETY: see `malloc`.
+        unsafe { handed_out::<A>(ctx, A::calloc(count, size)) }
+    }
+
+    unsafe extern "C" fn realloc<A: RawAllocator>(
+        ctx: *mut c_void,
+        block: *mut c_void,
+        size: usize,
+    ) -> *mut c_void {
+        // SAFETY: CPython gives back what it got from the same table, with its context.
+        unsafe {
+            if block.is_null() {
+                return malloc::<A>(ctx, size);
+            }
+            let before = A::usable_size(block);
+            let resized = A::realloc(block, size);
+            if !resized.is_null() {
+                counters(ctx).reallocated(before, A::usable_size(resized));
+            }
+            resized
+        }
+    }
+
+    unsafe extern "C" fn free<A: RawAllocator>(ctx: *mut c_void, block: *mut c_void) {
+        if block.is_null() {
+            return;
+        }
+        // SAFETY: see `realloc`.
+        unsafe {
+            counters(ctx).freed(A::usable_size(block));
+            A::free(block);
+        }
+    }
+
+    unsafe extern "C" fn alloc_arena<A: RawAllocator>(ctx: *mut c_void, size: usize) -> *mut c_void {
+        // SAFETY: see `malloc`.
+        unsafe { handed_out::<A>(ctx, A::aligned_alloc(ARENA_ALIGNMENT, size)) }
+    }
+
+    unsafe extern "C" fn free_arena<A: RawAllocator>(ctx: *mut c_void, arena: *mut c_void, _size: usize) {
+        // SAFETY: see `realloc`.
+        unsafe { free::<A>(ctx, arena) }
+    }
+}
