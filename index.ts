@@ -25,3 +25,19 @@ export {
   fork,
   spawn,
 } from './src/process/spawn.js';
+export { type PythonAllocatorConfig, type PythonDomain } from './src/python/config.js';
+export {
+  type PythonCallOptions,
+  type PythonInfo,
+  type PythonInterpreterOptions,
+  PythonError,
+  PythonInterpreter,
+} from './src/python/interpreter.js';
+export { type PythonCounters, type PythonDomainCounters, type PythonReport } from './src/python/report.js';
+export {
+  type PythonChild,
+  type PythonProof,
+  type SpawnPythonOptions,
+  spawnPython,
+} from './src/python/spawn.js';
+export { type PythonArgument, type PythonValue } from './src/python/value.js';

@@ -43,13 +43,22 @@ const features = values.features === undefined ? [] : ['--features', values.feat
 cargo('build', '--release', '--locked', ...target, '-p', 'malloc-backend-node', ...features);
 place(library[os[0]] ?? 'libmalloc_backend_node.so', files[0]);
 
+/** Without std there is nothing to unwind with; for the library's own crate alone, so that the allocators' objects are
+ * shared with what else is built.
+ * @param {string} crate @param {string} library @param {string} file @param {string[]} features */
+function preloaded(crate, library, file, ...features) {
+  const feature = features.length > 0 ? ['--features', features.join(',')] : [];
+  cargo('rustc', '--release', '--locked', ...target, '-p', crate, ...feature, '--', '-Cpanic=abort');
+  place(library, file);
+}
+
 for (const file of files) {
-  const backend = /^libmalloc_backend_(\w+)\.so$/.exec(file)?.[1];
-  if (backend === undefined) continue;
-  const feature = backend === 'default' ? [] : ['--features', backend];
-  const args = ['rustc', '--release', '--locked', ...target, '-p', 'malloc-backend-shim', ...feature];
-  // Without std there is nothing to unwind with; for this crate alone, so that the allocators' objects are shared
-  // with what else is built.
-  cargo(...args, '--', '-Cpanic=abort');
-  place('libmalloc_backend_shim.so', file);
+  const name = /^libmalloc_backend_(\w+)\.so$/.exec(file)?.[1];
+  if (name === undefined) continue;
+  if (name === 'python_hook') {
+    preloaded('malloc-backend-python-hook', 'libmalloc_backend_python_hook.so', file);
+  } else {
+    const features = name === 'default' ? [] : [name];
+    preloaded('malloc-backend-shim', 'libmalloc_backend_shim.so', file, ...features);
+  }
 }

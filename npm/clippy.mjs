@@ -7,14 +7,16 @@ const all = 'jemalloc,mimalloc,snmalloc';
 const sets = [
   ['-p', 'malloc-backend', '--all-targets', '--features', `${all},serde`],
   ['-p', 'malloc-backend-process', '--all-targets'],
+  ['-p', 'malloc-backend-python', '--features', 'interpreter,tagged'],
   ['-p', 'malloc-backend-node'],
+  ['-p', 'malloc-backend-python-hook'],
   ['-p', 'malloc-backend-preload', '--features', 'jemalloc'],
   ['-p', 'malloc-backend-shim'],
   ...all.split(',').map((backend) => ['-p', 'malloc-backend-shim', '--features', backend]),
 ];
 /** Without std there is no unwinding, as in npm/build.mjs.
  * @param {string[]} set */
-const abort = (set) => (set.some((word) => /shim|preload/.test(word)) ? ['-Cpanic=abort'] : []);
+const abort = (set) => (set.some((word) => /shim|preload|hook/.test(word)) ? ['-Cpanic=abort'] : []);
 
 for (const set of sets) {
   const args = [

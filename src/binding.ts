@@ -16,6 +16,43 @@ export interface Binding {
   /** Arguments and environment as bytes, each ended by a zero. */
   replaceProcess?(program: string, argv: Uint8Array, environment: Uint8Array, endWithParent: boolean): number;
   host?(): NativeHost;
+  pythonStart?(options: NativePythonOptions): Promise<{ failure?: string; message?: string }>;
+  pythonInfo?(): NativePythonInfo | null;
+  /** The outcomes come flat: number, kind and payload of each. */
+  pythonPort?(callback: (outcomes: unknown[]) => void): NativePort;
+  pythonHold?(port: NativePort, hold: boolean): void;
+  pythonSubmit?(
+    port: NativePort,
+    kind: string,
+    text: string,
+    args: unknown[],
+    kwargs: unknown,
+    orRepr: boolean,
+  ): number | null;
+  pythonInterrupt?(number: number): void;
+}
+
+/** Where a thread gets the outcomes of what it asks Python. */
+export type NativePort = object;
+
+export interface NativePythonOptions {
+  libpython: string;
+  executable: string;
+  isolated: boolean;
+  deepBind: boolean;
+  config: string;
+}
+
+export interface NativePythonInfo {
+  version: string;
+  freeThreaded: boolean;
+  executable: string;
+  libpython: string;
+  backend: string;
+  backendVersion?: string;
+  domains: string[];
+  debug: boolean;
+  counters?: number[][];
 }
 
 export interface NativeOwner {

@@ -20,6 +20,15 @@ import { inspect } from 'node:util';
  * | `ERR_PROCESS_NOT_FOUND` | no such process |
  * | `ERR_PROCESS_ACCESS` | a process that may not be looked into |
  * | `ERR_EXEC_FAILED` | the system refused to start the program |
+ * | `ERR_PYTHON_CONFIG` | a choice of domains that contradicts itself or would do nothing |
+ * | `ERR_PYTHON_ENVIRONMENT` | a variable or an option with which Python would discard the allocators chosen for it |
+ * | `ERR_PYTHON_UNSUPPORTED` | not CPython, older than 3.8, or a build that cannot be set up so |
+ * | `ERR_PYTHON_START` | the interpreter did not start, or none runs |
+ * | `ERR_PYTHON_RUNNING` | an interpreter with other options runs in this process |
+ * | `ERR_PYTHON_EXCEPTION` | Python raised: see {@link PythonError} |
+ * | `ERR_PYTHON_VALUE` | a value that the other language has no equivalent for |
+ * | `ERR_LIBPYTHON_NOT_FOUND` | the interpreter has no shared library, or it does not load |
+ * | `ERR_ABORTED` | a signal stopped the wait |
  */
 export type MallocBackendErrorCode =
   | 'ERR_INVALID_ARGUMENT'
@@ -36,7 +45,16 @@ export type MallocBackendErrorCode =
   | 'ERR_NOT_APPLIED'
   | 'ERR_PROCESS_NOT_FOUND'
   | 'ERR_PROCESS_ACCESS'
-  | 'ERR_EXEC_FAILED';
+  | 'ERR_EXEC_FAILED'
+  | 'ERR_PYTHON_CONFIG'
+  | 'ERR_PYTHON_ENVIRONMENT'
+  | 'ERR_PYTHON_UNSUPPORTED'
+  | 'ERR_PYTHON_START'
+  | 'ERR_PYTHON_RUNNING'
+  | 'ERR_PYTHON_EXCEPTION'
+  | 'ERR_PYTHON_VALUE'
+  | 'ERR_LIBPYTHON_NOT_FOUND'
+  | 'ERR_ABORTED';
 
 /** A wrong value, as a message shows it. */
 export function shown(value: unknown): string {
@@ -45,7 +63,7 @@ export function shown(value: unknown): string {
 
 /** Every error of this package. The message says what was wrong and what to do; the `code` is stable. */
 export class MallocBackendError extends Error {
-  override readonly name = 'MallocBackendError';
+  override readonly name: string = 'MallocBackendError';
   readonly code: MallocBackendErrorCode;
 
   constructor(code: MallocBackendErrorCode, message: string, options?: ErrorOptions) {

@@ -6,6 +6,7 @@ import { fail } from './fail.js';
 /** A command is imported when it is called: `run` must not wait for the others. */
 const commands: Record<string, () => Promise<{ help: string; main: (args: string[]) => void }>> = {
   run: () => import('./run.js'),
+  python: () => import('./python.js'),
   env: () => import('./env.js'),
   doctor: () => import('./doctor.js'),
 };
@@ -16,6 +17,7 @@ Usage: malloc-backend <command> …
 
 Commands:
   run <backend> [--] <command …>   become the command, on the backend
+  python <backend> [--] <args …>   become Python, its allocator domains on the backend
   env <backend>                    print what to set where no wrapper is wanted
   doctor                           show whose malloc a process runs on, and what stands in the way
 
@@ -24,6 +26,7 @@ Backends: default (the C library's), jemalloc, mimalloc, snmalloc. "rust" cannot
 Examples:
   malloc-backend run mimalloc -- node server.js
   malloc-backend run jemalloc --preset low-rss -- python3 app.py
+  malloc-backend python jemalloc --mem --obj -- script.py
   malloc-backend env jemalloc --format docker
   malloc-backend doctor --pid 4711
 
@@ -49,8 +52,9 @@ async function main([name, ...args]: string[]): Promise<void> {
   if (command === undefined) return usage(`there is no command ${JSON.stringify(name)}`);
   const end = args.indexOf('--');
   const own = args.slice(0, end < 0 ? undefined : end);
-  // `run` has a command of its own, whose --help is not ours.
-  const asked = name === 'run' ? own[0] : own.find((word) => word === '--help' || word === '-h');
+  // `run` and `python` have a command of their own, whose --help is not ours.
+  const asked =
+    name === 'run' || name === 'python' ? own[0] : own.find((word) => word === '--help' || word === '-h');
   if (asked === '--help' || asked === '-h') return console.log(command.help);
   command.main(args);
 }

@@ -69,14 +69,30 @@ export function switchedEnvironment(
   const env = withoutSwitch(given);
   const others = preloadEntries(env);
   if (backend === 'default') refuseAllocators(others, env);
-  const changed = optionVariables(backend, preset, set, env);
-  if (Object.keys(changed).length > 0) env[variables.restore] = restoreRecord(changed, env);
-  Object.assign(env, changed);
+  withOptions(backend, preset, set, env);
   const preloaded =
-    backend === 'default' && !probe && children === 'inherit' ? others : [preloadable(backend), ...others];
+    backend === 'default' && !probe && children === 'inherit'
+      ? others
+      : [preloadable(shimFile(backend)), ...others];
   if (preloaded.length > 0) env[variables.preload] = preloaded.join(':');
   if (children === 'none') env[variables.children] = 'none';
   return env;
+}
+
+/** The environment, changed so that the allocator finds its options in it, and with a record to undo that by. */
+export function withOptions(
+  backend: MemoryAllocatorBackend,
+  preset: Preset,
+  set: AllocatorOptions,
+  env: NodeJS.ProcessEnv,
+): NodeJS.ProcessEnv {
+  const changed = optionVariables(backend, parsePreset(preset), set, env);
+  if (Object.keys(changed).length > 0) {
+    const outer = env[variables.restore];
+    const own = restoreRecord(changed, env);
+    env[variables.restore] = outer === undefined ? own : `${outer};${own}`;
+  }
+  return Object.assign(env, changed);
 }
 
 function requireObject(what: string, value: unknown): void {
@@ -105,8 +121,7 @@ function requireProcessSurface(backend: MemoryAllocatorBackend): void {
 }
 
 /** The library's file, if the loader can be pointed at it: it takes white space and colons for separators. */
-function preloadable(backend: MemoryAllocatorBackend): string {
-  const file = shimFile(backend);
+export function preloadable(file: string): string {
   if (!/[\s:$]/.test(file)) return file;
   throw new MallocBackendError(
     'ERR_SHIM_MISSING',

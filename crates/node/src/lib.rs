@@ -4,3 +4,7 @@
 mod backend;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod process;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod python;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod python_value;

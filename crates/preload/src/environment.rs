@@ -44,12 +44,18 @@ pub fn take(name: &CStr) -> Option<Vec<u8>> {
 
 /// Takes this library out of `LD_PRELOAD`; what else is in there stays.
 pub fn leave_preload() {
-    let (Some(preload), Some(own)) = (get(PRELOAD), own()) else { return };
-    let own = own.path();
+    if let Some(own) = own() {
+        drop_preload(&own.path());
+    }
+}
+
+/// Takes the library of that file out of `LD_PRELOAD`.
+pub fn drop_preload(file: &str) {
+    let Some(preload) = get(PRELOAD) else { return };
     // ld.so(8): separated by spaces or colons.
     let others: Vec<&[u8]> = preload
         .split(|byte| b" :".contains(byte))
-        .filter(|entry| !entry.is_empty() && !names(entry, own.as_bytes()))
+        .filter(|entry| !entry.is_empty() && !names(entry, file.as_bytes()))
         .collect();
     match others.is_empty() {
         true => remove(PRELOAD),

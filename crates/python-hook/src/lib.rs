@@ -17,7 +17,8 @@ use alloc::vec::Vec;
 use core::ffi::{CStr, c_int};
 
 use malloc_backend::owner::Object;
-use malloc_backend_preload::environment::{get, leave_preload, remove, restore, take};
+use malloc_backend::shim;
+use malloc_backend_preload::environment::{drop_preload, get, leave_preload, remove, restore, take};
 use malloc_backend_preload::own;
 use malloc_backend_preload::report::{json, write};
 use malloc_backend_python::{AllocatorSymbols, Config, Counters, DOMAINS_COUNTED, Domain, Domains, Report};
@@ -28,7 +29,9 @@ const CONFIG: &CStr = c"MALLOC_BACKEND_PYTHON";
 const REPORT: &CStr = c"MALLOC_BACKEND_PYTHON_REPORT";
 /// A file descriptor open on the counters' memory.
 const COUNTERS: &CStr = c"MALLOC_BACKEND_PYTHON_COUNTERS";
-/// `inherit`: the programs that Python starts are to have the same domains.
+/// What is to become of the programs that Python starts. `inherit`: they are to have the same domains. Otherwise they
+/// are not, and `restore` gives the variables that came with the library their values of before, and `unswitch` takes
+/// the library that serves the whole process out of `LD_PRELOAD` too.
 const CHILDREN: &CStr = c"MALLOC_BACKEND_PYTHON_CHILDREN";
 
 #[used]
@@ -41,7 +44,8 @@ extern "C" fn start() {
     // SAFETY: names in the global scope, where CPython's are in the program or in its libpython; neither is unloaded.
     let symbols = unsafe { AllocatorSymbols::find(|name| libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr())) };
     let Some(symbols) = symbols else {
-        if let Some(fd) = report {
+        // (Where a person reads, the many programs of a launcher would be a nuisance.)
+        if let Some(fd) = report.filter(|fd| *fd > libc::STDERR_FILENO) {
             write(fd, format!("{{\"notPython\":{}}}\n", json(&executable())).as_bytes());
         }
         return;
@@ -65,10 +69,18 @@ extern "C" fn start() {
         // SAFETY: ends the process at once, before its `main`.
         unsafe { libc::_exit(126) }
     }
-    if get(CHILDREN).is_none_or(|value| value != b"inherit") {
+    let children = get(CHILDREN).unwrap_or_default();
+    let wants = |what: &[u8]| children.split(|byte| *byte == b',').any(|word| word == what);
+    if !wants(b"inherit") {
         remove(CONFIG);
         remove(CHILDREN);
-        leave();
+        leave_preload();
+        if wants(b"restore") {
+            restore();
+        }
+        if let Some(shim) = wants(b"unswitch").then(shim::current).flatten() {
+            drop_preload(&shim.path());
+        }
     }
 }
 
@@ -95,12 +107,6 @@ fn apply(
     let domains =
         Domains::install(symbols, config, shared.unwrap_or(&OWN)).map_err(|refusal| refusal.to_string())?;
     Ok(domains.report())
-}
-
-/// The programs that Python starts have neither this library nor one that serves the whole process.
-fn leave() {
-    leave_preload();
-    restore();
 }
 
 fn described(report: &Report) -> String {

@@ -40,6 +40,19 @@ impl Counters {
         }
     }
 
+    /// The figures, in the order above.
+    pub fn values(&self) -> [u64; 6] {
+        [
+            &self.allocations,
+            &self.reallocations,
+            &self.frees,
+            &self.bytes_allocated,
+            &self.bytes_freed,
+            &self.foreign,
+        ]
+        .map(|counter| counter.load(Relaxed))
+    }
+
     pub(crate) fn allocated(&self, bytes: usize) {
         self.allocations.fetch_add(1, Relaxed);
         self.bytes_allocated.fetch_add(bytes as u64, Relaxed);

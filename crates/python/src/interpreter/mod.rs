@@ -1,1 +1,342 @@
-//! An interpreter in this process.
+//! An interpreter in this process: libpython opened by name, its domains set, and one thread that it runs on.
+//!
+//! There is one per process and for as long as the process lives: CPython does not survive to be initialised twice
+//! with other allocators, and finalising it takes what other threads still use.
+
+mod convert;
+mod initialize;
+mod job;
+mod library;
+mod value;
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub use job::{Job, Outcome, Request};
+use library::{Library, Object};
+pub use value::{Bytes, Failure, MAX_DEPTH, Value};
+
+use crate::counters::{Counters, DOMAINS_COUNTED, DomainCounters};
+use crate::{Config, Domains, Refusal, Report};
+
+/// How the interpreter is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The shared library.
+    pub libpython: PathBuf,
+    /// The interpreter's file: what `sys.executable` and the search for its modules start from.
+    pub executable: PathBuf,
+    /// As `python -I`.
+    pub isolated: bool,
+    /// `RTLD_DEEPBIND` for libpython and the extension modules.
+    pub deep_bind: bool,
+    /// Whose the domains are.
+    pub config: Config,
+}
+
+/// Why there is no interpreter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StartError {
+    /// One with other options runs.
+    Running,
+    /// An interpreter runs in this process that somebody else started.
+    Foreign,
+    /// libpython does not load.
+    Library(String),
+    /// The domains cannot be set.
+    Refused(Refusal),
+    /// Python's own initialisation failed.
+    Initialization(String),
+}
+
+/// Threads of Python recurse deeper than the 2 MiB allow that Rust gives a thread.
+const STACK: usize = 16 << 20;
+/// How long other threads of Python may have to wait for one job after another: `sys.getswitchinterval()`.
+const SWITCH_INTERVAL: Duration = Duration::from_millis(5);
+
+static COUNTERS: DomainCounters = [const { Counters::new() }; DOMAINS_COUNTED];
+static RUNNING: OnceLock<Interpreter> = OnceLock::new();
+static FREE_THREADED: AtomicBool = AtomicBool::new(false);
+/// Set in a forked child: nobody there waits for what a job gives.
+static FORKED: AtomicBool = AtomicBool::new(false);
+
+/// The interpreter of this process.
+pub struct Interpreter {
+    options: Options,
+    library: Library,
+    domains: Domains,
+    queue: Sender<Message>,
+    /// As Python names the thread.
+    thread: u64,
+    progress: Mutex<Progress>,
+    jobs: AtomicU64,
+}
+
+#[derive(Default)]
+struct Progress {
+    /// The job that runs, or 0.
+    current: u64,
+    /// Whether it was interrupted.
+    interrupted: bool,
+    /// Jobs that are not to begin.
+    cancelled: HashSet<u64>,
+}
+
+enum Message {
+    Job(u64, Job),
+    Free(Reference),
+}
+
+/// A reference that any thread may hold, and only the interpreter's gives back.
+struct Reference(Object);
+
+// SAFETY: nothing is done with it but to send it to the interpreter's thread.
+unsafe impl Send for Reference {}
+
+/// A `bytes` of Python's with nobody in Python to know it: its memory may be written to.
+pub struct OwnedBytes {
+    object: Object,
+    data: *mut u8,
+    length: usize,
+}
+
+// SAFETY: this is the only reference, and giving it back is left to the interpreter's thread.
+unsafe impl Send for OwnedBytes {}
+
+impl OwnedBytes {
+    /// # Safety
+    /// `object` is an owned reference and the only one; `data` and `length` are its memory.
+    unsafe fn new(object: Object, data: *mut u8, length: usize) -> Self {
+        Self { object, data, length }
+    }
+
+    /// Where the bytes are.
+    pub fn as_ptr(&self) -> *mut u8 {
+        self.data
+    }
+
+    /// How many there are.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.length
+    }
+}
+
+impl Drop for OwnedBytes {
+    fn drop(&mut self) {
+        if let Some(interpreter) = RUNNING.get() {
+            // At the process's end nobody listens any more.
+            let _ = interpreter.queue.send(Message::Free(Reference(self.object)));
+        }
+    }
+}
+
+fn is_free_threaded() -> bool {
+    FREE_THREADED.load(Ordering::Relaxed)
+}
+
+impl Interpreter {
+    /// Starts it, or gives the one that runs, if it is of the same options. Takes as long as Python takes to start.
+    ///
+    /// # Errors
+    /// A [`StartError`]. Nothing runs then, but libpython may stay loaded.
+    pub fn start(options: Options) -> Result<&'static Self, StartError> {
+        static STARTING: Mutex<()> = Mutex::new(());
+        let _one_at_a_time = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(running) = RUNNING.get() {
+            return if running.options == options { Ok(running) } else { Err(StartError::Running) };
+        }
+        let (started, start) = channel();
+        let spawned = thread::Builder::new().name("python".to_owned()).stack_size(STACK).spawn(move || {
+            let (queue, jobs) = channel();
+            match initialize::initialize(&options) {
+                Err(error) => drop(started.send(Err(error))),
+                Ok((library, domains)) => {
+                    FREE_THREADED.store(library.allocators.version().free_threaded, Ordering::Relaxed);
+                    // SAFETY: this thread holds the GIL.
+                    let thread = unsafe { (library.PyThread_get_thread_ident)() };
+                    let interpreter = RUNNING.get_or_init(|| Self {
+                        options,
+                        library,
+                        domains,
+                        queue,
+                        thread,
+                        progress: Mutex::default(),
+                        jobs: AtomicU64::new(1),
+                    });
+                    // SAFETY: a function that may be called at any fork, and one for the end of the process.
+                    unsafe {
+                        libc::pthread_atfork(None, None, Some(in_forked_child));
+                        libc::atexit(at_exit);
+                    }
+                    let _ = started.send(Ok(()));
+                    interpreter.serve(&jobs);
+                }
+            }
+        });
+        if let Err(error) = spawned {
+            return Err(StartError::Initialization(format!("there is no thread for it: {error}")));
+        }
+        let gone = || StartError::Initialization("its thread ended".to_owned());
+        start.recv().map_err(|_| gone())??;
+        RUNNING.get().ok_or_else(gone)
+    }
+
+    /// The one that runs.
+    pub fn running() -> Option<&'static Self> {
+        RUNNING.get()
+    }
+
+    /// How it was started.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Who serves each domain, as read back now.
+    pub fn report(&self) -> Report {
+        self.domains.report()
+    }
+
+    /// What went through the domains, if that is counted.
+    pub fn counters(&self) -> Option<&'static DomainCounters> {
+        self.options.config.counters.then_some(&COUNTERS)
+    }
+
+    /// Puts a job behind those that wait, and gives its number.
+    pub fn submit(&self, job: Job) -> u64 {
+        let number = self.jobs.fetch_add(1, Ordering::Relaxed);
+        // The other end is kept by a thread that never ends.
+        let _ = self.queue.send(Message::Job(number, job));
+        number
+    }
+
+    /// Calls a job off: one that waits does not begin, and in one that runs `KeyboardInterrupt` is raised, at the next
+    /// instruction of Python's that it comes to. Returns at once.
+    pub fn interrupt(&'static self, number: u64) {
+        {
+            let mut progress = self.progress();
+            if progress.current != number {
+                progress.cancelled.insert(number);
+                return;
+            }
+        }
+        // To get the GIL takes time, which the caller has not got.
+        let _ = thread::Builder::new().name("python-interrupt".to_owned()).spawn(move || {
+            // SAFETY: this thread gets the GIL and gives it back. The job cannot end in between: that takes the GIL.
+            unsafe {
+                let state = (self.library.PyGILState_Ensure)();
+                let mut progress = self.progress();
+                if progress.current == number {
+                    progress.interrupted = true;
+                    (self.library.PyThreadState_SetAsyncExc)(
+                        self.thread,
+                        self.library.PyExc_KeyboardInterrupt.cast::<Object>().read(),
+                    );
+                }
+                drop(progress);
+                (self.library.PyGILState_Release)(state);
+            }
+        });
+    }
+
+    fn progress(&self) -> std::sync::MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The interpreter's thread. It has the GIL, but while there is nothing to do.
+    fn serve(&self, jobs: &Receiver<Message>) {
+        let mut since = Instant::now();
+        loop {
+            let next = match jobs.try_recv() {
+                Ok(message) if since.elapsed() < SWITCH_INTERVAL => Ok(message),
+                // SAFETY: this thread holds the GIL, and has it again afterwards.
+                next => unsafe {
+                    let state = (self.library.PyEval_SaveThread)();
+                    let next = match next {
+                        Err(TryRecvError::Empty) => jobs.recv().map_err(|_| TryRecvError::Disconnected),
+                        next => next,
+                    };
+                    (self.library.PyEval_RestoreThread)(state);
+                    since = Instant::now();
+                    next
+                },
+            };
+            match next {
+                Ok(Message::Job(number, job)) => self.run(number, job),
+                // SAFETY: the reference is owned, and the GIL held.
+                Ok(Message::Free(reference)) => unsafe { (self.library.Py_DecRef)(reference.0) },
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn run(&self, number: u64, job: Job) {
+        let begins = {
+            let mut progress = self.progress();
+            progress.current = number;
+            // (Empty but for jobs that were called off while they waited.)
+            progress.cancelled.is_empty() || !progress.cancelled.remove(&number)
+        };
+        let outcome = match begins {
+            // SAFETY: this thread holds the GIL.
+            true => unsafe { self.library.perform(job.request, job.or_repr) },
+            false => Err(Failure::Cancelled),
+        };
+        if FORKED.load(Ordering::Relaxed) {
+            self.end_child(outcome.is_ok());
+        }
+        {
+            let mut progress = self.progress();
+            progress.current = 0;
+            if std::mem::take(&mut progress.interrupted) {
+                // SAFETY: the GIL is held; it takes back what has not been raised yet.
+                unsafe { (self.library.PyThreadState_SetAsyncExc)(self.thread, std::ptr::null_mut()) };
+            }
+        }
+        (job.done)(number, outcome);
+    }
+
+    /// A job forked, and its child came to the job's end: the host is not there to go on.
+    fn end_child(&self, succeeded: bool) -> ! {
+        // SAFETY: the GIL is held. Ends the process.
+        unsafe {
+            self.library.flush();
+            libc::_exit(if succeeded { 0 } else { 1 })
+        }
+    }
+}
+
+unsafe extern "C" fn in_forked_child() {
+    FORKED.store(true, Ordering::Relaxed);
+}
+
+/// What Python has buffered for its standard streams is written. Python stays still from then on: what comes after
+/// takes away what it stands on.
+extern "C" fn at_exit() {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let Some(interpreter) = RUNNING.get() else { return };
+    if FORKED.load(Ordering::Relaxed) {
+        return;
+    }
+    let (done, flushed) = channel();
+    // Another thread, because whoever has the GIL may never give it back.
+    let spawned = thread::Builder::new().spawn(move || {
+        // SAFETY: this thread gets the GIL, and keeps it to the end of the process.
+        unsafe {
+            (interpreter.library.PyGILState_Ensure)();
+            interpreter.library.flush();
+        }
+        let _ = done.send(());
+        loop {
+            thread::park();
+        }
+    });
+    if spawned.is_ok() {
+        let _ = flushed.recv_timeout(PATIENCE);
+    }
+}

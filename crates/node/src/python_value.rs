@@ -1,0 +1,251 @@
+//! Values between JavaScript and `malloc_backend_python`. `src/python/value.ts` has refused what is no such value.
+
+use std::ffi::{c_char, c_void};
+use std::ptr;
+
+use malloc_backend_python::interpreter::{Bytes, Failure, Outcome, OwnedBytes, Value};
+use napi::bindgen_prelude::{
+    Array, BigInt, Buffer, FromNapiValue, JsObjectValue, JsValue, Null, Object, Result, ToNapiValue,
+    TypeName, Uint8ArraySlice, Unknown, ValidateNapiValue,
+};
+use napi::{Env, JsString, ValueType, check_status, sys};
+
+/// The largest integer up to which every one is a number.
+const MAX_SAFE_INTEGER: f64 = 9_007_199_254_740_991.0;
+/// Up to here a buffer is copied into memory of V8's own.
+const SMALL: usize = 64 << 10;
+
+/// A value that came from JavaScript.
+pub struct FromJs(pub Value);
+
+impl FromJs {
+    /// Those of a dict.
+    pub fn into_entries(self) -> Vec<(Value, Value)> {
+        match self.0 {
+            Value::Dict(entries) => entries,
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl TypeName for FromJs {
+    fn type_name() -> &'static str {
+        "value"
+    }
+    fn value_type() -> ValueType {
+        ValueType::Unknown
+    }
+}
+
+impl ValidateNapiValue for FromJs {}
+
+impl FromNapiValue for FromJs {
+    unsafe fn from_napi_value(env: sys::napi_env, raw: sys::napi_value) -> Result<Self> {
+        // SAFETY: the caller gives a value of this environment, and each cast is to the type that was found.
+        unsafe {
+            let value = Unknown::from_raw_unchecked(env, raw);
+            Ok(Self(match value.get_type()? {
+                ValueType::Boolean => Value::Bool(value.cast()?),
+                ValueType::Number => number(value.cast()?),
+                ValueType::BigInt => big_int(&value.cast()?),
+                ValueType::String => wide(value.cast()?)?,
+                ValueType::Object if value.is_array()? => {
+                    let array: Array = value.cast()?;
+                    let mut values = Vec::with_capacity(array.len() as usize);
+                    for index in 0..array.len() {
+                        values.push(array.get_element::<Self>(index)?.0);
+                    }
+                    Value::List(values)
+                }
+                ValueType::Object if value.is_typedarray()? => {
+                    Value::Bytes(Bytes::copy(&value.cast::<Uint8ArraySlice>()?))
+                }
+                ValueType::Object => entries(&value.cast()?)?,
+                _ => Value::None,
+            }))
+        }
+    }
+}
+
+fn number(value: f64) -> Value {
+    let is_integer = value.fract() == 0.0 && value.abs() <= MAX_SAFE_INTEGER;
+    match is_integer && !(value == 0.0 && value.is_sign_negative()) {
+        true => Value::Int(value as i64),
+        false => Value::Float(value),
+    }
+}
+
+fn big_int(value: &BigInt) -> Value {
+    let digits: String = value.words.iter().rev().map(|word| format!("{word:016x}")).collect();
+    Value::BigInt(value.sign_bit, digits)
+}
+
+fn wide(text: JsString) -> Result<Value> {
+    let text = text.into_utf16()?;
+    // (Its slice ends in the zero that Node-API puts there.)
+    let units = text.as_slice();
+    Ok(Value::Wide(units.strip_suffix(&[0]).unwrap_or(units).to_vec()))
+}
+
+fn entries(object: &Object) -> Result<Value> {
+    let names = object.get_property_names()?;
+    let length = names.get_array_length()?;
+    let mut entries = Vec::with_capacity(length as usize);
+    for index in 0..length {
+        let name: JsString = names.get_element(index)?;
+        let value: Unknown = object.get_property(name)?;
+        // SAFETY: any value will do.
+        let value: FromJs = unsafe { value.cast()? };
+        entries.push((wide(name)?, value.0));
+    }
+    Ok(Value::Dict(entries))
+}
+
+/// The outcomes of jobs: for each its number, what kind it is, and what there is to say.
+pub struct Outcomes(pub Vec<(u64, Outcome)>);
+
+impl ToNapiValue for Outcomes {
+    unsafe fn to_napi_value(raw: sys::napi_env, outcomes: Self) -> Result<sys::napi_value> {
+        let env = Env::from_raw(raw);
+        let mut all = env.create_array(0)?;
+        for (number, outcome) in outcomes.0 {
+            all.insert(number as f64)?;
+            match outcome {
+                Ok(value) => {
+                    all.insert("value")?;
+                    all.insert(ToJs(value))?;
+                }
+                Err(Failure::Exception { class, message, traceback }) => {
+                    all.insert("exception")?;
+                    all.insert(vec![class, message, traceback])?;
+                }
+                Err(Failure::NoEquivalent(what)) => {
+                    all.insert("no-equivalent")?;
+                    all.insert(what)?;
+                }
+                Err(Failure::Cancelled) => {
+                    all.insert("cancelled")?;
+                    all.insert(Null)?;
+                }
+            }
+        }
+        // SAFETY: of this environment.
+        unsafe { Array::to_napi_value(raw, all) }
+    }
+}
+
+struct ToJs(Value);
+
+impl ToNapiValue for ToJs {
+    unsafe fn to_napi_value(env: sys::napi_env, value: Self) -> Result<sys::napi_value> {
+        // SAFETY: the caller's environment, all the way.
+        unsafe {
+            match value.0 {
+                Value::None => Null::to_napi_value(env, Null),
+                Value::Bool(value) => bool::to_napi_value(env, value),
+                Value::Int(value) if value.unsigned_abs() as f64 <= MAX_SAFE_INTEGER => {
+                    f64::to_napi_value(env, value as f64)
+                }
+                Value::Int(value) => BigInt::to_napi_value(env, BigInt::from(value)),
+                Value::BigInt(negative, digits) => BigInt::to_napi_value(env, big(negative, &digits)),
+                Value::Float(value) => f64::to_napi_value(env, value),
+                Value::Text(text) => <&str>::to_napi_value(env, &text),
+                Value::Wide(text) => {
+                    let mut result = ptr::null_mut();
+                    check_status!(sys::napi_create_string_utf16(
+                        env,
+                        text.as_ptr(),
+                        text.len() as isize,
+                        &mut result
+                    ))?;
+                    Ok(result)
+                }
+                Value::Bytes(Bytes::Owned(bytes)) => handed_over(env, bytes),
+                Value::Bytes(Bytes::Copied(bytes)) if bytes.len() <= SMALL => {
+                    let mut result = ptr::null_mut();
+                    check_status!(sys::napi_create_buffer_copy(
+                        env,
+                        bytes.len(),
+                        bytes.as_ptr().cast(),
+                        ptr::null_mut(),
+                        &mut result
+                    ))?;
+                    Ok(result)
+                }
+                Value::Bytes(Bytes::Copied(bytes)) => Buffer::to_napi_value(env, bytes.into()),
+                Value::Bytes(Bytes::Pieces(pieces)) => Buffer::to_napi_value(env, pieces.concat().into()),
+                Value::List(values) => {
+                    let owner = Env::from_raw(env);
+                    let mut array = owner.create_array(values.len() as u32)?;
+                    for (index, value) in values.into_iter().enumerate() {
+                        array.set(index as u32, Self(value))?;
+                    }
+                    Array::to_napi_value(env, array)
+                }
+                Value::Dict(entries) => dict(env, entries),
+            }
+        }
+    }
+}
+
+fn big(negative: bool, digits: &str) -> BigInt {
+    let words = digits.as_bytes().rchunks(16).map(|word| {
+        std::str::from_utf8(word).ok().and_then(|word| u64::from_str_radix(word, 16).ok()).unwrap_or(0)
+    });
+    BigInt { sign_bit: negative, words: words.collect() }
+}
+
+/// # Safety
+/// A live environment.
+unsafe fn dict(env: sys::napi_env, entries: Vec<(Value, Value)>) -> Result<sys::napi_value> {
+    // SAFETY: values of this environment.
+    unsafe {
+        let mut object = ptr::null_mut();
+        check_status!(sys::napi_create_object(env, &mut object))?;
+        for (name, value) in entries {
+            let name = ToJs::to_napi_value(env, ToJs(name))?;
+            let value = ToJs::to_napi_value(env, ToJs(value))?;
+            // Defined and not set: one of the name `__proto__` is a property like any other.
+            let property = sys::napi_property_descriptor {
+                utf8name: ptr::null::<c_char>(),
+                name,
+                method: None,
+                getter: None,
+                setter: None,
+                value,
+                attributes: sys::PropertyAttributes::writable
+                    | sys::PropertyAttributes::enumerable
+                    | sys::PropertyAttributes::configurable,
+                data: ptr::null_mut(),
+            };
+            check_status!(sys::napi_define_properties(env, object, 1, &property))?;
+        }
+        Ok(object)
+    }
+}
+
+/// A buffer over the memory of a `bytes` itself, or a copy where the engine wants no memory but its own.
+///
+/// # Safety
+/// A live environment.
+unsafe fn handed_over(env: sys::napi_env, bytes: OwnedBytes) -> Result<sys::napi_value> {
+    unsafe extern "C" fn free(_env: sys::napi_env, _data: *mut c_void, hint: *mut c_void) {
+        // SAFETY: the hint is the box from below, and this is called once.
+        drop(unsafe { Box::from_raw(hint.cast::<OwnedBytes>()) });
+    }
+    let (data, length) = (bytes.as_ptr(), bytes.len());
+    let hint = Box::into_raw(Box::new(bytes));
+    let mut result = ptr::null_mut();
+    // SAFETY: the memory lives until the finaliser gives it back, or, where there is none, to the end of this block.
+    unsafe {
+        let status =
+            sys::napi_create_external_buffer(env, length, data.cast(), Some(free), hint.cast(), &mut result);
+        if status == sys::Status::napi_ok {
+            return Ok(result);
+        }
+        let copied = sys::napi_create_buffer_copy(env, length, data.cast(), ptr::null_mut(), &mut result);
+        drop(Box::from_raw(hint));
+        check_status!(copied)?;
+        Ok(result)
+    }
+}

@@ -1,0 +1,418 @@
+//! Python's objects from values, and back. Everything here is for the thread that holds the GIL.
+
+use std::ffi::{CStr, c_char};
+use std::ptr;
+
+use super::library::{Library, Object};
+use super::value::{Bytes, Failure, MAX_DEPTH, Value};
+
+/// From here on a `bytes` is handed over rather than copied.
+const HAND_OVER: isize = 64 << 10;
+
+/// An owned reference, which is given back.
+pub struct Owned<'lib>(&'lib Library, Object);
+
+impl<'lib> Owned<'lib> {
+    /// Takes over a new reference; null is a failure, with an exception set.
+    ///
+    /// # Safety
+    /// A new reference or null; the GIL is held for as long as this lives.
+    pub unsafe fn new(python: &'lib Library, object: Object) -> Result<Self, Raised> {
+        if object.is_null() { Err(Raised) } else { Ok(Self(python, object)) }
+    }
+
+    /// The same object, borrowed.
+    pub fn get(&self) -> Object {
+        self.1
+    }
+
+    /// The reference, for a function that takes it over.
+    pub fn give(self) -> Object {
+        let object = self.1;
+        std::mem::forget(self);
+        object
+    }
+}
+
+impl Drop for Owned<'_> {
+    fn drop(&mut self) {
+        // SAFETY: this owns the reference, and the GIL is held.
+        unsafe { (self.0.Py_DecRef)(self.1) }
+    }
+}
+
+/// An exception is set.
+#[derive(Debug)]
+pub struct Raised;
+
+/// Why an object has no value.
+pub enum Unconverted {
+    Raised,
+    NoEquivalent(String),
+}
+
+impl From<Raised> for Unconverted {
+    fn from(_: Raised) -> Self {
+        Self::Raised
+    }
+}
+
+impl Library {
+    /// # Safety
+    /// The GIL is held.
+    pub unsafe fn object(&self, value: Value) -> Result<Owned<'_>, Raised> {
+        // SAFETY: each function gives a new reference or null, and takes over what is given to it.
+        unsafe {
+            let object = match value {
+                Value::None => {
+                    (self.Py_IncRef)(self._Py_NoneStruct);
+                    self._Py_NoneStruct
+                }
+                Value::Bool(value) => (self.PyBool_FromLong)(value.into()),
+                Value::Int(value) => (self.PyLong_FromLongLong)(value),
+                Value::BigInt(negative, digits) => {
+                    let text = format!("{}{digits}\0", if negative { "-" } else { "" });
+                    (self.PyLong_FromString)(text.as_ptr().cast(), ptr::null_mut(), 16)
+                }
+                Value::Float(value) => (self.PyFloat_FromDouble)(value),
+                Value::Text(text) => {
+                    (self.PyUnicode_FromStringAndSize)(text.as_ptr().cast(), text.len() as isize)
+                }
+                Value::Wide(text) => self.wide(&text),
+                Value::Bytes(bytes) => return self.bytes(bytes),
+                Value::List(values) => {
+                    let list = Owned::new(self, (self.PyList_New)(values.len() as isize))?;
+                    for (index, value) in values.into_iter().enumerate() {
+                        (self.PyList_SetItem)(list.get(), index as isize, self.object(value)?.give());
+                    }
+                    list.give()
+                }
+                Value::Dict(entries) => self.dict(entries)?.give(),
+            };
+            Owned::new(self, object)
+        }
+    }
+
+    /// # Safety
+    /// The GIL is held.
+    pub unsafe fn dict(&self, entries: Vec<(Value, Value)>) -> Result<Owned<'_>, Raised> {
+        // SAFETY: see `object`.
+        unsafe {
+            let dict = Owned::new(self, (self.PyDict_New)())?;
+            for (key, value) in entries {
+                let (key, value) = (self.object(key)?, self.object(value)?);
+                if (self.PyDict_SetItem)(dict.get(), key.get(), value.get()) != 0 {
+                    return Err(Raised);
+                }
+            }
+            Ok(dict)
+        }
+    }
+
+    /// # Safety
+    /// The GIL is held.
+    pub unsafe fn tuple(&self, values: Vec<Value>) -> Result<Owned<'_>, Raised> {
+        // SAFETY: see `object`.
+        unsafe {
+            let tuple = Owned::new(self, (self.PyTuple_New)(values.len() as isize))?;
+            for (index, value) in values.into_iter().enumerate() {
+                (self.PyTuple_SetItem)(tuple.get(), index as isize, self.object(value)?.give());
+            }
+            Ok(tuple)
+        }
+    }
+
+    /// # Safety
+    /// The GIL is held.
+    unsafe fn wide(&self, text: &[u16]) -> Object {
+        // In the byte order of this machine, and without a mark of it.
+        let mut order = if cfg!(target_endian = "little") { -1 } else { 1 };
+        // SAFETY: readable, as many bytes as said.
+        unsafe {
+            (self.PyUnicode_DecodeUTF16)(
+                text.as_ptr().cast(),
+                size_of_val(text) as isize,
+                c"surrogatepass".as_ptr(),
+                &mut order,
+            )
+        }
+    }
+
+    /// # Safety
+    /// The GIL is held.
+    unsafe fn bytes(&self, bytes: Bytes) -> Result<Owned<'_>, Raised> {
+        // SAFETY: a `bytes` that was just made is filled before anyone else sees it, within its size.
+        unsafe {
+            match bytes {
+                Bytes::Copied(bytes) => Owned::new(
+                    self,
+                    (self.PyBytes_FromStringAndSize)(bytes.as_ptr().cast(), bytes.len() as isize),
+                ),
+                Bytes::Pieces(pieces) => {
+                    let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+                    let object =
+                        Owned::new(self, (self.PyBytes_FromStringAndSize)(ptr::null(), length as isize))?;
+                    let mut at: *mut u8 = (self.PyBytes_AsString)(object.get()).cast();
+                    for piece in pieces {
+                        at.copy_from_nonoverlapping(piece.as_ptr(), piece.len());
+                        at = at.add(piece.len());
+                    }
+                    Ok(object)
+                }
+                Bytes::Owned(owned) => {
+                    let (data, length) = (owned.as_ptr(), owned.len());
+                    Owned::new(self, (self.PyBytes_FromStringAndSize)(data.cast(), length as isize))
+                }
+            }
+        }
+    }
+
+    /// The value of an object. With `or_repr`, what has no equivalent is `repr` of it.
+    ///
+    /// # Safety
+    /// The GIL is held.
+    pub unsafe fn value(&self, object: Owned<'_>, or_repr: bool, depth: usize) -> Result<Value, Unconverted> {
+        // SAFETY: `object` is a live reference; what is borrowed from it is used before it is given back, but for the
+        // items of a list, which get a reference of their own, since to convert one can run code that changes the list.
+        unsafe {
+            let this = object.get();
+            if this == self._Py_NoneStruct {
+                return Ok(Value::None);
+            }
+            if this == self._Py_TrueStruct || this == self._Py_FalseStruct {
+                return Ok(Value::Bool(this == self._Py_TrueStruct));
+            }
+            let class = Owned::new(self, (self.PyObject_Type)(this))?;
+            let is = |other: Object| class.get() == other || (self.PyType_IsSubtype)(class.get(), other) != 0;
+            let own = |item: Object| {
+                if !item.is_null() {
+                    (self.Py_IncRef)(item);
+                }
+                Owned::new(self, item)
+            };
+            if is(self.PyLong_Type) {
+                return self.int(this);
+            }
+            if is(self.PyFloat_Type) {
+                return Ok(Value::Float((self.PyFloat_AsDouble)(this)));
+            }
+            if is(self.PyUnicode_Type) {
+                return Ok(self.text(this)?);
+            }
+            if is(self.PyBytes_Type) {
+                return Ok(Value::Bytes(self.bytes_of(object)));
+            }
+            if is(self.PyByteArray_Type) || is(self.PyMemoryView_Type) {
+                let bytes = Owned::new(self, (self.PyBytes_FromObject)(this))?;
+                return Ok(Value::Bytes(self.bytes_of(bytes)));
+            }
+            let is_list = is(self.PyList_Type);
+            if (is_list || is(self.PyTuple_Type)) && depth < MAX_DEPTH {
+                let mut values = Vec::new();
+                let (size, item) = match is_list {
+                    true => (self.PyList_Size, self.PyList_GetItem),
+                    false => (self.PyTuple_Size, self.PyTuple_GetItem),
+                };
+                let mut index = 0;
+                while index < size(this) {
+                    values.push(self.value(own(item(this, index))?, or_repr, depth + 1)?);
+                    index += 1;
+                }
+                return Ok(Value::List(values));
+            }
+            if is(self.PyDict_Type) && depth < MAX_DEPTH {
+                return self.entries(this, or_repr, depth);
+            }
+            if or_repr {
+                let text = Owned::new(self, (self.PyObject_Repr)(this))?;
+                return Ok(self.text(text.get())?);
+            }
+            let name = self.name_of_class(class.get());
+            Err(Unconverted::NoEquivalent(match depth {
+                MAX_DEPTH.. => format!("a {name} nested more than {MAX_DEPTH} deep, or within itself"),
+                _ => format!("a Python object of type {name}"),
+            }))
+        }
+    }
+
+    /// # Safety
+    /// The GIL is held; `this` is a live int.
+    unsafe fn int(&self, this: Object) -> Result<Value, Unconverted> {
+        // SAFETY: the caller's obligation.
+        unsafe {
+            let mut overflow = 0;
+            let value = (self.PyLong_AsLongLongAndOverflow)(this, &mut overflow);
+            if overflow == 0 {
+                return Ok(Value::Int(value));
+            }
+            let text = Owned::new(self, (self.PyNumber_ToBase)(this, 16))?;
+            let Value::Text(text) = self.text(text.get())? else { return Err(Unconverted::Raised) };
+            let digits = text.trim_start_matches('-').trim_start_matches("0x").to_owned();
+            Ok(Value::BigInt(overflow < 0, digits))
+        }
+    }
+
+    /// # Safety
+    /// The GIL is held; `this` is a live dict.
+    unsafe fn entries(&self, this: Object, or_repr: bool, depth: usize) -> Result<Value, Unconverted> {
+        // SAFETY: the entries get references of their own before one is converted, which can run code that changes
+        // the dict.
+        unsafe {
+            let (mut position, mut key, mut value) = (0, ptr::null_mut(), ptr::null_mut());
+            let mut entries = Vec::new();
+            while (self.PyDict_Next)(this, &mut position, &mut key, &mut value) != 0 {
+                (self.Py_IncRef)(key);
+                (self.Py_IncRef)(value);
+                entries.push((Owned::new(self, key)?, Owned::new(self, value)?));
+            }
+            let mut converted = Vec::with_capacity(entries.len());
+            for (key, value) in entries {
+                let class = Owned::new(self, (self.PyObject_Type)(key.get()))?;
+                let is_text = (self.PyType_IsSubtype)(class.get(), self.PyUnicode_Type) != 0;
+                let key = match (is_text, or_repr) {
+                    (true, _) => self.text(key.get())?,
+                    (false, true) => self.text(Owned::new(self, (self.PyObject_Repr)(key.get()))?.get())?,
+                    (false, false) => {
+                        let name = self.name_of_class(class.get());
+                        return Err(Unconverted::NoEquivalent(format!("a dict with a key of type {name}")));
+                    }
+                };
+                converted.push((key, self.value(value, or_repr, depth + 1)?));
+            }
+            Ok(Value::Dict(converted))
+        }
+    }
+
+    /// # Safety
+    /// The GIL is held; `this` is a live str.
+    pub unsafe fn text(&self, this: Object) -> Result<Value, Raised> {
+        // SAFETY: the text belongs to the object, which lives until it has been copied.
+        unsafe {
+            let mut length = 0;
+            let utf8 = (self.PyUnicode_AsUTF8AndSize)(this, &mut length);
+            if !utf8.is_null() {
+                let bytes = std::slice::from_raw_parts(utf8.cast::<u8>(), length as usize);
+                return Ok(Value::Text(String::from_utf8_unchecked(bytes.to_vec())));
+            }
+            // It has lone surrogates.
+            (self.PyErr_Clear)();
+            let encoding = if cfg!(target_endian = "little") { c"utf-16-le" } else { c"utf-16-be" };
+            let encoded =
+                (self.PyUnicode_AsEncodedString)(this, encoding.as_ptr(), c"surrogatepass".as_ptr());
+            let encoded = Owned::new(self, encoded)?;
+            let data = (self.PyBytes_AsString)(encoded.get()).cast::<[u8; 2]>();
+            let units = (self.PyBytes_Size)(encoded.get()) as usize / 2;
+            let units = std::slice::from_raw_parts(data, units);
+            Ok(Value::Wide(units.iter().map(|unit| u16::from_ne_bytes(*unit)).collect()))
+        }
+    }
+
+    /// # Safety
+    /// The GIL is held; the object is a bytes.
+    unsafe fn bytes_of(&self, object: Owned<'_>) -> Bytes {
+        // SAFETY: the bytes belong to the object, and live as long. Its count of references is its first field, with
+        // flags beside it from 3.14 on: a count of one and no flag mean that this reference is the only one.
+        unsafe {
+            let length = (self.PyBytes_Size)(object.get());
+            let data: *const u8 = (self.PyBytes_AsString)(object.get()).cast();
+            let is_only_one = !super::is_free_threaded() && object.get().cast::<isize>().read() == 1;
+            if length >= HAND_OVER && is_only_one {
+                return Bytes::Owned(super::OwnedBytes::new(object.give(), data.cast_mut(), length as usize));
+            }
+            Bytes::Copied(std::slice::from_raw_parts(data, length as usize).to_vec())
+        }
+    }
+
+    /// # Safety
+    /// The GIL is held; `class` is a live type.
+    unsafe fn name_of_class(&self, class: Object) -> String {
+        // SAFETY: the caller's obligation.
+        unsafe {
+            let attribute = |name: &CStr| {
+                let name = (self.PyObject_GetAttrString)(class, name.as_ptr());
+                let text = Owned::new(self, name).and_then(|name| self.plain_text(name.get()));
+                text.unwrap_or_else(|_| {
+                    (self.PyErr_Clear)();
+                    "?".to_owned()
+                })
+            };
+            match attribute(c"__module__").as_str() {
+                "builtins" => attribute(c"__qualname__"),
+                module => format!("{module}.{}", attribute(c"__qualname__")),
+            }
+        }
+    }
+
+    /// # Safety
+    /// The GIL is held; `this` is a live object; of one that is not a str there is no text.
+    pub unsafe fn plain_text(&self, this: Object) -> Result<String, Raised> {
+        // SAFETY: the caller's obligation.
+        Ok(match unsafe { self.text(this) }? {
+            Value::Text(text) => text,
+            Value::Wide(text) => String::from_utf16_lossy(&text),
+            _ => String::new(),
+        })
+    }
+
+    /// The exception that is set, which is cleared.
+    ///
+    /// # Safety
+    /// The GIL is held and an exception is set.
+    pub unsafe fn exception(&self) -> Failure {
+        // SAFETY: PyErr_Fetch gives three new references, of which the last two may be null until normalised.
+        unsafe {
+            let (mut class, mut value, mut traceback) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
+            (self.PyErr_Fetch)(&mut class, &mut value, &mut traceback);
+            (self.PyErr_NormalizeException)(&mut class, &mut value, &mut traceback);
+            let own = |object| Owned::new(self, object);
+            let (Ok(class), Ok(value)) = (own(class), own(value)) else {
+                return Failure::NoEquivalent("an exception without a type".to_owned());
+            };
+            let traceback = own(traceback).ok();
+            let message = own((self.PyObject_Str)(value.get())).and_then(|text| self.plain_text(text.get()));
+            let formatted = self.formatted(&class, &value, traceback.as_ref());
+            let name = self.name_of_class(class.get());
+            (self.PyErr_Clear)();
+            Failure::Exception {
+                class: name,
+                message: message.unwrap_or_default(),
+                traceback: formatted.unwrap_or_default(),
+            }
+        }
+    }
+
+    /// `''.join(traceback.format_exception(class, value, traceback))`
+    ///
+    /// # Safety
+    /// The GIL is held.
+    unsafe fn formatted(
+        &self,
+        class: &Owned<'_>,
+        value: &Owned<'_>,
+        traceback: Option<&Owned<'_>>,
+    ) -> Result<String, Raised> {
+        // SAFETY: new references are owned, and a tuple takes over what is put into it.
+        unsafe {
+            let module = Owned::new(self, (self.PyImport_ImportModule)(c"traceback".as_ptr()))?;
+            let format = (self.PyObject_GetAttrString)(module.get(), c"format_exception".as_ptr());
+            let format = Owned::new(self, format)?;
+            let arguments = Owned::new(self, (self.PyTuple_New)(3))?;
+            let none = self._Py_NoneStruct;
+            for (index, object) in
+                [class.get(), value.get(), traceback.map_or(none, Owned::get)].into_iter().enumerate()
+            {
+                (self.Py_IncRef)(object);
+                (self.PyTuple_SetItem)(arguments.get(), index as isize, object);
+            }
+            let lines = (self.PyObject_Call)(format.get(), arguments.get(), ptr::null_mut());
+            let lines = Owned::new(self, lines)?;
+            let mut text = String::new();
+            for index in 0..(self.PyList_Size)(lines.get()) {
+                text += &self.plain_text((self.PyList_GetItem)(lines.get(), index))?;
+            }
+            Ok(text)
+        }
+    }
+}
+
+const _: () = assert!(size_of::<c_char>() == 1);

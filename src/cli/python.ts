@@ -1,0 +1,96 @@
+import { parseArgs } from 'node:util';
+import { parseBackend } from '../backend.js';
+import { MallocBackendError } from '../errors.js';
+import { become } from '../process/become.js';
+import { prepareLaunch } from '../process/program.js';
+import { parsePythonConfig } from '../python/config.js';
+import { hookVariables, hookedEnvironment } from '../python/environment.js';
+import { switching } from './switching.js';
+
+export const help = `Become Python, with its allocator domains on the backend: same process id, signals and open files.
+
+Usage: malloc-backend python <backend> [options] [--] <what python takes …>
+
+Backend: jemalloc, mimalloc, snmalloc or rust; default leaves the domains to Python
+
+Options:
+  --no-raw             leave the raw domain to Python (it is the backend's by default)
+  --mem                the mem domain too
+  --obj                the obj domain too
+  --arena              the arenas of pymalloc (not with --mem or --obj)
+  --debug              Python's debug hooks on top
+  --python <path>      the interpreter (default: python3)
+  --malloc <backend>   the whole process's malloc too
+  --preset <name>      as for run, for --malloc or else for the backend; without --malloc none is the default
+  --set <key=value>    one option of that allocator; may be given again
+  --children <which>   whether programs that Python starts have all that too: none (the default) or inherit
+  --unset              take PYTHONMALLOC and PYTHONDEVMODE out of the environment rather than refuse them
+  --report             print whose the domains are, as a line of JSON on standard error
+
+Exit status: Python's own; 2 wrong usage, 126 the domains cannot be set, 127 Python was not found.
+
+Examples:
+  malloc-backend python jemalloc -- script.py --its own arguments
+  malloc-backend python mimalloc --mem --obj -- -m http.server
+  malloc-backend python snmalloc --arena --report -- -c 'print(1)'`;
+
+const options = {
+  'no-raw': { type: 'boolean', default: false },
+  mem: { type: 'boolean', default: false },
+  obj: { type: 'boolean', default: false },
+  arena: { type: 'boolean', default: false },
+  debug: { type: 'boolean', default: false },
+  python: { type: 'string', default: 'python3' },
+  malloc: { type: 'string' },
+  preset: { type: 'string' },
+  set: { type: 'string', multiple: true },
+  children: { type: 'string' },
+  unset: { type: 'boolean', default: false },
+  report: { type: 'boolean', default: false },
+} as const;
+
+/** Ours end at `--`, or at the second word that is no option and no option's value. */
+function split(args: readonly string[]): [own: string[], python: string[]] {
+  let backend = false;
+  for (let at = 0; at < args.length; at++) {
+    const word = args[at] ?? '';
+    if (word === '--') return [args.slice(0, at), args.slice(at + 1)];
+    if (word.startsWith('--')) {
+      const option = options[word.slice(2) as keyof typeof options] as { type: string } | undefined;
+      if (option?.type === 'string') at += 1;
+    } else if (backend) {
+      return [args.slice(0, at), args.slice(at)];
+    } else {
+      backend = true;
+    }
+  }
+  return [[...args], []];
+}
+
+/** `malloc-backend python`: checks, and becomes Python. */
+export function main(args: string[]): never {
+  const [own, python] = split(args);
+  const { values, positionals } = parseArgs({ args: own, options, allowPositionals: true });
+  const [name] = positionals;
+  if (name === undefined) {
+    throw new MallocBackendError('ERR_INVALID_ARGUMENT', `no backend was given\n\n${help}`);
+  }
+  const config = parsePythonConfig({
+    allocatorBackend: parseBackend(name),
+    allocatorRaw: !values['no-raw'],
+    allocatorMem: values.mem,
+    allocatorObj: values.obj,
+    allocatorPymallocArena: values.arena,
+    allocatorDebug: values.debug,
+    unsetPythonMalloc: values.unset,
+  });
+  const { children = 'none', ...others } = switching(values);
+  const env = hookedEnvironment(config, python, {
+    ...others,
+    children,
+    env: process.env,
+    ...(values.malloc === undefined ? {} : { malloc: parseBackend(values.malloc) }),
+  });
+  if (values.report) env[hookVariables.report] = '2';
+  become(prepareLaunch('mimalloc', values.python, python), env);
+}

@@ -1,0 +1,68 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { MemoryAllocatorBackend } from '../backend.js';
+import { binaryFolder, linuxBinding } from '../binding.js';
+import { MallocBackendError } from '../errors.js';
+import {
+  type SwitchOptions,
+  preloadEntries,
+  preloadable,
+  switchedEnvironment,
+  variables,
+  withOptions,
+} from '../process/environment.js';
+import { type PythonConfig, encodePythonConfig, refuseDevMode, withoutOverride } from './config.js';
+
+/** The variables of `crates/python-hook/src/lib.rs`, where each is explained. */
+export const hookVariables = {
+  config: 'MALLOC_BACKEND_PYTHON',
+  report: 'MALLOC_BACKEND_PYTHON_REPORT',
+  counters: 'MALLOC_BACKEND_PYTHON_COUNTERS',
+  children: 'MALLOC_BACKEND_PYTHON_CHILDREN',
+} as const;
+
+/** The preloaded library that sets the domains. */
+export const hookFile = (): string => join(binaryFolder(), 'libmalloc_backend_python_hook.so');
+
+/**
+ * The environment under which Python has its domains on the backend. The hook restores what was before, in Python
+ * itself and not in a launcher in front of it, for the programs that Python starts.
+ */
+export function hookedEnvironment(
+  config: PythonConfig,
+  args: readonly string[],
+  options: SwitchOptions & { env: NodeJS.ProcessEnv; malloc?: MemoryAllocatorBackend },
+): NodeJS.ProcessEnv {
+  linuxBinding();
+  refuseDevMode(args, config);
+  const { malloc, preset, set, children = 'none' } = options;
+  if (children !== 'none' && children !== 'inherit') {
+    throw new MallocBackendError(
+      'ERR_INVALID_ARGUMENT',
+      `children must be 'inherit' or 'none', not ${String(children)}`,
+    );
+  }
+  const file = hookFile();
+  if (!existsSync(file)) {
+    throw new MallocBackendError(
+      'ERR_SHIM_MISSING',
+      `the preloadable library ${file} does not exist; install the platform package again`,
+    );
+  }
+  const given = withoutOverride(options.env, config);
+  const env =
+    malloc === undefined
+      ? withOptions(config.backend, preset ?? 'none', set ?? {}, { ...given })
+      : switchedEnvironment(
+          malloc,
+          { env: given, ...(preset === undefined ? {} : { preset }), ...(set === undefined ? {} : { set }) },
+          { probe: false },
+        );
+  env[variables.preload] = [...preloadEntries(env), preloadable(file)].join(':');
+  env[hookVariables.config] = encodePythonConfig(config);
+  // What came along for this child alone is taken away again by the hook.
+  const restored = env[variables.restore] !== given[variables.restore] ? ['restore'] : [];
+  const left = [...restored, ...(malloc === undefined ? [] : ['unswitch'])];
+  env[hookVariables.children] = children === 'inherit' ? 'inherit' : left.join(',');
+  return env;
+}

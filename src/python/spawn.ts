@@ -1,0 +1,183 @@
+import * as childProcess from 'node:child_process';
+import type { ChildProcess, SpawnOptions } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { closeSync, ftruncateSync, openSync, readSync, unlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import type { MemoryAllocatorBackend } from '../backend.js';
+import { MallocBackendError } from '../errors.js';
+import type { SwitchOptions } from '../process/environment.js';
+import { prepareLaunch } from '../process/program.js';
+import { type PythonAllocatorConfig, type PythonConfig, parsePythonConfig } from './config.js';
+import { hookedEnvironment, hookVariables } from './environment.js';
+import {
+  type NativeReport,
+  type PythonCounters,
+  type PythonReport,
+  FIGURES,
+  describeCounters,
+  describeReport,
+} from './report.js';
+
+/** What a Python child proves of itself. */
+export interface PythonProof extends PythonReport {
+  pid: number;
+  /** The preloaded hook's file. */
+  library: string;
+  /** The file whose `malloc` the process uses. */
+  malloc: string;
+}
+
+/** A Python child that says whose its domains are. */
+export interface PythonChild extends ChildProcess {
+  /**
+   * Resolves before the interpreter's `main`, with what was read back from it. Rejects with a
+   * {@link MallocBackendError} `ERR_NOT_APPLIED` and the reason; the program did not begin then. A rejection that
+   * nobody handles ends the process, as any does.
+   */
+  readonly applied: Promise<PythonProof>;
+  /**
+   * The counters of now, also after the child's end; undefined unless `counters` was asked for. They are the
+   * interpreter's own, without the children that it forks.
+   */
+  pythonCounters(): PythonCounters | undefined;
+}
+
+/** The options of `child_process.spawn`, and how the interpreter is to be set up. */
+export interface SpawnPythonOptions
+  extends Omit<SpawnOptions, 'shell'>, PythonAllocatorConfig, SwitchOptions {
+  /** The interpreter: a path, or a name in PATH. Default: `python3`. */
+  python?: string;
+  /** The backend of the whole process, domains or not, as `spawn` has it. Default: it is left as it is. */
+  malloc?: MemoryAllocatorBackend;
+}
+
+/**
+ * Starts Python with its domains on the backend, as `child_process.spawn` starts a program. The arguments are
+ * Python's own: `['script.py', …]`, `['-m', 'module']`, `['-c', 'code']`.
+ *
+ * `preset` and `set` are for `malloc` where that is given, and else for the domains' backend; there `preset` defaults to
+ * `none`. `children` defaults to `none`: what Python starts has neither the domains nor `malloc`.
+ *
+ * What is found wrong before the child starts is thrown, and no process starts.
+ *
+ * @throws {@link MallocBackendError} `ERR_INVALID_ARGUMENT`, `ERR_PYTHON_CONFIG`, `ERR_PYTHON_ENVIRONMENT`, and
+ * as {@link spawn}
+ */
+export function spawnPython(args: readonly string[], options: SpawnPythonOptions = {}): PythonChild {
+  if (!Array.isArray(args)) {
+    throw new MallocBackendError(
+      'ERR_INVALID_ARGUMENT',
+      'the arguments for Python must be an array of strings',
+    );
+  }
+  const config = parsePythonConfig(options);
+  const { python = 'python3', malloc, preset, set, children = 'none', env: given = process.env } = options;
+  const env = hookedEnvironment(config, args as string[], {
+    env: given,
+    children,
+    ...(malloc === undefined ? {} : { malloc }),
+    ...(preset === undefined ? {} : { preset }),
+    ...(set === undefined ? {} : { set }),
+  });
+  const cwd = options.cwd === undefined ? {} : { cwd: pathOf(options.cwd) };
+  const { file, argv } = prepareLaunch('mimalloc', python, args as string[], { ...cwd, env });
+  const memory = config.counters ? sharedMemory() : undefined;
+  const { stdio: wanted = 'pipe' } = options;
+  const stdio: (childProcess.IOType | number | 'ipc' | null | undefined | import('node:stream').Stream)[] =
+    typeof wanted === 'string' ? [wanted, wanted, wanted] : [...(wanted ?? [])];
+  while (stdio.length < 3) stdio.push('pipe');
+  const seen = stdio.length;
+  env[hookVariables.report] = String(stdio.push('pipe') - 1);
+  if (memory !== undefined) env[hookVariables.counters] = String(stdio.push(memory) - 1);
+  const [argv0 = python, ...rest] = argv;
+  const child = childProcess.spawn(file, rest, { ...options, shell: false, argv0, env, stdio });
+  return prove(child, config, seen, memory);
+}
+
+const pathOf = (cwd: string | URL): string => (typeof cwd === 'string' ? cwd : fileURLToPath(cwd));
+
+/** A file without a name, which the hook maps: it can be read while the child runs. */
+function sharedMemory(): number {
+  const file = join(tmpdir(), `malloc-backend-${randomUUID()}`);
+  const fd = openSync(file, 'wx+', 0o600);
+  unlinkSync(file);
+  ftruncateSync(fd, 4 * FIGURES * BigUint64Array.BYTES_PER_ELEMENT);
+  return fd;
+}
+
+function readCounters(fd: number): PythonCounters {
+  const figures = new BigUint64Array(4 * FIGURES);
+  readSync(fd, figures, 0, figures.byteLength, 0);
+  const numbers = Array.from(figures, Number);
+  return describeCounters(
+    [0, 1, 2, 3].map((domain) => numbers.slice(domain * FIGURES, (domain + 1) * FIGURES)),
+  );
+}
+
+/** What comes through the channel: a line from each program on the way to Python, and one from that. */
+type Line =
+  | (NativeReport & { pid: number; library: string; malloc: string })
+  | { error: string }
+  | { notPython: string };
+
+function prove(
+  child: ChildProcess,
+  config: PythonConfig,
+  seen: number,
+  memory: number | undefined,
+): PythonChild {
+  const streams = (child.stdio ?? []) as unknown as (Readable | null)[];
+  const channel = streams[seen] ?? null;
+  if (streams.length > seen) streams.length = seen;
+  let last: PythonCounters | undefined;
+  let open = memory !== undefined;
+  const finish = () => {
+    if (memory === undefined || !open) return;
+    last = readCounters(memory);
+    open = false;
+    closeSync(memory);
+  };
+  child.once('exit', finish);
+  const applied = new Promise<PythonProof>((resolve, reject) => {
+    const fail = (why: string) =>
+      reject(
+        new MallocBackendError(
+          'ERR_NOT_APPLIED',
+          `${child.spawnfile} does not run on ${config.backend}: ${why}`,
+        ),
+      );
+    const onError = (error: Error) => {
+      finish();
+      fail(error.message);
+    };
+    child.once('error', onError);
+    if (channel === null) return;
+    let text = '';
+    channel.setEncoding('utf8');
+    channel.on('data', (chunk: string) => (text += chunk));
+    channel.once('error', (error) => fail(error.message));
+    channel.once('close', () => {
+      child.off('error', onError);
+      const lines = text.split('\n').filter((line) => line !== '');
+      const said = lines.map((line) => JSON.parse(line) as Line);
+      const report = said.find((line) => 'version' in line);
+      const refusal = said.find((line) => 'error' in line);
+      const other = said.find((line) => 'notPython' in line);
+      if (report !== undefined) {
+        const { pid, library, malloc } = report;
+        resolve({ pid, ...describeReport(report), library, malloc });
+      } else if (refusal !== undefined) fail(refusal.error);
+      else if (other !== undefined)
+        fail(`${other.notPython} is not Python, or does not export its interface, and started none`);
+      else fail('the preloaded hook did not report; the dynamic loader may have ignored it');
+    });
+    child.once('exit', () => setImmediate(() => setImmediate(() => channel.destroy())));
+  });
+  return Object.assign(child, {
+    applied,
+    pythonCounters: () => (memory !== undefined && open ? readCounters(memory) : last),
+  });
+}
