@@ -49,7 +49,7 @@ export interface PythonInfo extends PythonReport {
 
 /** An exception of Python's. The `message` begins with its type. */
 export class PythonError extends MallocBackendError {
-  /** The exception's class, with its module unless that is `builtins`. */
+  /** The exception's class, with its module unless that is `builtins` or `__main__`. */
   readonly type: string;
   /** The traceback, as Python prints it. */
   readonly traceback: string;
@@ -120,12 +120,12 @@ export class PythonInterpreter {
 
   /** Runs statements in `__main__`. */
   async exec(code: string, options: PythonCallOptions = {}): Promise<void> {
-    await this.#submit('exec', requireText('code', code), [], undefined, options);
+    await this.#submit('exec', 'code', code, [], undefined, options);
   }
 
   /** The value of an expression in `__main__`. */
   eval(expression: string, options: PythonCallOptions = {}): Promise<PythonValue> {
-    return this.#submit('eval', requireText('expression', expression), [], undefined, options);
+    return this.#submit('eval', 'expression', expression, [], undefined, options);
   }
 
   /**
@@ -138,12 +138,7 @@ export class PythonInterpreter {
     kwargs: Readonly<Record<string, PythonArgument>> = {},
     options: PythonCallOptions = {},
   ): Promise<PythonValue> {
-    if (!Array.isArray(args)) {
-      return Promise.reject(
-        new MallocBackendError('ERR_INVALID_ARGUMENT', `the arguments must be an array, not ${shown(args)}`),
-      );
-    }
-    return this.#submit('call', requireText('name', name), args, kwargs, options);
+    return this.#submit('call', 'name', name, args, kwargs, options);
   }
 
   /** Who serves each domain, read back from the interpreter now. */
@@ -162,11 +157,24 @@ export class PythonInterpreter {
 
   async #submit(
     kind: string,
-    text: string,
+    what: string,
+    text: unknown,
     args: readonly unknown[],
     kwargs: Readonly<Record<string, unknown>> | undefined,
     { signal, repr = false }: PythonCallOptions,
   ): Promise<PythonValue> {
+    if (typeof text !== 'string') {
+      throw new MallocBackendError(
+        'ERR_INVALID_ARGUMENT',
+        `the ${what} must be a string, not ${shown(text)}`,
+      );
+    }
+    if (!Array.isArray(args)) {
+      throw new MallocBackendError(
+        'ERR_INVALID_ARGUMENT',
+        `the arguments must be an array, not ${shown(args)}`,
+      );
+    }
     if (signal?.aborted === true) throw aborted(signal);
     const positional = args.map((value, index) => toPython(value, `argument ${index}`));
     const named =
@@ -223,11 +231,6 @@ function aborted(signal: AbortSignal): MallocBackendError {
   return new MallocBackendError('ERR_ABORTED', 'the call was aborted by its signal', {
     cause: signal.reason,
   });
-}
-
-function requireText(what: string, text: unknown): string {
-  if (typeof text === 'string') return text;
-  throw new MallocBackendError('ERR_INVALID_ARGUMENT', `the ${what} must be a string, not ${shown(text)}`);
 }
 
 /** libpython would free by libc what libc itself got from the allocator in its place. */

@@ -337,7 +337,7 @@ impl Library {
                 })
             };
             match attribute(c"__module__").as_str() {
-                "builtins" => attribute(c"__qualname__"),
+                "builtins" | "__main__" => attribute(c"__qualname__"),
                 module => format!("{module}.{}", attribute(c"__qualname__")),
             }
         }

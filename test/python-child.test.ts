@@ -1,0 +1,155 @@
+// A Python child: each version × backend × set of domains runs a real program, and proves whose its domains are.
+
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { after, describe, test } from 'node:test';
+import { type PythonChild, type SpawnPythonOptions, spawnPython } from '../index.js';
+import { watched } from './fixtures-ts/tools.js';
+import { environment } from './support/environment.js';
+import { BACKENDS, Matrix, SETS, domainsOf, noPython, pythons, python } from './support/pythons.js';
+import { succeed } from './support/run.js';
+import { root } from './support/shims.js';
+
+const program = join(root, 'test', 'python', 'program.py');
+const env = environment({});
+
+async function finished(
+  child: PythonChild,
+): Promise<{ code: number | null; stdout: string; stderr: string }> {
+  let [stdout, stderr] = ['', ''];
+  child.stdout?.on('data', (chunk) => (stdout += chunk));
+  child.stderr?.on('data', (chunk) => (stderr += chunk));
+  const [code] = (await once(watched(child, 120), 'close')) as [number | null];
+  return { code, stdout, stderr };
+}
+
+async function run(args: string[], options: SpawnPythonOptions) {
+  const child = spawnPython(args, { env, ...options });
+  const [applied, outcome] = await Promise.all([child.applied, finished(child)]);
+  return { applied, ...outcome, counters: child.pythonCounters() };
+}
+
+describe('a real program', { skip: noPython, concurrency: 2, timeout: 1_500_000 }, () => {
+  const matrix = new Matrix();
+  after(() => console.log(`${matrix}`));
+
+  for (const { file, version } of pythons) {
+    describe(`${file} (${version})`, { concurrency: 2 }, () => {
+      const plain = succeed(file, [program]);
+
+      for (const backend of BACKENDS) {
+        for (const [set, options] of Object.entries(SETS)) {
+          test(`${backend} ${set}`, async () => {
+            matrix.set(file, backend, set, 'FAILED');
+            const config = { ...options, allocatorBackend: backend, counters: true };
+            const { code, stdout, stderr, applied, counters } = await run([program], {
+              ...config,
+              python: file,
+            });
+            assert.equal(code, 0, stderr);
+            assert.equal(stdout, (await plain).stdout);
+            assert.equal(applied.version, version);
+            assert.equal(applied.backend, backend);
+            assert.equal(applied.debug, set.endsWith('debug'));
+            const expected = backend === 'default' ? [] : domainsOf(set);
+            for (const [domain, served] of Object.entries(applied.domains)) {
+              assert.equal(served?.backend, expected.includes(domain) ? backend : undefined, domain);
+              const { allocations, liveBlocks, liveBytes } = counters?.[domain as 'raw'] ?? assert.fail();
+              if (!expected.includes(domain)) assert.equal(allocations, 0, `${domain} is served`);
+              else assert.ok(allocations > 0 && liveBlocks >= 0 && liveBytes >= 0, `${domain} is not served`);
+            }
+            matrix.set(file, backend, set, 'ok');
+          });
+        }
+      }
+    });
+  }
+});
+
+describe('spawnPython', { skip: noPython, timeout: 240_000 }, () => {
+  const interpreter = python?.file ?? '';
+  const options = { python: interpreter, allocatorBackend: 'mimalloc' } as const;
+
+  test('leaves arguments, standard streams and exit status as they are', async () => {
+    const code = 'import sys; print(sys.argv, sys.stdin.read()); sys.exit(5)';
+    const child = spawnPython(['-c', code, '-x', '--', 'é'], { env, ...options });
+    child.stdin?.end('input');
+    const { code: status, stdout } = await finished(child);
+    assert.deepEqual([status, stdout], [5, "['-c', '-x', '--', 'é'] input\n"]);
+    const module = await run(['-m', 'json.tool', '--help'], options);
+    assert.match(module.stdout, /json\.tool|usage/);
+  });
+
+  test('shows the program nothing of itself', async () => {
+    const look = 'import os; print(sorted(os.environ.items()), sorted(os.listdir("/proc/self/fd")))';
+    const { stdout } = await run(['-c', look], { ...options, counters: true });
+    const plain = await new Promise<string>((resolve) => {
+      void import('node:child_process').then(({ execFile }) =>
+        execFile(interpreter, ['-c', look], { env }, (_, out) => resolve(out)),
+      );
+    });
+    assert.equal(stdout, plain);
+  });
+
+  test('gives what Python starts neither hook nor report, unless asked', async () => {
+    const look =
+      'import subprocess, sys; print(subprocess.check_output([sys.executable, "-c", "print(open(\'/proc/self/maps\').read().count(\'python_hook\') > 0)"]).decode())';
+    assert.match((await run(['-c', look], options)).stdout, /False/);
+    assert.match((await run(['-c', look], { ...options, children: 'inherit' })).stdout, /True/);
+  });
+
+  test('switches the whole process as well, and its children only if asked', async () => {
+    const look =
+      'import subprocess; print(subprocess.check_output(["cat", "/proc/self/maps"]).decode().count("malloc_backend") > 0)';
+    const both = { ...options, allocatorBackend: 'jemalloc', malloc: 'mimalloc' } as const;
+    const { applied, stdout } = await run(['-c', look], both);
+    assert.match(applied.malloc, /libmalloc_backend_mimalloc\.so$/);
+    assert.equal(applied.domains.raw?.backend, 'jemalloc');
+    assert.match(stdout, /False/);
+    assert.match((await run(['-c', look], { ...both, children: 'inherit' })).stdout, /True/);
+  });
+
+  test('hands options to the allocator, and takes them away from what Python starts', async () => {
+    const look = 'import os; print(os.environ.get("MALLOC_CONF"))';
+    const { stdout, stderr } = await run(['-c', look], {
+      ...options,
+      allocatorBackend: 'jemalloc',
+      set: { stats_print: 'true' },
+    });
+    assert.equal(stdout, 'None\n');
+    assert.match(stderr, /Begin jemalloc statistics/);
+  });
+
+  test('counts while the program runs', async () => {
+    const child = spawnPython(
+      ['-c', 'import sys; kept = bytes(50_000_000); print(flush=True); sys.stdin.read(1)'],
+      {
+        ...options,
+        env,
+        counters: true,
+      },
+    );
+    await once(child.stdout ?? assert.fail(), 'data');
+    const raw = child.pythonCounters()?.raw ?? assert.fail();
+    assert.ok(raw.liveBytes >= 50_000_000 && raw.liveBytes < 80_000_000, String(raw.liveBytes));
+    child.stdin?.end();
+    await finished(child);
+    assert.ok((child.pythonCounters()?.raw.liveBytes ?? 0) < 50_000_000);
+    assert.equal(spawnPython(['-c', ''], { ...options, env }).pythonCounters(), undefined);
+  });
+
+  test('does nothing with default, and says so', async () => {
+    const { applied } = await run(['-c', ''], { python: interpreter });
+    assert.equal(applied.backend, 'default');
+    assert.deepEqual(applied.domains, { raw: null, mem: null, obj: null, arena: null });
+  });
+
+  for (const backend of BACKENDS.filter((name) => name !== 'default')) {
+    test(`forks a thousand times with threads that allocate: ${backend}`, async () => {
+      const all = { ...options, allocatorBackend: backend, allocatorMem: true, allocatorObj: true };
+      const forks = await run([join(root, 'test', 'python', 'forks.py'), '1000'], all);
+      assert.equal(forks.stdout, 'failed 0\n');
+    });
+  }
+});

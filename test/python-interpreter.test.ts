@@ -1,0 +1,411 @@
+// PythonInterpreter: values, errors, order, threads, signals. One interpreter serves this whole file.
+
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { describe, test } from 'node:test';
+import { Worker } from 'node:worker_threads';
+import {
+  MallocBackendError,
+  PythonError,
+  PythonInterpreter,
+  type PythonArgument,
+  type PythonValue,
+} from '../index.js';
+import { evaluate, index, scratch, until, watched } from './fixtures-ts/tools.js';
+import { noPython, python as found } from './support/pythons.js';
+import { run } from './support/run.js';
+
+const options = {
+  python: found?.file ?? '',
+  allocatorBackend: 'mimalloc',
+  allocatorMem: true,
+  allocatorObj: true,
+} as const;
+const start = () => PythonInterpreter.start(options);
+
+async function rejects(
+  work: Promise<unknown>,
+  code: string,
+  ...patterns: RegExp[]
+): Promise<MallocBackendError> {
+  const error = await work.then(
+    () => assert.fail('it did not reject'),
+    (reason: unknown) => reason,
+  );
+  assert.ok(error instanceof MallocBackendError, String(error));
+  assert.equal(error.code, code, error.message);
+  for (const pattern of patterns) assert.match(error.message, pattern);
+  return error;
+}
+
+describe('values', { skip: noPython, timeout: 120_000 }, () => {
+  const round = async (value: PythonArgument) => (await start()).call('copy.copy', [value]);
+
+  test('go there and back', async () => {
+    const values: PythonValue[] = [
+      null,
+      true,
+      false,
+      0,
+      -1,
+      1.5,
+      2 ** 53 - 1,
+      -(2 ** 53) + 1,
+      1e300,
+      5e-324,
+      Infinity,
+      -Infinity,
+      2n ** 53n,
+      -(2n ** 63n),
+      2n ** 64n - 1n,
+      -(2n ** 200n) + 12345n,
+      '',
+      'ascii',
+      'ü€𝄞',
+      'a\0b',
+      'lone \ud800 surrogate \udc00',
+      [],
+      [1, [2, [3, []]]],
+      {},
+      { a: 1, 'b c': { d: [null] }, 1: 'index', ü: 'ü' },
+    ];
+    for (const value of values) assert.deepEqual(await round(value), value, String(value));
+    assert.ok(Number.isNaN(await round(NaN)));
+    assert.ok(Object.is(await round(-0), -0));
+    const dangerous = JSON.parse('{"__proto__": {"polluted": 1}, "constructor": 2}') as Record<
+      string,
+      number
+    >;
+    const back = (await round(dangerous)) as Record<string, unknown>;
+    assert.deepEqual(Object.keys(back), ['__proto__', 'constructor']);
+    assert.equal((back as { polluted?: number }).polluted, undefined);
+  });
+
+  test('are of the type that Python expects', async () => {
+    const type = async (value: PythonArgument) => (await start()).call('_test_type', [value]);
+    await (await start()).exec('def _test_type(value): return type(value).__name__');
+    const expected: [PythonArgument, string][] = [
+      [null, 'NoneType'],
+      [true, 'bool'],
+      [1, 'int'],
+      [-0, 'float'],
+      [1.5, 'float'],
+      [2 ** 53, 'float'],
+      [1n, 'int'],
+      ['', 'str'],
+      [Buffer.from('x'), 'bytes'],
+      [new Float64Array(2), 'bytes'],
+      [new DataView(new ArrayBuffer(3)), 'bytes'],
+      [new ArrayBuffer(3), 'bytes'],
+      [new SharedArrayBuffer(3), 'bytes'],
+      [[], 'list'],
+      [{}, 'dict'],
+    ];
+    for (const [value, name] of expected) assert.equal(await type(value), name);
+  });
+
+  test('of bytes are copies, of any size', async () => {
+    const python = await start();
+    for (const size of [0, 1, 1000, 65_535, 65_536, 1_000_000, 4 << 20, (4 << 20) + 1, 20_000_000]) {
+      const bytes = Buffer.alloc(size);
+      for (let at = 0; at < size; at += 997) bytes[at] = at % 251;
+      const expected = Buffer.from(bytes);
+      const waiting = python.call('bytes', [bytes]);
+      // What happens to the buffer after the call is not Python's concern.
+      bytes.fill(0xff);
+      const back = await waiting;
+      assert.ok(Buffer.isBuffer(back));
+      assert.ok(expected.equals(back), `${size} bytes`);
+      back.fill(1);
+      assert.equal(await python.call('sum', [Buffer.from(back.subarray(0, 100))]), Math.min(size, 100));
+    }
+    const view = new Uint16Array([1, 2, 3, 4]).subarray(1, 3);
+    assert.deepEqual(await python.call('list', [view]), [2, 0, 3, 0]);
+    assert.deepEqual(await python.call('bytearray', [view]), Buffer.from([2, 0, 3, 0]));
+    assert.deepEqual(await python.call('memoryview', [view]), Buffer.from([2, 0, 3, 0]));
+    // Memory that Python still refers to is not given away.
+    await python.exec('kept = bytes(range(256)) * 1000');
+    ((await python.eval('kept')) as Buffer).fill(0);
+    assert.equal(await python.eval('kept == bytes(range(256)) * 1000'), true);
+  });
+
+  test('of other types are refused, with the place and the type', async () => {
+    const python = await start();
+    const circular: unknown[] = [];
+    circular.push(circular);
+    const { port1 } = new MessageChannel();
+    const given: [unknown, RegExp][] = [
+      [undefined, /argument 0 is undefined/],
+      [{ a: [1, undefined] }, /argument 0\.a\[1\] is undefined/],
+      [() => 1, /argument 0 is a function/],
+      [Symbol('s'), /a symbol/],
+      [new Date(), /a Date/],
+      [new Map(), /a Map/],
+      [new (class Own {})(), /a Own/],
+      [new Proxy({}, {}), /a Proxy/],
+      [Promise.resolve(), /a Promise/],
+      [circular, /nested more than 500 deep/],
+      [port1, /a MessagePort/],
+    ];
+    for (const [value, pattern] of given) {
+      await rejects(python.call('abs', [value as PythonArgument]), 'ERR_PYTHON_VALUE', pattern);
+    }
+    port1.close();
+    const detached = new Uint8Array(8);
+    structuredClone(detached, { transfer: [detached.buffer] });
+    await rejects(python.call('len', [detached]), 'ERR_PYTHON_VALUE', /detached/);
+    await rejects(
+      python.call('dict', [], { a: new Date() } as never),
+      'ERR_PYTHON_VALUE',
+      /keyword arguments\.a/,
+    );
+    await rejects(python.eval('object()'), 'ERR_PYTHON_VALUE', /of type object/);
+    await rejects(python.eval('[1, {"a": {3}}]'), 'ERR_PYTHON_VALUE', /of type set/);
+    await rejects(python.eval('{1: 2}'), 'ERR_PYTHON_VALUE', /a dict with a key of type int/);
+    await rejects(python.call('decimal.Decimal', ['1.50']), 'ERR_PYTHON_VALUE', /decimal\.Decimal/);
+    await python.exec('deep = []\nfor _ in range(1000): deep = [deep]\nring = []; ring.append(ring)');
+    await rejects(python.eval('deep'), 'ERR_PYTHON_VALUE', /nested more than 500 deep/);
+    await rejects(python.eval('ring'), 'ERR_PYTHON_VALUE', /nested more than 500 deep/);
+    assert.equal(await python.call('decimal.Decimal', ['1.50'], {}, { repr: true }), "Decimal('1.50')");
+    assert.deepEqual(await python.eval('{1: {2}}', { repr: true }), { 1: '{2}' });
+  });
+
+  test('of subclasses come as what they are a kind of', async () => {
+    const python = await start();
+    await python.exec(
+      'import collections, enum\nclass E(enum.IntEnum):\n  A = 3\nP = collections.namedtuple("P", "x y")',
+    );
+    assert.deepEqual(await python.eval('[E.A, P(1, 2), collections.OrderedDict(a=1), (), (1,)]'), [
+      3,
+      [1, 2],
+      { a: 1 },
+      [],
+      [1],
+    ]);
+  });
+});
+
+describe('calls', { skip: noPython, timeout: 240_000 }, () => {
+  test('find functions by their names', async () => {
+    const python = await start();
+    await python.exec(
+      'def twice(x, *, plus=0): return 2 * x + plus\nclass Own:\n  @staticmethod\n  def method(): return "static"',
+    );
+    assert.equal(await python.call('twice', [4], { plus: 1 }), 9);
+    assert.equal(await python.call('Own.method'), 'static');
+    assert.equal(await python.call('len', ['four']), 4);
+    assert.equal(await python.call('os.path.join', ['a', 'b']), 'a/b');
+    assert.equal(
+      await python
+        .call('xml.dom.minidom.parseString', ['<a/>'], {}, { repr: true })
+        .then((text) => /Document/.test(String(text))),
+      true,
+    );
+    await rejects(
+      python.call('nothing'),
+      'ERR_PYTHON_EXCEPTION',
+      /^NameError: name 'nothing' is not defined/,
+    );
+    await rejects(
+      python.call('nothing.at_all'),
+      'ERR_PYTHON_EXCEPTION',
+      /ModuleNotFoundError: No module named 'nothing'/,
+    );
+    await rejects(
+      python.call('os.nothing'),
+      'ERR_PYTHON_EXCEPTION',
+      /AttributeError: .*os.* has no attribute 'nothing'/,
+    );
+    await rejects(python.call(''), 'ERR_PYTHON_EXCEPTION');
+    await rejects(python.call('a b'), 'ERR_PYTHON_EXCEPTION');
+    await rejects(python.call('a\0b'), 'ERR_PYTHON_EXCEPTION');
+    await rejects(python.call('len', [1, 2]), 'ERR_PYTHON_EXCEPTION', /TypeError/);
+    await rejects(python.call(3 as never), 'ERR_INVALID_ARGUMENT');
+    await rejects(python.call('len', {} as never), 'ERR_INVALID_ARGUMENT');
+  });
+
+  test('give exceptions with type, message and traceback', async () => {
+    const python = await start();
+    await python.exec('class Own(ValueError): pass\ndef fail(): raise Own("für dich")');
+    const error = await rejects(python.call('fail'), 'ERR_PYTHON_EXCEPTION', /^Own: für dich$/);
+    assert.ok(error instanceof PythonError);
+    assert.equal(error.type, 'Own');
+    assert.match(error.traceback, /^Traceback .*\n {2}File "<exec>", line 2, in fail\n[^]*Own: für dich\n$/);
+    await rejects(python.eval('1 +'), 'ERR_PYTHON_EXCEPTION', /^SyntaxError/);
+    await rejects(python.eval('x\0'), 'ERR_PYTHON_EXCEPTION');
+    // Neither ends the process.
+    await rejects(python.exec('import sys; sys.exit(3)'), 'ERR_PYTHON_EXCEPTION', /^SystemExit: 3/);
+    await rejects(python.exec('raise KeyboardInterrupt'), 'ERR_PYTHON_EXCEPTION', /^KeyboardInterrupt/);
+    await python.exec(
+      'class Bad(Exception):\n  def __str__(self): raise RuntimeError("no")\ndef bad(): raise Bad',
+    );
+    await rejects(python.call('bad'), 'ERR_PYTHON_EXCEPTION', /^Bad$/);
+  });
+
+  test('ten thousand at once come back in order, and right', async () => {
+    const python = await start();
+    await python.exec('order = []\ndef note(n, text):\n  order.append(n)\n  return text * 2');
+    const seen: number[] = [];
+    const calls = Array.from({ length: 10_000 }, async (_, n) => {
+      assert.equal(await python.call('note', [n, `t${n}`]), `t${n}t${n}`);
+      seen.push(n);
+    });
+    await Promise.all(calls);
+    const inOrder = Array.from({ length: 10_000 }, (_, n) => n);
+    assert.deepEqual(seen, inOrder);
+    assert.deepEqual(await python.eval('order'), inOrder);
+  });
+
+  test('come from workers too, which may end in the middle of it', async () => {
+    const code = `
+      import { parentPort, workerData } from 'node:worker_threads';
+      const { PythonInterpreter } = await import(workerData.index);
+      const python = await PythonInterpreter.start(workerData.options);
+      if (workerData.endless) {
+        void python.call('time.sleep', [0.01]);
+        parentPort.postMessage('begun');
+        for (;;) await python.call('len', ['x'.repeat(1000)]);
+      }
+      let sum = 0;
+      for (let n = 0; n < 500; n++) sum += await python.call('operator.add', [n, 1]);
+      parentPort.postMessage(sum);`;
+    const worker = (endless: boolean) =>
+      new Worker(new URL(`data:text/javascript,${encodeURIComponent(code)}`), {
+        workerData: { index, options, endless },
+      });
+    const python = await start();
+    const sums = [1, 2, 3].map(async () => ((await once(worker(false), 'message')) as [number])[0]);
+    const own = Promise.all(Array.from({ length: 500 }, (_, n) => python.call('operator.neg', [n])));
+    assert.deepEqual(await Promise.all(sums), [125250, 125250, 125250]);
+    assert.equal((await own).at(-1), -499);
+    for (let n = 0; n < 10; n++) {
+      const endless = worker(true);
+      await once(endless, 'message');
+      await endless.terminate();
+    }
+    assert.equal(await python.eval('6 * 7'), 42);
+  });
+
+  test('stop at a signal: before, while they wait, and while they run', async () => {
+    const python = await start();
+    const reason = new Error('enough');
+    const early = await rejects(python.eval('1', { signal: AbortSignal.abort(reason) }), 'ERR_ABORTED');
+    assert.equal(early.cause, reason);
+    const begun = scratch('begun');
+    await python.exec(`begun = ${JSON.stringify(begun)}`);
+    await python.exec('ran = []\nended = []');
+    const running = new AbortController();
+    const loop = python.exec(
+      'try:\n  open(begun, "w").close()\n  while True: pass\nexcept KeyboardInterrupt:\n  ended.append("interrupted")',
+      { signal: running.signal },
+    );
+    await until('its begin', () => existsSync(begun));
+    const waiting = new AbortController();
+    const waits = python.exec('ran.append(1)', { signal: waiting.signal });
+    waiting.abort(reason);
+    assert.equal((await rejects(waits, 'ERR_ABORTED')).cause, reason);
+    running.abort();
+    await rejects(loop, 'ERR_ABORTED');
+    // The interpreter is free again, and whole: neither the interruption nor what was called off comes later.
+    assert.deepEqual(await python.eval('[ran, ended]'), [[], ['interrupted']]);
+    for (let n = 0; n < 200; n++) {
+      const controller = new AbortController();
+      const call = python.eval('sum(range(1000))', { signal: controller.signal }).catch(() => 'aborted');
+      if (n % 2 === 0) await new Promise(setImmediate);
+      controller.abort();
+      await call;
+      assert.equal(await python.eval('sum(range(100))'), 4950);
+    }
+  });
+
+  test('leave memory as it was, a million of them', async () => {
+    const { first, last } = await evaluate<{ first: number; last: number }>(
+      `const python = await m.PythonInterpreter.start(${JSON.stringify(options)});
+       const round = async (count) => {
+         for (let n = 0; n < count; n += 1000) {
+           await Promise.all(Array.from({ length: 1000 }, (_, i) => python.call('len', ['some text ' + i])));
+         }
+       };
+       await round(100000);
+       const first = process.memoryUsage.rss();
+       await round(900000);
+       show({ first, last: process.memoryUsage.rss() });`,
+      { seconds: 200 },
+    );
+    // Within what V8's heap may vary by; a leak of 32 bytes for each call would be 27 MiB.
+    assert.ok(last - first < 24 << 20, `${first} to ${last} bytes`);
+  });
+
+  test('take 256 MiB in and out with at most three times that resident', async () => {
+    const peak = await evaluate<number>(
+      `const python = await m.PythonInterpreter.start(${JSON.stringify(options)});
+       const size = 256 << 20;
+       const back = await python.call('bytes', [Buffer.alloc(size, 7)]);
+       if (back.length !== size || back[size - 1] !== 7) throw new Error('not the same');
+       show(process.resourceUsage().maxRSS * 1024);`,
+      { seconds: 100 },
+    );
+    assert.ok(peak <= 3 * (256 << 20), `${peak} bytes`);
+  });
+});
+
+describe('the interpreter', { skip: noPython, timeout: 120_000 }, () => {
+  test('is one for the same options, and refuses others', async () => {
+    const python = await start();
+    assert.equal(await start(), python);
+    const [one, two] = await Promise.all([start(), start()]);
+    assert.equal(one, two);
+    await rejects(PythonInterpreter.start({ ...options, allocatorObj: false }), 'ERR_PYTHON_RUNNING');
+    assert.equal(await python.eval('1'), 1);
+  });
+
+  test('proves whose its domains are', async () => {
+    const python = await start();
+    const { domains, executable } = python.info();
+    assert.deepEqual(
+      Object.values(domains).map((domain) => domain?.backend),
+      ['mimalloc', 'mimalloc', 'mimalloc', undefined],
+    );
+    assert.equal(executable, await python.eval('__import__("sys").executable'));
+    assert.equal(python.stats(), undefined);
+  });
+
+  test('writes what it has printed when the process exits, however it does', async () => {
+    for (const end of ['', 'process.exit(3)', 'setImmediate(() => { throw new Error("thrown") })']) {
+      const { stdout, stderr } = await run(process.execPath, [
+        '--input-type=module',
+        '-e',
+        `const { PythonInterpreter } = await import(${JSON.stringify(index)});
+         const python = await PythonInterpreter.start(${JSON.stringify(options)});
+         await python.exec('import sys; print("out", end=""); sys.stderr.write("err")');
+         ${end}`,
+      ]);
+      assert.equal(stdout, 'out');
+      assert.match(stderr, /^err/);
+    }
+  });
+
+  test('does not keep a process from its end, nor from SIGINT, though it computes', async () => {
+    const code = (then: string) => `
+      const { PythonInterpreter } = await import(${JSON.stringify(index)});
+      const python = await PythonInterpreter.start(${JSON.stringify(options)});
+      void python.exec('print("begun", flush=True)\\nwhile True: pass').catch(() => {});
+      ${then}`;
+    const exited = await run(process.execPath, [
+      '--input-type=module',
+      '-e',
+      code('process.stdout.write(""); setTimeout(() => process.exit(4), 50)'),
+    ]);
+    assert.equal(exited.code, 4);
+    const child = watched(
+      spawn(process.execPath, ['--input-type=module', '-e', code('')], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      }),
+    );
+    await once(child.stdout ?? assert.fail(), 'data');
+    child.kill('SIGINT');
+    assert.deepEqual(await once(child, 'exit'), [null, 'SIGINT']);
+  });
+});
