@@ -94,16 +94,16 @@ fn apply(
     shared: Option<&'static [Counters; DOMAINS_COUNTED]>,
 ) -> Result<Report, String> {
     static OWN: [Counters; DOMAINS_COUNTED] = [const { Counters::new() }; DOMAINS_COUNTED];
+    let config: Config = config.parse().map_err(|error| format!("{error}"))?;
     // Python would set the allocators that these ask for over ours, without a word (c-api/init_config, `allocator`).
     for variable in [c"PYTHONMALLOC", c"PYTHONDEVMODE"] {
-        if get(variable).is_some_and(|value| !value.is_empty()) {
+        if config.chooses() && get(variable).is_some_and(|value| !value.is_empty()) {
             return Err(format!(
                 "{} is set and would discard the allocators chosen for Python; unset it",
                 variable.to_string_lossy()
             ));
         }
     }
-    let config: Config = config.parse().map_err(|error| format!("{error}"))?;
     let domains =
         Domains::install(symbols, config, shared.unwrap_or(&OWN)).map_err(|refusal| refusal.to_string())?;
     Ok(domains.report())

@@ -47,6 +47,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// Whether anything is to be other than Python would have it.
+    pub const fn chooses(&self) -> bool {
+        self.debug || !matches!(self.backend, MemoryAllocatorBackend::Default)
+    }
+
     /// Whether that domain is to be the backend's.
     pub const fn serves(&self, domain: Domain) -> bool {
         !matches!(self.backend, MemoryAllocatorBackend::Default) && self.domains[domain as usize]

@@ -1,0 +1,366 @@
+// What cannot be, for a Python child, the command and the interpreter in this process: each with its code and reason.
+
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import {
+  type MallocBackendErrorCode,
+  type PythonAllocatorConfig,
+  MallocBackendError,
+  PythonInterpreter,
+  spawnPython,
+} from '../index.js';
+import * as tools from './fixtures-ts/tools.js';
+import { environment } from './support/environment.js';
+import { noPython, python as found, tooOld } from './support/pythons.js';
+import { root } from './support/shims.js';
+
+const python = found?.file ?? '';
+const env = environment({});
+
+/** As options, and as the command's arguments where it has them. */
+const wrong: [string, PythonAllocatorConfig, string[] | undefined, MallocBackendErrorCode, RegExp][] = [
+  [
+    'arenas with mem',
+    { allocatorBackend: 'jemalloc', allocatorPymallocArena: true, allocatorMem: true },
+    ['jemalloc', '--arena', '--mem'],
+    'ERR_PYTHON_CONFIG',
+    /allocatorPymallocArena cannot be on together/,
+  ],
+  [
+    'arenas with obj, also for default',
+    { allocatorPymallocArena: true, allocatorObj: true },
+    ['default', '--arena', '--obj'],
+    'ERR_PYTHON_CONFIG',
+    /allocatorPymallocArena cannot be on together/,
+  ],
+  [
+    'a backend without a domain',
+    { allocatorBackend: 'mimalloc', allocatorRaw: false },
+    ['mimalloc', '--no-raw'],
+    'ERR_PYTHON_CONFIG',
+    /with every domain off mimalloc would do nothing/,
+  ],
+  [
+    'nor with debug alone',
+    { allocatorBackend: 'rust', allocatorRaw: false, allocatorDebug: true },
+    ['rust', '--no-raw', '--debug'],
+    'ERR_PYTHON_CONFIG',
+    /every domain off/,
+  ],
+  [
+    'an unknown backend',
+    { allocatorBackend: 'tcmalloc' as never },
+    ['tcmalloc'],
+    'ERR_UNKNOWN_BACKEND',
+    /tcmalloc.*must be one of/,
+  ],
+  [
+    'a flag that is none',
+    { allocatorMem: 1 as never },
+    undefined,
+    'ERR_INVALID_ARGUMENT',
+    /allocatorMem must be true or false, not 1/,
+  ],
+  [
+    'options that are none',
+    'jemalloc' as never,
+    undefined,
+    'ERR_INVALID_ARGUMENT',
+    /options must be an object/,
+  ],
+];
+
+async function rejected(work: Promise<unknown>, code: string, ...patterns: RegExp[]): Promise<void> {
+  const error = await work.then(
+    () => assert.fail('it did not reject'),
+    (reason: unknown) => reason,
+  );
+  assert.ok(error instanceof MallocBackendError, String(error));
+  assert.equal(error.code, code, error.message);
+  for (const pattern of patterns) assert.match(error.message, pattern);
+}
+
+/** Asks in a process of its own, so that none starts here by mistake. */
+async function startElsewhere(options: unknown, variables: Record<string, string> = {}) {
+  return tools.evaluate<{ code: string; message: string }>(
+    `const { code, message } = await m.PythonInterpreter.start(${JSON.stringify(options)}).catch((error) => error);
+     show({ code: code ?? 'started', message });`,
+    { env: variables },
+  );
+}
+
+describe('a choice of domains', { skip: noPython, timeout: 120_000 }, () => {
+  for (const [what, config, args, code, pattern] of wrong) {
+    test(`${what} is refused`, async () => {
+      const options = typeof config === 'object' ? { ...config, python, env } : config;
+      tools.refuses(() => spawnPython(['-c', ''], options), code, pattern);
+      await rejected(PythonInterpreter.start(config), code, pattern);
+      if (args === undefined) return;
+      const outcome = await tools.command(['python', ...args, '--', '-c', 'print(1)']);
+      assert.equal(outcome.code, 2, outcome.stderr);
+      assert.equal(outcome.stdout, '');
+      assert.match(outcome.stderr, pattern);
+    });
+  }
+});
+
+describe('what would discard the choice', { skip: noPython, timeout: 120_000 }, () => {
+  const options = { python, allocatorBackend: 'jemalloc' } as const;
+  const code = 'ERR_PYTHON_ENVIRONMENT';
+
+  for (const [name, value] of [
+    ['PYTHONMALLOC', 'malloc'],
+    ['PYTHONDEVMODE', '1'],
+  ] as const) {
+    test(`${name} is refused, unless it may be unset`, async () => {
+      const set = { ...env, [name]: value };
+      tools.refuses(
+        () => spawnPython(['-c', ''], { ...options, env: set }),
+        code,
+        new RegExp(`${name} is set`),
+      );
+      assert.equal((await startElsewhere(options, { [name]: value })).code, code);
+      assert.equal((await startElsewhere({ ...options, isolated: true }, { [name]: value })).code, 'started');
+      const refused = await tools.command(['python', 'jemalloc', '--python', python, '--', '-c', ''], {
+        env: { [name]: value },
+      });
+      assert.equal(refused.code, 126);
+      assert.match(refused.stderr, new RegExp(name));
+
+      const unset = { ...options, unsetPythonMalloc: true };
+      const child = spawnPython(['-c', `import os; print(os.environ.get("${name}"))`], {
+        ...unset,
+        env: set,
+      });
+      let stdout = '';
+      child.stdout?.on('data', (chunk) => (stdout += chunk));
+      assert.equal((await child.applied).domains.raw?.backend, 'jemalloc');
+      await once(child, 'close');
+      assert.equal(stdout, 'None\n');
+      assert.equal((await startElsewhere(unset, { [name]: value })).code, 'started');
+      // With nothing chosen there is nothing to discard.
+      await spawnPython(['-c', ''], { python, env: set }).applied;
+      await spawnPython(['-c', ''], { ...options, env: { ...env, [name]: '' } }).applied;
+    });
+  }
+
+  test('-X dev is refused where it is an option of Python', async () => {
+    for (const args of [
+      ['-X', 'dev'],
+      ['-Xdev'],
+      ['-bXdev'],
+      ['-W', 'ignore', '-X', 'dev'],
+      ['-uX', 'dev=1'],
+    ]) {
+      tools.refuses(() => spawnPython([...args, '-c', ''], { ...options, env }), code, /-X dev/);
+    }
+    for (const args of [
+      ['-c', 'print()', '-X', 'dev'],
+      ['-X', 'utf8', '-c', 'print()'],
+      ['-W', '-X', '-c', 'print()', '-Xdev'],
+    ]) {
+      const child = spawnPython(args, { ...options, env });
+      await child.applied;
+      await once(child, 'close');
+    }
+    const outcome = await tools.command([
+      'python',
+      'jemalloc',
+      '--python',
+      python,
+      '--',
+      '-X',
+      'dev',
+      '-c',
+      '',
+    ]);
+    assert.equal(outcome.code, 126);
+  });
+
+  test('what a launcher sets is seen by the hook, and Python does not begin', async () => {
+    const launcher = tools.file('launcher', `#!/bin/sh\nPYTHONMALLOC=malloc exec ${python} "$@"\n`);
+    const child = spawnPython(['-c', 'print("begun")'], { ...options, python: launcher, env });
+    let stdout = '';
+    child.stdout?.on('data', (chunk) => (stdout += chunk));
+    const closed = once(child, 'close');
+    await rejected(child.applied, 'ERR_NOT_APPLIED', /PYTHONMALLOC is set/);
+    assert.deepEqual([await closed, stdout], [[126, null], '']);
+  });
+});
+
+describe('an interpreter', { skip: noPython, timeout: 120_000 }, () => {
+  const options = { allocatorBackend: 'mimalloc', env } as const;
+  const start = (interpreter: string, others: object = {}) =>
+    PythonInterpreter.start({ python: interpreter, allocatorBackend: 'mimalloc', ...others });
+
+  test('that is missing is refused', async () => {
+    tools.refuses(() => spawnPython([], { ...options, python: 'no-python' }), 'ERR_PROGRAM_NOT_FOUND');
+    tools.refuses(() => spawnPython([], { ...options, python: '/no/python' }), 'ERR_PROGRAM_NOT_FOUND');
+    await rejected(start('no-python'), 'ERR_PROGRAM_NOT_FOUND');
+    await rejected(start('', { venv: '/no/venv', python: undefined }), 'ERR_PROGRAM_NOT_FOUND');
+    await rejected(start(python, { libpython: '/no/libpython.so' }), 'ERR_LIBPYTHON_NOT_FOUND');
+    await rejected(start(python, { libpython: 3 }), 'ERR_INVALID_ARGUMENT');
+    await rejected(start(python, { isolated: 'yes' }), 'ERR_INVALID_ARGUMENT');
+    const outcome = await tools.command(['python', 'mimalloc', '--python', 'no-python']);
+    assert.equal(outcome.code, 127);
+  });
+
+  test(
+    'that is too old is refused',
+    { skip: tooOld === undefined && 'no Python before 3.8 is installed' },
+    async () => {
+      const old = tooOld?.file ?? '';
+      const child = spawnPython(['-c', 'print(1)'], { ...options, python: old });
+      const closed = once(child, 'close');
+      await rejected(child.applied, 'ERR_NOT_APPLIED', /older than 3\.8/);
+      assert.deepEqual(await closed, [126, null]);
+      await rejected(start(old), 'ERR_PYTHON_UNSUPPORTED', /older than 3\.8/);
+    },
+  );
+
+  test('that is no Python is refused', async () => {
+    const child = spawnPython(['-c', ':'], { ...options, python: 'sh' });
+    await rejected(child.applied, 'ERR_NOT_APPLIED', /is not Python/);
+    await rejected(start('sh'), 'ERR_PYTHON_UNSUPPORTED', /does not answer as a Python does/);
+    await rejected(start('cat'), 'ERR_PYTHON_UNSUPPORTED');
+  });
+
+  test('of another architecture is refused', async () => {
+    const bytes = readFileSync(process.execPath).subarray(0, 1 << 20);
+    bytes.writeUInt16LE(process.arch === 'x64' ? 183 : 62, 18);
+    const other = tools.file('other-machine', bytes);
+    tools.refuses(() => spawnPython([], { ...options, python: other }), 'ERR_CANNOT_SWITCH', /built for/);
+  });
+
+  test('that is static is refused', async (context) => {
+    const program = tools.staticProgram('static-python', 'int main(void) { return 0; }');
+    if (program === undefined) return context.skip('the machine has no static C library');
+    tools.refuses(
+      () => spawnPython([], { ...options, python: program }),
+      'ERR_CANNOT_SWITCH',
+      /statically linked/,
+    );
+  });
+
+  /** What a Python exports, and nothing behind it. */
+  const fake = (version: string) => `#include <stddef.h>
+    #include <string.h>
+    typedef struct { void *slots[5]; } table;
+    static table domains[3]; static struct { void *slots[3]; } arena;
+    void PyMem_GetAllocator(int domain, table *t) { *t = domains[domain]; }
+    void PyMem_SetAllocator(int domain, table *t) { ${version.includes('deaf') ? '' : 'domains[domain] = *t;'} }
+    void PyObject_GetArenaAllocator(void *t) { memcpy(t, &arena, sizeof arena); }
+    void PyObject_SetArenaAllocator(void *t) { memcpy(&arena, t, sizeof arena); }
+    void PyMem_SetupDebugHooks(void) {}
+    const char *Py_GetVersion(void) { return "${version}"; }
+    int main(void) { return 0; }`;
+
+  test('without the GIL takes the raw domain only', async () => {
+    const program = tools.cc('free', fake('3.13.0 experimental free-threading build (main) [GCC]'), [
+      '-rdynamic',
+    ]);
+    const raw = spawnPython([], { ...options, python: program });
+    const { freeThreaded, domains } = await raw.applied;
+    assert.deepEqual([freeThreaded, domains.raw?.backend, domains.obj], [true, 'mimalloc', null]);
+    for (const domain of ['allocatorMem', 'allocatorObj', 'allocatorPymallocArena']) {
+      const child = spawnPython([], { ...options, python: program, [domain]: true });
+      await rejected(child.applied, 'ERR_NOT_APPLIED', /free-threaded.*only the raw domain/);
+    }
+    // The interpreter in this process asks first.
+    const answer = (variables: object, others: object = {}) =>
+      tools.file(
+        `says-${Object.keys({ ...variables, ...others }).join('-')}`,
+        `#!/bin/sh\necho '${JSON.stringify({
+          implementation: 'cpython',
+          version: [3, 13, 0],
+          executable: '/nowhere/python',
+          freeThreaded: false,
+          prefix: '/nowhere',
+          variables: {
+            INSTSONAME: null,
+            LDLIBRARY: 'libpython3.13.a',
+            LIBDIR: '/nowhere/lib',
+            LIBPL: null,
+            MULTIARCH: null,
+            ...variables,
+          },
+          ...others,
+        })}'\n`,
+      );
+    await rejected(
+      start(answer({}, { freeThreaded: true }), { allocatorObj: true }),
+      'ERR_PYTHON_UNSUPPORTED',
+      /free-threaded.*allocatorRaw/,
+    );
+    await rejected(start(answer({}, { implementation: 'pypy' })), 'ERR_PYTHON_UNSUPPORTED', /pypy/);
+    await rejected(
+      start(answer({ LIBPL: '/nowhere/config' })),
+      'ERR_LIBPYTHON_NOT_FOUND',
+      /no shared library.*enable-shared.*spawnPython/,
+    );
+    const broken = tools.file('libpython3.13.so.1.0', 'not a library');
+    await rejected(start(python, { libpython: broken }), 'ERR_LIBPYTHON_NOT_FOUND', /cannot load/);
+    const empty = tools.cc('libempty.so', 'int nothing;', ['-shared', '-fPIC']);
+    await rejected(start(python, { libpython: empty }), 'ERR_LIBPYTHON_NOT_FOUND', /has no Py/);
+  });
+
+  test('that does not keep what was set is found out', async () => {
+    const program = tools.cc('deaf', fake('3.12.0 (deaf)'), ['-rdynamic']);
+    const child = spawnPython([], { ...options, python: program });
+    const closed = once(child, 'close');
+    await rejected(child.applied, 'ERR_NOT_APPLIED', /did not keep the allocator.*raw/);
+    assert.deepEqual(await closed, [126, null]);
+  });
+
+  test('bound deeply is refused where libc does not own malloc', async () => {
+    const outcome = await tools.evaluate<{ code: string; message: string }>(
+      `const { code, message } = await m.PythonInterpreter.start(${JSON.stringify({ python, deepBind: true })}).catch((error) => error);
+       show({ code, message });`,
+      { wrapper: [process.execPath, tools.cli, 'run', 'mimalloc', '--'] },
+    );
+    assert.equal(outcome.code, 'ERR_PYTHON_CONFIG');
+    assert.match(outcome.message, /deepBind needs libc's malloc/);
+    assert.equal((await startElsewhere({ python, deepBind: true })).code, 'started');
+  });
+
+  test('cannot have variables set from a worker', async () => {
+    const outcome = await tools.evaluate<string>(
+      `const { Worker } = await import('node:worker_threads');
+       const code = ${JSON.stringify(
+         `import(${JSON.stringify(tools.index)})
+            .then((m) => m.PythonInterpreter.start({ python: ${JSON.stringify(python)}, env: { A: 'b' } }))
+            .catch(async ({ code }) => (await import('node:worker_threads')).parentPort.postMessage(code))`,
+       )};
+       const worker = new Worker(code, { eval: true });
+       show(await new Promise((resolve) => worker.once('message', resolve)));`,
+    );
+    assert.equal(outcome, 'ERR_INVALID_ARGUMENT');
+  });
+});
+
+describe('malloc-backend python', { skip: noPython, timeout: 120_000 }, () => {
+  test('becomes Python, and reports when asked', async () => {
+    const program = join(root, 'test', 'python', 'program.py');
+    const args = ['python', 'snmalloc', '--mem', '--obj', '--python', python, '--report', '--'];
+    const outcome = await tools.command([
+      ...args,
+      '-c',
+      'import sys; print(sys.argv); sys.exit(9)',
+      '--help',
+      '-x',
+    ]);
+    assert.deepEqual([outcome.code, outcome.stdout], [9, "['-c', '--help', '-x']\n"]);
+    assert.deepEqual(JSON.parse(outcome.stderr).domains, ['raw', 'mem', 'obj']);
+    const script = await tools.command(['python', 'rust', '--python', python, program]);
+    assert.equal(script.code, 0, script.stderr);
+    assert.match(script.stdout, /multiprocessing spawn \[0, -1/);
+    const both = await tools.command([...args.slice(0, -1), '--malloc', 'jemalloc', '--', '-c', '']);
+    assert.match(JSON.parse(both.stderr).malloc, /libmalloc_backend_jemalloc\.so$/);
+    assert.match((await tools.command(['python', '--help'])).stdout, /^Become Python/);
+    assert.equal((await tools.command(['python'])).code, 2);
+    assert.equal((await tools.command(['python', 'jemalloc', '--nonsense'])).code, 2);
+  });
+});
