@@ -143,7 +143,12 @@ describe('values', { skip: noPython, timeout: 120_000 }, () => {
       [Symbol('s'), /a symbol/],
       [new Date(), /a Date/],
       [new Map(), /a Map/],
-      [new (class Own {})(), /a Own/],
+      [
+        new (class Own {
+          at = 1;
+        })(),
+        /a Own/,
+      ],
       [new Proxy({}, {}), /a Proxy/],
       [Promise.resolve(), /a Promise/],
       [circular, /nested more than 500 deep/],
