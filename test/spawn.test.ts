@@ -115,6 +115,32 @@ describe('the proof', { skip: cannotPreload, timeout: 120_000 }, () => {
     assert.deepEqual(left, { code: 'ERR_NOT_APPLIED', alive: true });
   });
 
+  test('is refused, with the reason, where there are no descriptors left', async () => {
+    const code = `import { closeSync, openSync } from 'node:fs';
+      const open = [];
+      const fill = () => { try { for (;;) open.push(openSync('/dev/null')); } catch {} };
+      const start = () => m.spawn('/bin/cat', { backend: 'mimalloc', stdio: 'ignore' });
+      m.backends();
+      fill();
+      const first = attempt(start);
+      // Enough to look into the program, and too few to start it.
+      closeSync(open.pop());
+      const child = start();
+      const said = new Promise((resolve) => child.on('error', ({ code }) => resolve(code)));
+      const { code, message } = await child.applied.catch((error) => error);
+      open.forEach((fd) => closeSync(fd));
+      show({ first, said: await said, code, message });`;
+    const limited = ['sh', '-c', 'ulimit -n 64; exec "$@"', 'sh'];
+    const { first, ...second } = await tools.evaluate<
+      Record<'said' | 'code' | 'message', string> & { first: object }
+    >(code, { env, wrapper: limited });
+    assert.deepEqual([second.said, second.code], ['EMFILE', 'ERR_NOT_APPLIED']);
+    assert.match(second.message, /cat does not run on mimalloc: .*EMFILE/);
+    const { code: refused, message } = first as Record<string, string>;
+    assert.equal(refused, 'ERR_CANNOT_SWITCH');
+    assert.match(message ?? '', /cannot look into \S*cat: EMFILE too many open files/);
+  });
+
   test('a rejection that nobody handles ends the process', async () => {
     const folder = tools.scratch('not-libraries');
     const code = `import('${tools.index}').then(({ spawn }) => spawn('sleep', ['1'], { backend: 'mimalloc', stdio: 'ignore' }))`;

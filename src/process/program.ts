@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module';
 import { constants, accessSync, existsSync, realpathSync, statSync } from 'node:fs';
 import { basename, delimiter, isAbsolute, resolve } from 'node:path';
+import { getSystemErrorMap } from 'node:util';
 import { type NativeProgram, linuxBinding } from '../binding.js';
 import { type MemoryAllocatorBackend, shimFile } from '../backend.js';
 import { MallocBackendError } from '../errors.js';
@@ -48,8 +49,10 @@ function follow(
     return launch;
   }
   if (program.kind === 'error') {
-    // A program that may be run and not read cannot be looked into.
-    throw new MallocBackendError('ERR_CANNOT_SWITCH', `cannot look into ${file}: it may not be read`);
+    // A program may be one that can be run and not read.
+    const [code, message] = getSystemErrorMap().get(-(program.errno ?? 0)) ?? [`error ${program.errno}`, ''];
+    const why = code === 'EACCES' ? 'it may not be read' : `${code} ${message}`.trimEnd();
+    throw new MallocBackendError('ERR_CANNOT_SWITCH', `cannot look into ${file}: ${why}`);
   }
   if (program.kind === 'unknown' || program.interpreter === undefined) {
     throw new MallocBackendError(

@@ -135,9 +135,6 @@ function prepare<Options extends SwitchedSpawnOptions | SwitchedForkOptions>(
 
 /** Reads the report from the last descriptor, which the caller does not get to see. */
 function prove(backend: MemoryAllocatorBackend, fd: number, child: ChildProcess): SwitchedChild {
-  const streams = child.stdio as unknown as (Readable | null)[];
-  const channel = streams[fd] ?? null;
-  streams.length = fd;
   const applied = new Promise<Proof>((resolve, reject) => {
     const fail = (why: string) =>
       reject(
@@ -146,7 +143,14 @@ function prove(backend: MemoryAllocatorBackend, fd: number, child: ChildProcess)
     // Once there is an answer, an error without a listener is again what it is for any child.
     const onError = (error: Error) => fail(error.message);
     child.once('error', onError);
-    if (channel === null) return fail('it could not be started');
+    // Out of descriptors, Node gives a child that has no streams at all, and says why on the next tick.
+    const streams = (child.stdio ?? []) as unknown as (Readable | null)[];
+    const channel = streams[fd] ?? null;
+    if (channel === null) {
+      setImmediate(fail, 'it could not be started');
+      return;
+    }
+    streams.length = fd;
     let report = '';
     channel.setEncoding('utf8');
     channel.on('data', (chunk: string) => {
