@@ -115,6 +115,22 @@ describe('the proof', { skip: cannotPreload, timeout: 120_000 }, () => {
     assert.deepEqual(left, { code: 'ERR_NOT_APPLIED', alive: true });
   });
 
+  test('of another process is none', async () => {
+    // The loader ignores what is no library, until the program has put one in its place.
+    const folder = tools.copyOfBinaries('too-late', ['libmalloc_backend_mimalloc.so']);
+    const library = tools.file('too-late/libmalloc_backend_mimalloc.so', 'no library', 0o644);
+    const script = `cp ${shim('mimalloc')} ${library}; cat /dev/null; true`;
+    const { code, message } = await tools.evaluate<Record<'code' | 'message', string>>(
+      `const options = { backend: 'mimalloc', stdio: ['ignore', 'inherit', 'ignore'] };
+       const child = m.spawn('sh', ['-c', ${JSON.stringify(script)}], options);
+       const { code, message } = await child.applied.catch((error) => error);
+       show({ code, message })`,
+      { env: { MALLOC_BACKEND_BINARY_DIR: folder } },
+    );
+    assert.equal(code, 'ERR_NOT_APPLIED');
+    assert.match(message, /report is that of process \d+, which it started/);
+  });
+
   test('is refused, with the reason, where there are no descriptors left', async () => {
     const code = `import { closeSync, openSync } from 'node:fs';
       const open = [];

@@ -18,7 +18,7 @@ const MAX_INTERPRETERS = 5;
 
 /**
  * Finds the program of a command as a shell would, follows a script to its interpreter, and makes sure that the
- * backend's library would be preloaded into what runs in the end.
+ * backend's library, for `default` its probe, would be preloaded into what runs in the end.
  *
  * A script whose first line goes through `env` is launched as the program that `env` would find: so the switch is
  * that program's, not `env`'s.
@@ -45,7 +45,7 @@ function follow(
   const file = resolve(context.cwd, launch.file);
   const program = linuxBinding().inspectProgram(file);
   if (program.kind === 'elf') {
-    if (backend !== 'default') requireSwitchable(backend, file, program);
+    requireSwitchable(backend, file, program);
     return launch;
   }
   if (program.kind === 'error') {
@@ -165,9 +165,15 @@ const privileges = {
 
 function requireSwitchable(backend: MemoryAllocatorBackend, file: string, program: NativeProgram): void {
   const reason = whyNotSwitchable(backend, file, program);
-  if (reason !== undefined) {
-    throw new MallocBackendError('ERR_CANNOT_SWITCH', `cannot run ${file} on ${backend}: ${reason}`);
-  }
+  if (reason === undefined) return;
+  // Nothing is switched for `default`; but its proof comes from a library too, and no other process's may stand for it.
+  throw new MallocBackendError(
+    'ERR_CANNOT_SWITCH',
+    backend === 'default'
+      ? `cannot prove that ${file} runs on libc's malloc: ${reason}; nothing is to be switched in it, so start it ` +
+          'by itself, without malloc-backend'
+      : `cannot run ${file} on ${backend}: ${reason}`,
+  );
 }
 
 function whyNotSwitchable(
@@ -180,12 +186,13 @@ function whyNotSwitchable(
     return `it is built for ${program.machine} (${program.bits} bits), and the library for ${machine} (64 bits)`;
   }
   if (program.interpreter === undefined) {
-    return 'it is statically linked, so nothing can be preloaded into it; link it dynamically';
+    return 'it is statically linked, so nothing can be preloaded into it';
   }
   if (program.privilege !== undefined) {
     return `${privileges[program.privilege]}, for which the dynamic loader ignores what is preloaded (ld.so(8))`;
   }
-  if (program.definesMalloc) {
+  // (The probe of `default` is loaded all the same, and names that malloc.)
+  if (program.definesMalloc && backend !== 'default') {
     return 'it brings a malloc of its own, which comes before any that is preloaded; build it without';
   }
   if (backend === 'snmalloc' && addressSpace !== undefined) {

@@ -161,7 +161,11 @@ function prove(backend: MemoryAllocatorBackend, fd: number, child: ChildProcess)
       child.off('error', onError);
       try {
         const { applied: isApplied, ...proof } = JSON.parse(report) as Proof & { applied: boolean };
-        if (isApplied && proof.backend === backend) resolve(proof);
+        if (proof.pid !== child.pid) {
+          fail(
+            `the report is that of process ${proof.pid}, which it started; the loader ignored the library in it`,
+          );
+        } else if (isApplied && proof.backend === backend) resolve(proof);
         else fail(`its malloc is that of ${proof.owner}`);
       } catch {
         fail('the preloaded library did not report; the dynamic loader may have ignored it');
