@@ -251,6 +251,13 @@ describe('like child_process', { skip: cannotPreload, timeout: 120_000 }, () => 
     assert.deepEqual(await tools.evaluate(code, { env, input: '' }), [null, null, null]);
   });
 
+  test('without arguments, in each of the forms', async () => {
+    const options = { backend: 'mimalloc', env } as const;
+    const started = [spawn('true', options), spawn('true', undefined, options), spawn('true', null, options)];
+    for (const { code, proof } of await Promise.all(started.map(all)))
+      assert.deepEqual([code, proof.backend], [0, 'mimalloc']);
+  });
+
   test('cwd, env, argv0, arguments, exit codes and signals', async () => {
     const folder = tools.scratch('cwd');
     mkdirSync(folder, { recursive: true });
@@ -446,6 +453,24 @@ describe('what is thrown', { skip: cannotPreload, timeout: 120_000 }, () => {
         () => spawn(program, command[1], (options && { env, ...options }) as SwitchedSpawnOptions),
         code,
       );
+    const options = { backend: 'mimalloc', env } as const;
+    // As untyped callers would.
+    type Call = (...args: unknown[]) => unknown;
+    const calls: [Call, ...unknown[]][] = [
+      [spawn as Call],
+      [spawn as Call, 'touch', null],
+      [spawn as Call, 'touch', [file], null],
+      [spawn as Call, 'touch', file, options],
+      [spawn as Call, undefined, [file], options],
+      [spawn as Call, ['touch', file], options],
+      [spawn as Call, 'touch', [file], { ...options, stdio: null }],
+      [spawn as Call, 'touch', [file], { ...options, stdio: 3 }],
+      [fork as Call],
+      [fork as Call, file, null],
+      [fork as Call, undefined, [], options],
+      [fork as Call, file, [], { ...options, stdio: null }],
+    ];
+    for (const [call, ...args] of calls) tools.refuses(() => call(...args), 'ERR_INVALID_ARGUMENT');
     assert.deepEqual([open(), children()], [fds, before]);
     assert.throws(() => readFileSync(file), { code: 'ENOENT' });
   });

@@ -105,7 +105,7 @@ export function findProgram(
   env: NodeJS.ProcessEnv,
   what = 'the command',
 ): string {
-  if (command === '' || command.includes('\0')) {
+  if (typeof command !== 'string' || command === '' || command.includes('\0')) {
     throw new MallocBackendError(
       'ERR_INVALID_ARGUMENT',
       'a command is a string that is not empty and has no NUL in it',
