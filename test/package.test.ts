@@ -49,6 +49,7 @@ interface Manifest {
   exports: Record<string, Record<string, string>>;
   bin: Record<string, string>;
   files: string[];
+  engines: Record<string, string>;
   optionalDependencies: Record<string, string>;
 }
 const manifest = (folder: string) =>
@@ -167,6 +168,14 @@ describe('the tarballs', { skip }, () => {
     for (const dependency of Object.values(versions[version]?.optionalDependencies ?? assert.fail()))
       assert.equal(dependency, version);
     rmSync(join(checkout, `malloc-backend-${version}.tgz`));
+  });
+
+  test('want the same Node: one in which a CommonJS caller can require the package', () => {
+    const folders = readdirSync(join(root, 'npm'), { withFileTypes: true }).filter((each) =>
+      each.isDirectory(),
+    );
+    for (const folder of [root, ...folders.map((each) => join(root, 'npm', each.name))])
+      assert.deepEqual(manifest(folder).engines, { node: '^20.19.0 || >=22.12.0' }, folder);
   });
 
   test('are checked before they are published', async () => {
