@@ -289,19 +289,75 @@ describe('env', { skip: cannotPreload, timeout: 120_000 }, () => {
       env: { MALLOC_CONF: odd },
     });
     assert.equal(stdout, `${odd},narenas:3`);
+  });
+
+  test('for elsewhere: of the options alone, and quoted', async () => {
+    const folder = tools.copyOfBinaries(`it's"x"\\%n\`y`);
     const of = async (format: string) =>
       (
-        await command(['env', 'jemalloc', '--preset=none', '--set=narenas=3', '--format', format], {
-          env: { MALLOC_CONF: odd },
+        await command(['env', 'jemalloc', '--preset=none', '--set=narenas=3$"%', '--format', format], {
+          // What this shell has set is not what the container or the unit will have.
+          env: {
+            MALLOC_BACKEND_BINARY_DIR: folder,
+            MALLOC_CONF: 'tcache:false',
+            LD_PRELOAD: shim('default'),
+            MALLOC_BACKEND_RESTORE: 'MALLOC_CONF|tcache:false',
+          },
         })
       ).stdout;
-    const value = odd.replace(/[\\"]/g, '\\$&');
-    assert.ok((await of('docker')).includes(`ENV MALLOC_CONF="${value.replaceAll('$', '\\$')},narenas:3"\n`));
-    assert.ok(
-      (await of('systemd')).includes(`Environment="MALLOC_CONF=${value.replaceAll('%', '%%')},narenas:3"\n`),
+    const expected = {
+      MALLOC_BACKEND_RESTORE: 'MALLOC_CONF|narenas:3$"%25',
+      MALLOC_CONF: 'narenas:3$"%',
+      LD_PRELOAD: `${folder}/libmalloc_backend_jemalloc.so`,
+    };
+    assert.deepEqual(JSON.parse(await of('json')), expected);
+    const lines = (line: (name: string, value: string) => string) =>
+      `${Object.entries(expected)
+        .map(([name, value]) => line(name, value.replace(/[\\"]/g, '\\$&')))
+        .join('\n')}\n`;
+    assert.equal(
+      await of('docker'),
+      lines((name, v) => `ENV ${name}="${v.replaceAll('$', '\\$')}"`),
     );
-    const { MALLOC_CONF, LD_PRELOAD } = JSON.parse(await of('json')) as Record<string, string>;
-    assert.deepEqual([MALLOC_CONF, LD_PRELOAD], [`${odd},narenas:3`, shim('jemalloc')]);
+    assert.equal(
+      await of('systemd'),
+      lines((name, v) => `Environment="${name}=${v.replaceAll('%', '%%')}"`),
+    );
+  });
+
+  test('that fails goes no further, evaluated in either way', async () => {
+    const missing = {
+      MALLOC_BACKEND_BINARY_DIR: tools.copyOfBinaries('none', ['libmalloc_backend_jemalloc.so']),
+    };
+    const forms = [
+      'eval "$("$@" env $WANTED)" && exec echo ran',
+      // As documented: also where malloc-backend itself is not found.
+      'set="$("$@" env $WANTED)" && eval "$set" && exec echo ran',
+    ];
+    const ours = [process.execPath, cli];
+    for (const shell of ['sh', ...(bash === undefined ? [] : [bash])])
+      for (const form of forms) {
+        const evaluated = (WANTED: string, env: Record<string, string> = {}, words = ours) =>
+          run(shell, ['-c', form, shell, ...words], { env: { WANTED, ...env } });
+        assert.equal((await evaluated('mimalloc')).stdout, 'ran\n', form);
+        for (const [wanted, env] of [
+          ['tcmalloc', {}],
+          ['rust', {}],
+          ['jemalloc', missing],
+          ['mimalloc --set nonsense', {}],
+          ['mimalloc --format yaml', {}],
+          ['', {}],
+        ] as const) {
+          const { code, stdout, stderr } = await evaluated(wanted, env);
+          assert.deepEqual([code !== 0, stdout], [true, ''], `${shell}: ${form}: ${wanted}`);
+          assert.match(stderr, /^malloc-backend: /);
+        }
+        if (form === forms[0]) continue;
+        const notFound = await evaluated('mimalloc', {}, ['no-such-command']);
+        assert.deepEqual([notFound.code, notFound.stdout], [127, '']);
+      }
+    for (const format of ['docker', 'systemd', 'json'])
+      assert.equal((await command(['env', 'rust', '--format', format])).stdout, '');
   });
 
   test('in each format, and nothing where nothing is to be changed', async () => {
