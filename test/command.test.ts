@@ -300,8 +300,6 @@ describe('env', { skip: cannotPreload, timeout: 120_000 }, () => {
           env: {
             MALLOC_BACKEND_BINARY_DIR: folder,
             MALLOC_CONF: 'tcache:false',
-            LD_PRELOAD: shim('default'),
-            MALLOC_BACKEND_RESTORE: 'MALLOC_CONF|tcache:false',
           },
         })
       ).stdout;
