@@ -8,6 +8,8 @@ export function hostPackage() {
 function isMusl() {
   // The report would look up the names of every peer otherwise.
   process.report.excludeNetwork = true;
+  // Without this the report looks names up.
+  if ('excludeNetwork' in process.report) process.report.excludeNetwork = true;
   const report = /** @type {{ header: { glibcVersionRuntime?: string } }} */ (process.report.getReport());
   return report.header.glibcVersionRuntime === undefined;
 }

@@ -81,6 +81,12 @@ describe('backends()', () => {
     assert.equal(backends().length, 5);
   });
 
+  test('default has no version where a foreign malloc serves', { skip: notGlibc }, async () => {
+    const look = "show(m.backends().find(({ backend }) => backend === 'default').version)";
+    assert.notEqual(await tools.evaluate(look), null);
+    assert.equal(await tools.evaluate(look, { env: { LD_PRELOAD: tools.foreignLibrary() } }), null);
+  });
+
   test('a library that is not there is a reason', { skip: cannotPreload }, async () => {
     const missing = 'libmalloc_backend_mimalloc.so';
     const env = { MALLOC_BACKEND_BINARY_DIR: tools.copyOfBinaries('incomplete', [missing]) };
@@ -172,6 +178,27 @@ describe('activeBackend(pid)', { skip: cannotPreload, timeout: 120_000 }, () => 
   test('sees the library of a process whose children are left alone', async () => {
     const env = environment('snmalloc', { children: 'none', env: {} }) as Record<string, string>;
     assert.equal(activeBackend(await running(env)).backend, 'snmalloc');
+  });
+
+  test('knows the version of libc from a switched process, and of no other installation’s library', async () => {
+    const pid = await running();
+    const version = (env: Record<string, string>, of: number) =>
+      tools.evaluate<string | null>(`show(m.activeBackend(${of}).version)`, { env });
+    assert.equal(await version({ LD_PRELOAD: shim('jemalloc') }, pid), activeBackend(pid).version ?? null);
+    const elsewhere = tools.copyOfBinaries('elsewhere');
+    const other = await running({ LD_PRELOAD: `${elsewhere}/libmalloc_backend_mimalloc.so` });
+    const { backend, version: unknown } = activeBackend(other);
+    assert.deepEqual([backend, unknown], ['mimalloc', undefined]);
+    // To that installation it is its own.
+    const mimalloc = backends().find((each) => each.backend === 'mimalloc');
+    assert.equal(await version({ MALLOC_BACKEND_BINARY_DIR: elsewhere }, other), mimalloc?.version);
+  });
+
+  test('a library that is opened later serves nobody', { skip: notGlibc }, async (t) => {
+    const python = tools.which('python3');
+    if (python === undefined) return t.skip('python3 is not installed');
+    const opens = `import ctypes, sys\nctypes.CDLL('${tools.foreignLibrary()}')\nfor line in sys.stdin: print(line, flush=True)`;
+    assert.equal(activeBackend(await running({}, python, ['-c', opens])).owner, 'libc');
   });
 
   test('goes by the order of the preloads', { skip: notGlibc }, async () => {

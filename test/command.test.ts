@@ -1,9 +1,10 @@
 // The command: that `run` leaves everything else as it was, and what `env` prints for whom.
 
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync, realpathSync } from 'node:fs';
-import { describe, test } from 'node:test';
+import { type TestContext, describe, test } from 'node:test';
 import { activeBackend } from '../index.js';
 import * as tools from './fixtures-ts/tools.js';
 import { compiled } from './support/native.js';
@@ -158,24 +159,59 @@ describe('run leaves as it was', { skip: cannotPreload, timeout: 120_000 }, () =
     },
   );
 
-  test('the shell of npx between: its end is the program’s', async () => {
+  /** The program in a shell, which a process of that title starts with npm's variables. */
+  async function inShellOf(title: string, t: TestContext) {
+    const starter = `process.title = ${JSON.stringify(title)};
+      const args = ['-c', 'echo $$; "$0" "$1" run mimalloc -- cat; true', process.execPath, ${JSON.stringify(cli)}];
+      require('child_process').spawn('sh', args, { stdio: 'inherit' }).on('exit', () => console.log('gone'));
+      setInterval(() => {}, 60_000);`;
+    const child = start(process.execPath, ['-e', starter], { env: { npm_command: 'exec' } });
+    t.after(() => kill(child));
+    let said = '';
+    child.stdout?.on('data', (chunk) => (said += String(chunk)));
+    const echo = async (line: string) => {
+      child.stdin?.write(`${line}\n`);
+      await tools.until(line, () => said.includes(`${line}\n`));
+    };
+    await echo('begun');
+    const shell = Number(said.split('\n')[0]);
+    const [pid] = readFileSync(`/proc/${shell}/task/${shell}/children`, 'utf8').split(' ');
+    process.kill(shell, 'SIGKILL');
+    await tools.until('the end of the shell', () => said.includes('gone\n'));
+    return { pid, echo };
+  }
+
+  test('the shell of npx between: its end is the program’s', async (t) => {
     // npx starts `sh -c` and hands on only to that the signals it gets. The shell must not become the command.
-    const script = `"$0" "$1" run mimalloc -- cat; true`;
-    for (const npm_command of ['exec']) {
-      const child = start('sh', ['-c', script, process.execPath, cli], { env: { npm_command } });
-      child.stdin?.write('begun\n');
-      await once(child.stdout ?? assert.fail(), 'data');
-      const [pid = 0] = readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8')
-        .trim()
-        .split(' ')
-        .map(Number);
-      process.kill(child.pid ?? assert.fail(), 'SIGKILL');
-      await once(child, 'exit');
-      const ends = () =>
-        !existsSync(`/proc/${pid}`) || /^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
-      await tools.until('the end of the program', ends);
-      kill(child);
-    }
+    const { pid } = await inShellOf('npm exec malloc-backend run', t);
+    const ends = () =>
+      !existsSync(`/proc/${pid}`) || /^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+    await tools.until('the end of the program', ends);
+  });
+
+  test('the shell of a tool that npx started: the program outlives it', async (t) => {
+    const { echo } = await inShellOf('some-tool npm', t);
+    // (The signal would have been sent before the end of the shell was known.)
+    await echo('more');
+  });
+
+  const unshares = (...options: string[]) =>
+    spawnSync('unshare', [...options, 'true']).status !== 0 && 'unshare(1) is not there or not allowed';
+  test('without a parent that can be seen, as in a container', { skip: unshares('-p', '-f') }, async () => {
+    const args = ['-p', '-f', process.execPath, cli, 'run', 'mimalloc', '--', 'cat'];
+    const env = { npm_command: 'exec' };
+    assert.deepEqual(await run('unshare', args, { env, input: 'x' }), await run('cat', [], { input: 'x' }));
+  });
+
+  test('the standard files, without /proc', { skip: unshares('-m') }, async () => {
+    const script = 'mount -t tmpfs none /proc && exec "$@"';
+    const through = [process.execPath, cli, 'run', 'mimalloc', '--preset', 'none', '--', 'sh', '-c'];
+    const args = ['-m', 'sh', '-c', script, 'sh', ...through, 'cat; echo error >&2'];
+    const { code, stdout, stderr } = await run('unshare', args, {
+      env: { npm_command: 'exec' },
+      input: 'x',
+    });
+    assert.deepEqual([code, stdout, stderr], [0, 'x', 'error\n']);
   });
 });
 
@@ -253,19 +289,73 @@ describe('env', { skip: cannotPreload, timeout: 120_000 }, () => {
       env: { MALLOC_CONF: odd },
     });
     assert.equal(stdout, `${odd},narenas:3`);
+  });
+
+  test('for elsewhere: of the options alone, and quoted', async () => {
+    const folder = tools.copyOfBinaries(`it's"x"\\%n\`y`);
     const of = async (format: string) =>
       (
-        await command(['env', 'jemalloc', '--preset=none', '--set=narenas=3', '--format', format], {
-          env: { MALLOC_CONF: odd },
+        await command(['env', 'jemalloc', '--preset=none', '--set=narenas=3$"%', '--format', format], {
+          // What this shell has set is not what the container or the unit will have.
+          env: {
+            MALLOC_BACKEND_BINARY_DIR: folder,
+            MALLOC_CONF: 'tcache:false',
+          },
         })
       ).stdout;
-    const value = odd.replace(/[\\"]/g, '\\$&');
-    assert.ok((await of('docker')).includes(`ENV MALLOC_CONF="${value.replaceAll('$', '\\$')},narenas:3"\n`));
-    assert.ok(
-      (await of('systemd')).includes(`Environment="MALLOC_CONF=${value.replaceAll('%', '%%')},narenas:3"\n`),
+    const expected = {
+      MALLOC_BACKEND_RESTORE: 'MALLOC_CONF|narenas:3$"%25',
+      MALLOC_CONF: 'narenas:3$"%',
+      LD_PRELOAD: `${folder}/libmalloc_backend_jemalloc.so`,
+    };
+    assert.deepEqual(JSON.parse(await of('json')), expected);
+    const lines = (line: (name: string, value: string) => string) =>
+      `${Object.entries(expected)
+        .map(([name, value]) => line(name, value.replace(/[\\"]/g, '\\$&')))
+        .join('\n')}\n`;
+    assert.equal(
+      await of('docker'),
+      lines((name, v) => `ENV ${name}="${v.replaceAll('$', '\\$')}"`),
     );
-    const { MALLOC_CONF, LD_PRELOAD } = JSON.parse(await of('json')) as Record<string, string>;
-    assert.deepEqual([MALLOC_CONF, LD_PRELOAD], [`${odd},narenas:3`, shim('jemalloc')]);
+    assert.equal(
+      await of('systemd'),
+      lines((name, v) => `Environment="${name}=${v.replaceAll('%', '%%')}"`),
+    );
+  });
+
+  test('that fails goes no further, evaluated in either way', async () => {
+    const missing = {
+      MALLOC_BACKEND_BINARY_DIR: tools.copyOfBinaries('none', ['libmalloc_backend_jemalloc.so']),
+    };
+    const forms = [
+      'eval "$("$@" env $WANTED)" && exec echo ran',
+      // As documented: also where malloc-backend itself is not found.
+      'set="$("$@" env $WANTED)" && eval "$set" && exec echo ran',
+    ];
+    const ours = [process.execPath, cli];
+    for (const shell of ['sh', ...(bash === undefined ? [] : [bash])])
+      for (const form of forms) {
+        const evaluated = (WANTED: string, env: Record<string, string> = {}, words = ours) =>
+          run(shell, ['-c', form, shell, ...words], { env: { WANTED, ...env } });
+        assert.equal((await evaluated('mimalloc')).stdout, 'ran\n', form);
+        for (const [wanted, env] of [
+          ['tcmalloc', {}],
+          ['rust', {}],
+          ['jemalloc', missing],
+          ['mimalloc --set nonsense', {}],
+          ['mimalloc --format yaml', {}],
+          ['', {}],
+        ] as const) {
+          const { code, stdout, stderr } = await evaluated(wanted, env);
+          assert.deepEqual([code !== 0, stdout], [true, ''], `${shell}: ${form}: ${wanted}`);
+          assert.match(stderr, /^malloc-backend: /);
+        }
+        if (form === forms[0]) continue;
+        const notFound = await evaluated('mimalloc', {}, ['no-such-command']);
+        assert.deepEqual([notFound.code, notFound.stdout], [127, '']);
+      }
+    for (const format of ['docker', 'systemd', 'json'])
+      assert.equal((await command(['env', 'rust', '--format', format])).stdout, '');
   });
 
   test('in each format, and nothing where nothing is to be changed', async () => {

@@ -113,6 +113,50 @@ describe('doctor', { skip: cannotPreload, timeout: 120_000 }, () => {
     assert.deepEqual([found.malloc.owner, found.malloc.path, found.codes], ['static', program, ['STATIC']]);
   });
 
+  test('of another process what stands in its way, and not in doctor’s', { skip: notGlibc }, async () => {
+    const foreign = tools.foreignLibrary();
+    const limit = ['sh', '-c', 'ulimit -v 100000000; exec "$@"', 'sh'];
+    const child = start('sh', [...limit.slice(1), 'cat'], {
+      env: { LD_PRELOAD: `${shim('mimalloc')}:${foreign}` },
+    });
+    children.push(child);
+    child.stdin?.write('x');
+    await once(child.stdout ?? assert.fail(), 'data');
+    const found = await diagnose(['--pid', `${child.pid}`]);
+    assert.deepEqual([found.malloc.backend, found.codes], ['mimalloc', ['FOREIGN_PRELOAD', 'ADDRESS_SPACE']]);
+    const plain = start('cat', []);
+    children.push(plain);
+    plain.stdin?.write('x');
+    await once(plain.stdout ?? assert.fail(), 'data');
+    const env = { LD_PRELOAD: foreign };
+    assert.deepEqual((await diagnose(['--pid', `${plain.pid}`], { env, wrapper: limit })).codes, []);
+  });
+
+  test('what can be shown where there is no process surface', async () => {
+    // The addon as it is on macOS, by its name and by what it has not.
+    const folder = tools.copyOfBinaries('macos');
+    copyFileSync(
+      `${folder}/malloc-backend.${platform}.node`,
+      `${folder}/malloc-backend.darwin-${process.arch}.node`,
+    );
+    const elsewhere = `Object.defineProperty(process, 'platform', { value: 'darwin' });
+      const { dlopen } = process;
+      process.dlopen = (module, ...rest) => {
+        dlopen.call(process, module, ...rest);
+        for (const name of ['ownerHere', 'ownerOf', 'inspectProgram', 'replaceProcess', 'host']) delete module.exports[name];
+      };`;
+    const preload = ['--require', tools.file('macos.cjs', elsewhere)];
+    const env = { MALLOC_BACKEND_BINARY_DIR: folder };
+    const { stdout } = await succeed(process.execPath, [...preload, cli, 'doctor', '--json'], { env });
+    const { malloc, obstacles, ...found } = JSON.parse(stdout) as Diagnosis;
+    assert.deepEqual(
+      [malloc, obstacles.map(({ code }) => code), found.platform, found.backends.length],
+      [undefined, ['PLATFORM'], `darwin-${process.arch}`, 5],
+    );
+    const told = await succeed(process.execPath, [...preload, cli, 'doctor'], { env });
+    assert.match(told.stdout, /^platform {3}darwin.*\n[^]*In the way:\n {2}- .*works on Linux only/);
+  });
+
   const setcap = tools.which('setcap');
   const noSecure = tools.cannotBeNobody || (setcap === undefined && 'setcap is not installed');
   test(
@@ -133,6 +177,17 @@ describe('doctor', { skip: cannotPreload, timeout: 120_000 }, () => {
         found.obstacles.map(({ code }) => code),
         ['SECURE'],
       );
+      // Of another process that runs so, as root sees it.
+      const secure = start(tools.asNobody[0] ?? '', [
+        ...tools.asNobody.slice(1),
+        node,
+        '-e',
+        'process.stdin.pipe(process.stdout)',
+      ]);
+      children.push(secure);
+      secure.stdin?.write('x');
+      await once(secure.stdout ?? assert.fail(), 'data');
+      assert.deepEqual((await diagnose(['--pid', `${secure.pid}`])).codes, ['SECURE']);
       const [other = '', ...others] = [
         ...tools.asNobody,
         process.execPath,

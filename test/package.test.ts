@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import {
   cpSync,
   existsSync,
@@ -9,10 +10,14 @@ import {
   readFileSync,
   readdirSync,
   renameSync,
+  rmSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { before, describe, test } from 'node:test';
 import * as tools from './fixtures-ts/tools.js';
 import { type Options, run, succeed } from './support/run.js';
@@ -44,6 +49,7 @@ interface Manifest {
   exports: Record<string, Record<string, string>>;
   bin: Record<string, string>;
   files: string[];
+  engines: Record<string, string>;
   optionalDependencies: Record<string, string>;
 }
 const manifest = (folder: string) =>
@@ -132,6 +138,44 @@ describe('the tarballs', { skip }, () => {
       Object.fromEntries(folders.map((each) => [`@malloc-backend/${each.name}`, version])),
     );
     assert.deepEqual(manifest(checkout), manifest(root), 'as it was before it was packed');
+  });
+
+  test('are what is published, as the registry would show it', async () => {
+    // The workflow's own command, against a registry that keeps what it is sent.
+    const workflow = readFileSync(join(root, '.github', 'workflows', 'ci.yml'), 'utf8');
+    const publish = workflow
+      .match(/^ +- run: (.*npm publish.*)$/gm)
+      ?.at(-1)
+      ?.replace(/^ +- run: /, '');
+    const sent: string[] = [];
+    const registry = createServer((request, response) => {
+      void text(request).then((body) => {
+        if (request.method === 'PUT') sent.push(body);
+        response.writeHead(request.method === 'PUT' ? 201 : 404).end('{}');
+      });
+    });
+    await once(registry.listen(0, '127.0.0.1'), 'listening');
+    const host = `//127.0.0.1:${(registry.address() as AddressInfo).port}/`;
+    const userconfig = tools.file('npmrc', `registry=http:${host}\n${host}:_authToken=none\n`, 0o600);
+    await succeed('sh', ['-c', publish ?? assert.fail('no npm publish')], {
+      cwd: checkout,
+      env: { npm_config_userconfig: userconfig, npm_config_registry: `http:${host}` },
+      seconds: 120,
+    });
+    registry.close();
+    const { versions } = JSON.parse(sent[0] ?? '{}') as { versions: Record<string, Manifest> };
+    const { version } = manifest(root);
+    for (const dependency of Object.values(versions[version]?.optionalDependencies ?? assert.fail()))
+      assert.equal(dependency, version);
+    rmSync(join(checkout, `malloc-backend-${version}.tgz`));
+  });
+
+  test('want the same Node: one in which a CommonJS caller can require the package', () => {
+    const folders = readdirSync(join(root, 'npm'), { withFileTypes: true }).filter((each) =>
+      each.isDirectory(),
+    );
+    for (const folder of [root, ...folders.map((each) => join(root, 'npm', each.name))])
+      assert.deepEqual(manifest(folder).engines, { node: '^20.19.0 || >=22.12.0' }, folder);
   });
 
   test('are checked before they are published', async () => {

@@ -1,7 +1,7 @@
 // The presets: each of their settings reaches the allocator, under its own name and with its own value.
 
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import { type AllocatorOptions, type Preset, environment, fork, presets, spawn } from '../index.js';
@@ -194,6 +194,43 @@ describe('mimalloc', { skip: cannotPreload, timeout: 120_000 }, () => {
   };
 
   reaches('mimalloc', asked, () => ({ purge_delay: '3' }));
+
+  test('has the options that may be set, and no others', async () => {
+    const found = Object.keys(await asked(variables('mimalloc', 'none'), []));
+    assert.ok(found.includes('purge_delay'));
+    const idle = /^(deprecated_.*|guarded_.*|os_tag|retry_on_oom)$/;
+    for (const key of [...found, 'purge_dely', 'PURGE_DELAY', 'toString']) {
+      const set = () => variables('mimalloc', 'none', { [key]: '1' });
+      if (found.includes(key) && !idle.test(key))
+        assert.equal(set()[`MIMALLOC_${key.toUpperCase()}`], '1', key);
+      else tools.refuses(set, 'ERR_UNKNOWN_OPTION', /mimalloc has the options .*purge_delay/);
+    }
+  });
+
+  test("takes the user's older names, and any case", async () => {
+    const older = {
+      abandoned_page_reset: 'abandoned_page_purge',
+      decommit_extend_delay: 'purge_extend_delay',
+      eager_region_commit: 'arena_eager_commit',
+      large_os_pages: 'allow_large_os_pages',
+      limit_os_alloc: 'disallow_os_alloc',
+      reset_decommits: 'purge_decommits',
+      reset_delay: 'purge_delay',
+    };
+    for (const [old, key] of Object.entries(older)) {
+      assert.equal(variables('mimalloc', 'none', { [old]: '0' })[`MIMALLOC_${key.toUpperCase()}`], '0');
+      for (const name of [`MIMALLOC_${old.toUpperCase()}`, `mimalloc_${old}`, `Mimalloc_${key}`])
+        for (const preset of NAMES) {
+          const env = variables('mimalloc', preset, {}, { [name]: '0' });
+          assert.equal((await asked(env, [key]))[key], '0', `${name} and ${preset}`);
+          if (preset !== 'low-rss') continue;
+          const over = variables('mimalloc', preset, { [key]: '1' }, { [name]: '0' });
+          // (Told to leave the system's memory alone, it would have none.)
+          if (key !== 'disallow_os_alloc')
+            assert.equal((await asked(over, [key]))[key], '1', `--set over ${name}`);
+        }
+    }
+  });
 });
 
 describe('default', { skip: notGlibc, timeout: 120_000 }, () => {
@@ -210,6 +247,28 @@ describe('default', { skip: notGlibc, timeout: 120_000 }, () => {
   };
 
   reaches('default', asked, () => ({ arena_max: '3' }));
+
+  test('has no options on musl', async () => {
+    // A Node whose loader is musl's by its name, in a path no longer than that of glibc's.
+    const folder = mkdtempSync('/tmp/m');
+    try {
+      const named = join(folder, 'ld-musl');
+      symlinkSync(loader, named);
+      const node = readFileSync(process.execPath);
+      node.write(named.padEnd(loader.length, '\0'), node.indexOf(`${loader}\0`), 'latin1');
+      const code = `import * as m from ${JSON.stringify(tools.index)};
+        const options = [{}, { set: { arena_max: '3' } }].map((more) => ({ env: {}, preset: 'low-rss', ...more }));
+        const attempt = (each) => { try { return m.environment('default', each); } catch ({ message }) { return message; } };
+        console.log(JSON.stringify(options.map(attempt)));`;
+      const args = ['--input-type=module', '-e', code];
+      const { stdout } = await succeed(tools.file('node-of-musl', node), args);
+      const [preset, set] = JSON.parse(stdout) as [object, string];
+      assert.deepEqual(preset, {});
+      assert.match(set, /cannot set the option "arena_max": musl's malloc.* has no options/);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
 
   test("a single option wins over the user's tunables too", async () => {
     const GLIBC_TUNABLES = 'glibc.malloc.arena_max=7:glibc.malloc.top_pad=1';

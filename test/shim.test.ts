@@ -314,8 +314,11 @@ describe('the environment at start', { skip: cannotPreload }, () => {
     }
   });
 
-  test('default takes itself out in any case; the others stay for the children', async () => {
-    assert.equal((await told(`${plugin}:${shim('default')}`)).found['preload'], plugin);
+  test('default takes itself out once a launcher has asked; the others stay for the children', async () => {
+    const preload = ` ${plugin}::${shim('default')}`;
+    for (const name of ['RESTORE', 'REGISTERED', 'CHILDREN', 'REQUIRE'])
+      assert.equal((await told(preload, { [`MALLOC_BACKEND_${name}`]: '' })).found['preload'], plugin, name);
+    assert.equal((await told(preload)).found['preload'], preload, 'not asked, it changes nothing');
     for (const backend of SWITCHING) {
       const child = await told(shim(backend), {}, ['exec', inside, 'identity']);
       assert.equal(child.found['backend'], backend);

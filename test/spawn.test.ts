@@ -115,6 +115,48 @@ describe('the proof', { skip: cannotPreload, timeout: 120_000 }, () => {
     assert.deepEqual(left, { code: 'ERR_NOT_APPLIED', alive: true });
   });
 
+  test('of another process is none', async () => {
+    // The loader ignores what is no library, until the program has put one in its place.
+    const folder = tools.copyOfBinaries('too-late', ['libmalloc_backend_mimalloc.so']);
+    const library = tools.file('too-late/libmalloc_backend_mimalloc.so', 'no library', 0o644);
+    const script = `cp ${shim('mimalloc')} ${library}; cat /dev/null; true`;
+    const { code, message } = await tools.evaluate<Record<'code' | 'message', string>>(
+      `const options = { backend: 'mimalloc', stdio: ['ignore', 'inherit', 'ignore'] };
+       const child = m.spawn('sh', ['-c', ${JSON.stringify(script)}], options);
+       const { code, message } = await child.applied.catch((error) => error);
+       show({ code, message })`,
+      { env: { MALLOC_BACKEND_BINARY_DIR: folder } },
+    );
+    assert.equal(code, 'ERR_NOT_APPLIED');
+    assert.match(message, /report is that of process \d+, which it started/);
+  });
+
+  test('is refused, with the reason, where there are no descriptors left', async () => {
+    const code = `import { closeSync, openSync } from 'node:fs';
+      const open = [];
+      const fill = () => { try { for (;;) open.push(openSync('/dev/null')); } catch {} };
+      const start = () => m.spawn('/bin/cat', { backend: 'mimalloc', stdio: 'ignore' });
+      m.backends();
+      fill();
+      const first = attempt(start);
+      // Enough to look into the program, and too few to start it.
+      closeSync(open.pop());
+      const child = start();
+      const said = new Promise((resolve) => child.on('error', ({ code }) => resolve(code)));
+      const { code, message } = await child.applied.catch((error) => error);
+      open.forEach((fd) => closeSync(fd));
+      show({ first, said: await said, code, message });`;
+    const limited = ['sh', '-c', 'ulimit -n 64; exec "$@"', 'sh'];
+    const { first, ...second } = await tools.evaluate<
+      Record<'said' | 'code' | 'message', string> & { first: object }
+    >(code, { env, wrapper: limited });
+    assert.deepEqual([second.said, second.code], ['EMFILE', 'ERR_NOT_APPLIED']);
+    assert.match(second.message, /cat does not run on mimalloc: .*EMFILE/);
+    const { code: refused, message } = first as Record<string, string>;
+    assert.equal(refused, 'ERR_CANNOT_SWITCH');
+    assert.match(message ?? '', /cannot look into \S*cat: EMFILE too many open files/);
+  });
+
   test('a rejection that nobody handles ends the process', async () => {
     const folder = tools.scratch('not-libraries');
     const code = `import('${tools.index}').then(({ spawn }) => spawn('sleep', ['1'], { backend: 'mimalloc', stdio: 'ignore' }))`;
@@ -207,6 +249,13 @@ describe('like child_process', { skip: cannotPreload, timeout: 120_000 }, () => 
     const found = await tools.evaluate(code, { env, input: '[1,\n' }).catch((error: Error) => error.message);
     assert.match(String(found), /JSON/, 'what the child copied stands before what the parent says');
     assert.deepEqual(await tools.evaluate(code, { env, input: '' }), [null, null, null]);
+  });
+
+  test('without arguments, in each of the forms', async () => {
+    const options = { backend: 'mimalloc', env } as const;
+    const started = [spawn('true', options), spawn('true', undefined, options), spawn('true', null, options)];
+    for (const { code, proof } of await Promise.all(started.map(all)))
+      assert.deepEqual([code, proof.backend], [0, 'mimalloc']);
   });
 
   test('cwd, env, argv0, arguments, exit codes and signals', async () => {
@@ -404,6 +453,24 @@ describe('what is thrown', { skip: cannotPreload, timeout: 120_000 }, () => {
         () => spawn(program, command[1], (options && { env, ...options }) as SwitchedSpawnOptions),
         code,
       );
+    const options = { backend: 'mimalloc', env } as const;
+    // As untyped callers would.
+    type Call = (...args: unknown[]) => unknown;
+    const calls: [Call, ...unknown[]][] = [
+      [spawn as Call],
+      [spawn as Call, 'touch', null],
+      [spawn as Call, 'touch', [file], null],
+      [spawn as Call, 'touch', file, options],
+      [spawn as Call, undefined, [file], options],
+      [spawn as Call, ['touch', file], options],
+      [spawn as Call, 'touch', [file], { ...options, stdio: null }],
+      [spawn as Call, 'touch', [file], { ...options, stdio: 3 }],
+      [fork as Call],
+      [fork as Call, file, null],
+      [fork as Call, undefined, [], options],
+      [fork as Call, file, [], { ...options, stdio: null }],
+    ];
+    for (const [call, ...args] of calls) tools.refuses(() => call(...args), 'ERR_INVALID_ARGUMENT');
     assert.deepEqual([open(), children()], [fds, before]);
     assert.throws(() => readFileSync(file), { code: 'ENOENT' });
   });

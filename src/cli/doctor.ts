@@ -1,6 +1,7 @@
+import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { type BackendInfo, backends } from '../backend.js';
-import { binaryFolder, linuxBinding } from '../binding.js';
+import { binaryFolder, binding, linuxBinding } from '../binding.js';
 import { isAllocator, isShim, preloadEntries } from '../process/environment.js';
 import { type ActiveBackend, activeBackend } from '../process/owner.js';
 import { style, table } from './output.js';
@@ -15,10 +16,11 @@ interface Diagnosis {
   platform: string;
   node: string;
   libc: { name: string; version?: string };
-  pageSize: number;
+  /** Linux only, as is `malloc`. */
+  pageSize?: number;
   binaries: string;
   pid: number;
-  malloc: ActiveBackend;
+  malloc?: ActiveBackend;
   backends: BackendInfo[];
   obstacles: Obstacle[];
 }
@@ -44,28 +46,80 @@ export function main(args: string[]): void {
 }
 
 function diagnose(pid: number): Diagnosis {
-  const { pageSize, interpreter } = linuxBinding().host();
-  const malloc = activeBackend(pid);
-  const glibc = (process.report.getReport() as { header: { glibcVersionRuntime?: string } }).header
-    .glibcVersionRuntime;
+  const linux = binding().host !== undefined;
+  const malloc = linux ? activeBackend(pid) : undefined;
   return {
     platform: `${process.platform}-${process.arch}`,
     node: process.version,
-    libc:
-      glibc === undefined
-        ? { name: interpreter?.includes('musl') ? 'musl' : 'unknown' }
-        : { name: 'glibc', version: glibc },
-    pageSize,
+    libc: libc(),
+    ...(linux ? { pageSize: linuxBinding().host().pageSize } : {}),
     binaries: binaryFolder(),
     pid,
-    malloc,
+    ...(malloc === undefined ? {} : { malloc }),
     backends: backends(),
-    obstacles: obstacles(malloc),
+    obstacles: malloc === undefined ? [platformObstacle()] : obstacles(malloc, circumstances(pid)),
   };
 }
 
-function obstacles(malloc: ActiveBackend): Obstacle[] {
-  const { interpreter, secure, addressSpace } = linuxBinding().host();
+/** This command's own, which is that of the libraries. */
+function libc(): Diagnosis['libc'] {
+  // Without this the report looks names up, of whatever this process is connected to.
+  if ('excludeNetwork' in process.report) process.report.excludeNetwork = true;
+  const { header } = process.report.getReport() as { header: { glibcVersionRuntime?: string } };
+  const version = header.glibcVersionRuntime;
+  if (version !== undefined) return { name: 'glibc', version };
+  return { name: binding().host?.().interpreter?.includes('musl') ? 'musl' : 'unknown' };
+}
+
+function platformObstacle(): Obstacle {
+  const { surfaces } = backends().find(({ backend }) => backend === 'default') ?? {};
+  return { code: 'PLATFORM', message: surfaces?.process.reason ?? `${process.platform} is not supported` };
+}
+
+/** What decides, outside of a program, whether it can be switched. Absent: it cannot be told. */
+interface Circumstances {
+  environment: NodeJS.ProcessEnv;
+  root: string;
+  interpreter?: string | undefined;
+  secure?: boolean;
+  /** The limit in bytes, if there is one. */
+  addressSpace?: number | undefined;
+}
+
+function circumstances(pid: number): Circumstances {
+  if (pid === process.pid) return { environment: process.env, root: '', ...linuxBinding().host() };
+  const folder = `/proc/${pid}`;
+  const read = (name: string) => {
+    try {
+      return readFileSync(`${folder}/${name}`);
+    } catch {
+      // It has ended, or has more rights than this command.
+      return Buffer.alloc(0);
+    }
+  };
+  const variables = read('environ').toString().split('\0');
+  const limit = /^Max address space +(\d+)/m.exec(read('limits').toString())?.[1];
+  return {
+    environment: Object.fromEntries(
+      variables.map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]),
+    ),
+    root: `${folder}/root`,
+    interpreter: linuxBinding().inspectProgram(`${folder}/exe`).interpreter,
+    secure: auxiliary(read('auxv'), AT_SECURE) === 1n,
+    addressSpace: limit === undefined ? undefined : Number(limit),
+  };
+}
+
+const AT_SECURE = 23n;
+
+/** An entry of the auxiliary vector: pairs of words (getauxval(3)). */
+function auxiliary(vector: Buffer, type: bigint): bigint | undefined {
+  const words = new BigUint64Array(Uint8Array.from(vector).buffer, 0, Math.floor(vector.length / 16) * 2);
+  return words.find((_, at) => at % 2 === 1 && words[at - 1] === type);
+}
+
+function obstacles(malloc: ActiveBackend, around: Circumstances): Obstacle[] {
+  const { environment, root, interpreter, secure, addressSpace } = around;
   const found: Obstacle[] = [];
   if (malloc.owner === 'static') {
     found.push({ code: 'STATIC', message: `${malloc.path} is static: nothing can be preloaded into it` });
@@ -76,8 +130,8 @@ function obstacles(malloc: ActiveBackend): Obstacle[] {
       message: `${malloc.path} serves malloc, preloaded or linked by someone else; "run" puts the backend before what is preloaded`,
     });
   }
-  for (const file of preloadEntries(process.env).filter((entry) => !isShim(entry))) {
-    if (file === malloc.path || !isAllocator(file, process.env)) continue;
+  for (const file of preloadEntries(environment).filter((entry) => !isShim(entry))) {
+    if (file === malloc.path || !isAllocator(file, environment, root)) continue;
     found.push({
       code: 'FOREIGN_PRELOAD',
       message: `LD_PRELOAD names ${file}, which has a malloc of its own`,
@@ -87,7 +141,7 @@ function obstacles(malloc: ActiveBackend): Obstacle[] {
     found.push({
       code: 'SECURE',
       message:
-        'AT_SECURE is set: this process was started with more rights than its caller, and nothing is preloaded into such',
+        'AT_SECURE is set: the process was started with more rights than its caller, and nothing is preloaded into such',
     });
   }
   if (interpreter?.includes('ld-musl')) {
@@ -110,7 +164,7 @@ function obstacles(malloc: ActiveBackend): Obstacle[] {
 }
 
 function describe(diagnosis: Diagnosis): string {
-  const { malloc, libc } = diagnosis;
+  const { malloc, libc, pageSize } = diagnosis;
   const version = (text: string | undefined) => (text === undefined ? '' : ` ${text}`);
   const who = diagnosis.pid === process.pid ? 'here' : `in process ${diagnosis.pid}`;
   const owners = {
@@ -125,11 +179,16 @@ function describe(diagnosis: Diagnosis): string {
     surfaces.process.available ? 'yes' : `no: ${surfaces.process.reason ?? ''}`,
   ]);
   return [
-    style('bold', `malloc ${who}: ${malloc.allocator}${version(malloc.version)}`) +
-      ` (${owners[malloc.owner]})`,
-    `  ${malloc.path}`,
-    '',
-    `platform   ${diagnosis.platform}, Node ${diagnosis.node}, ${libc.name}${version(libc.version)}, pages of ${diagnosis.pageSize} bytes`,
+    ...(malloc === undefined
+      ? []
+      : [
+          style('bold', `malloc ${who}: ${malloc.allocator}${version(malloc.version)}`) +
+            ` (${owners[malloc.owner]})`,
+          `  ${malloc.path}`,
+          '',
+        ]),
+    `platform   ${diagnosis.platform}, Node ${diagnosis.node}` +
+      (pageSize === undefined ? '' : `, ${libc.name}${version(libc.version)}, pages of ${pageSize} bytes`),
     `binaries   ${diagnosis.binaries}`,
     '',
     table(['backend', 'version', 'can serve a whole process'], rows),

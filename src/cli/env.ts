@@ -15,7 +15,7 @@ Options:
 ${switchingHelp}
 
 Examples:
-  eval "$(malloc-backend env jemalloc)" && exec node server.js
+  set="$(malloc-backend env jemalloc)" && eval "$set" && exec node server.js
   malloc-backend env mimalloc --format docker     # lines of a Dockerfile
   malloc-backend env jemalloc --format systemd    # lines of a [Service] section`;
 
@@ -31,9 +31,21 @@ const formats: Record<string, (name: string, value: string) => string> = {
   systemd: (name, value) => `Environment=${doubleQuoted(`${name}=${value}`).replaceAll('%', '%%')}`,
 };
 
+const options = { ...switchingOptions, format: { type: 'string', default: 'shell' } } as const;
+
 /** `malloc-backend env`: prints the variables that differ from those of now without a switch, and ends that one. */
 export function main(args: string[]): void {
-  const options = { ...switchingOptions, format: { type: 'string', default: 'shell' } } as const;
+  try {
+    print(args);
+  } catch (error) {
+    // `eval "$(…)" && …` does not see this command's status; it sees that of what is printed.
+    const { format } = parseArgs({ args, options, strict: false }).values;
+    if (!['docker', 'systemd', 'json'].includes(String(format))) console.log('false');
+    throw error;
+  }
+}
+
+function print(args: string[]): void {
   const { values, positionals } = parseArgs({ args, options, allowPositionals: true });
   const [name, unexpected] = positionals;
   if (name === undefined || unexpected !== undefined) {
@@ -49,9 +61,10 @@ export function main(args: string[]): void {
       `unknown format ${JSON.stringify(format)}; it must be one of: ${known}`,
     );
   }
-  const now = withoutSwitch(process.env);
+  // A shell may be switched already; the other formats are for an environment that begins elsewhere, of which what this
+  // shell has set is no part.
+  const now = format === 'shell' ? withoutSwitch(process.env) : {};
   const then = environment(parseBackend(name), { ...switching(values), env: now });
-  // The other formats are for an environment that begins elsewhere; a shell may be switched already.
   const before = format === 'shell' ? [now, process.env] : [now];
   const changed = Object.entries(then).filter(([variable, value]) =>
     before.some((env) => env[variable] !== value),

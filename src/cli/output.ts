@@ -1,6 +1,6 @@
 /** Colour and tables are for people: where standard output is no terminal there is neither. */
 
-const codes = { bold: [1, 22], dim: [2, 22], red: [31, 39], green: [32, 39] } as const;
+const codes = { bold: [1, 22], dim: [2, 22] } as const;
 
 function forPeople(): boolean {
   return process.stdout.isTTY === true;

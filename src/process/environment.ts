@@ -141,13 +141,13 @@ export function isShim(file: string): boolean {
   return /^libmalloc_backend_[a-z]+\.so$/.test(basename(file));
 }
 
-/** Whether what LD_PRELOAD names has a malloc. */
-export function isAllocator(entry: string, env: NodeJS.ProcessEnv): boolean {
-  return linuxBinding().inspectProgram(preloadedFile(entry, env)).definesMalloc;
+/** Whether what LD_PRELOAD names has a malloc; `root` is where another process sees its files. */
+export function isAllocator(entry: string, env: NodeJS.ProcessEnv, root = ''): boolean {
+  return linuxBinding().inspectProgram(root + preloadedFile(entry, env, root)).definesMalloc;
 }
 
 /** A mere name is looked for in LD_LIBRARY_PATH and in the system's folders (ld.so(8)). */
-function preloadedFile(entry: string, env: NodeJS.ProcessEnv): string {
+function preloadedFile(entry: string, env: NodeJS.ProcessEnv, root: string): string {
   if (entry.includes('/')) return entry;
   const machine = linuxBinding().host().machine;
   const folders = [
@@ -160,7 +160,7 @@ function preloadedFile(entry: string, env: NodeJS.ProcessEnv): string {
     `/lib/${machine}-linux-gnu`,
     `/usr/lib/${machine}-linux-gnu`,
   ];
-  return folders.map((folder) => join(folder, entry)).find((file) => existsSync(file)) ?? entry;
+  return folders.map((folder) => join(folder, entry)).find((file) => existsSync(root + file)) ?? entry;
 }
 
 function refuseAllocators(preloaded: readonly string[], env: NodeJS.ProcessEnv): void {

@@ -1,4 +1,5 @@
 import type { MemoryAllocatorBackend } from '../backend.js';
+import { linuxBinding } from '../binding.js';
 import { MallocBackendError, shown } from '../errors.js';
 
 /**
@@ -105,6 +106,47 @@ const glibcVariables: AllocatorOptions = {
 };
 
 /**
+ * mimalloc 2.3's options and the older names that it still takes (its src/options.c), but for those that do nothing in
+ * this build: deprecated_*, guarded_*, os_tag (macOS) and retry_on_oom (Windows).
+ */
+const mimallocOptions: Readonly<Record<string, string | undefined>> = {
+  abandoned_page_purge: 'abandoned_page_reset',
+  abandoned_reclaim_on_free: undefined,
+  allow_large_os_pages: 'large_os_pages',
+  allow_thp: undefined,
+  arena_eager_commit: 'eager_region_commit',
+  arena_purge_mult: undefined,
+  arena_reserve: undefined,
+  destroy_on_exit: undefined,
+  disallow_arena_alloc: undefined,
+  disallow_os_alloc: 'limit_os_alloc',
+  eager_commit: undefined,
+  eager_commit_delay: undefined,
+  generic_collect: undefined,
+  max_errors: undefined,
+  max_segment_reclaim: undefined,
+  max_warnings: undefined,
+  purge_decommits: 'reset_decommits',
+  purge_delay: 'reset_delay',
+  purge_extend_delay: 'decommit_extend_delay',
+  reserve_huge_os_pages: undefined,
+  reserve_huge_os_pages_at: undefined,
+  reserve_os_memory: undefined,
+  show_errors: undefined,
+  show_stats: undefined,
+  target_segments_per_thread: undefined,
+  use_numa_nodes: undefined,
+  verbose: undefined,
+  visit_abandoned: undefined,
+};
+
+/** An option's present name. */
+function mimallocName(key: string): string | undefined {
+  if (Object.hasOwn(mimallocOptions, key)) return key;
+  return Object.keys(mimallocOptions).find((name) => mimallocOptions[name] === key);
+}
+
+/**
  * The environment variables that give the backend its preset and, over it, single options. A variable that the
  * user has set wins over the preset, and a single option over both.
  *
@@ -117,15 +159,15 @@ export function optionVariables(
   env: NodeJS.ProcessEnv,
 ): Record<string, string> {
   for (const [key, value] of Object.entries(set)) check(backend, key, value);
-  const table = preset === 'none' ? [] : (presets[backend]?.[preset] ?? []);
+  const named = preset === 'none' ? [] : (presets[backend]?.[preset] ?? []);
+  const table = backend === 'default' && isMusl() ? [] : named;
   if (backend === 'jemalloc') return jemallocVariables(table, set, env['MALLOC_CONF']);
   const variables: Record<string, string> = {};
   for (const { key, value } of table) {
-    const variable = variableName(backend, key);
-    if (!env[variable] && !(backend === 'default' && isTuned(key, env))) variables[variable] = value;
+    if (!isUsers(backend, key, env)) variables[variableName(backend, key, env)] = value;
   }
   for (const [key, value] of Object.entries(set)) {
-    variables[variableName(backend, key)] = value;
+    variables[variableName(backend, key, env)] = value;
     // glibc takes its tunables before its variables, and of the same tunable the last.
     if (backend === 'default' && isTuned(key, env)) {
       const tunables = variables['GLIBC_TUNABLES'] ?? env['GLIBC_TUNABLES'];
@@ -153,8 +195,29 @@ function jemallocVariables(
   return parts.length > (user ? 1 : 0) ? { MALLOC_CONF: parts.join(',') } : {};
 }
 
-function variableName(backend: MemoryAllocatorBackend, key: string): string {
-  return backend === 'mimalloc' ? `MIMALLOC_${key.toUpperCase()}` : (glibcVariables[key] ?? '');
+/** The user's spelling of a mimalloc variable, if there is one: mimalloc takes any case, and an empty value for 1. */
+function spelled(option: string, env: NodeJS.ProcessEnv): string | undefined {
+  const variable = `MIMALLOC_${option.toUpperCase()}`;
+  return Object.keys(env).find((name) => name.toUpperCase() === variable && env[name] !== undefined);
+}
+
+/** Whether the user has set the option. */
+function isUsers(backend: MemoryAllocatorBackend, key: string, env: NodeJS.ProcessEnv): boolean {
+  if (backend !== 'mimalloc') return Boolean(env[variableName(backend, key, env)]) || isTuned(key, env);
+  const older = mimallocOptions[key];
+  return spelled(key, env) !== undefined || (older !== undefined && spelled(older, env) !== undefined);
+}
+
+function variableName(backend: MemoryAllocatorBackend, key: string, env: NodeJS.ProcessEnv): string {
+  if (backend !== 'mimalloc') return glibcVariables[key] ?? '';
+  // mimalloc looks for an older name only where the present one is not set.
+  const name = mimallocName(key) ?? key;
+  return spelled(name, env) ?? `MIMALLOC_${name.toUpperCase()}`;
+}
+
+/** musl's malloc has nothing to be set. */
+function isMusl(): boolean {
+  return linuxBinding().host().interpreter?.includes('ld-musl') === true;
 }
 
 function check(backend: MemoryAllocatorBackend, key: string, value: unknown): void {
@@ -170,6 +233,10 @@ function check(backend: MemoryAllocatorBackend, key: string, value: unknown): vo
   if (typeof value !== 'string' || !/^[^\s,\0]+$/.test(value)) {
     refuse('its value must be a string that is not empty and has no comma and no white space in it');
   }
+  if (backend === 'mimalloc' && mimallocName(key) === undefined) {
+    refuse(`mimalloc has the options ${Object.keys(mimallocOptions).join(', ')}`);
+  }
+  if (backend === 'default' && isMusl()) refuse("musl's malloc, which is the default here, has no options");
   if (backend === 'default' && !Object.hasOwn(glibcVariables, key)) {
     refuse(`glibc's malloc has the options ${Object.keys(glibcVariables).join(', ')}`);
   }

@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module';
 import { constants, accessSync, existsSync, realpathSync, statSync } from 'node:fs';
 import { basename, delimiter, isAbsolute, resolve } from 'node:path';
+import { getSystemErrorMap } from 'node:util';
 import { type NativeProgram, linuxBinding } from '../binding.js';
 import { type MemoryAllocatorBackend, shimFile } from '../backend.js';
 import { MallocBackendError } from '../errors.js';
@@ -17,7 +18,7 @@ const MAX_INTERPRETERS = 5;
 
 /**
  * Finds the program of a command as a shell would, follows a script to its interpreter, and makes sure that the
- * backend's library would be preloaded into what runs in the end.
+ * backend's library, for `default` its probe, would be preloaded into what runs in the end.
  *
  * A script whose first line goes through `env` is launched as the program that `env` would find: so the switch is
  * that program's, not `env`'s.
@@ -44,12 +45,14 @@ function follow(
   const file = resolve(context.cwd, launch.file);
   const program = linuxBinding().inspectProgram(file);
   if (program.kind === 'elf') {
-    if (backend !== 'default') requireSwitchable(backend, file, program);
+    requireSwitchable(backend, file, program);
     return launch;
   }
   if (program.kind === 'error') {
-    // A program that may be run and not read cannot be looked into.
-    throw new MallocBackendError('ERR_CANNOT_SWITCH', `cannot look into ${file}: it may not be read`);
+    // A program may be one that can be run and not read.
+    const [code, message] = getSystemErrorMap().get(-(program.errno ?? 0)) ?? [`error ${program.errno}`, ''];
+    const why = code === 'EACCES' ? 'it may not be read' : `${code} ${message}`.trimEnd();
+    throw new MallocBackendError('ERR_CANNOT_SWITCH', `cannot look into ${file}: ${why}`);
   }
   if (program.kind === 'unknown' || program.interpreter === undefined) {
     throw new MallocBackendError(
@@ -102,7 +105,7 @@ export function findProgram(
   env: NodeJS.ProcessEnv,
   what = 'the command',
 ): string {
-  if (command === '' || command.includes('\0')) {
+  if (typeof command !== 'string' || command === '' || command.includes('\0')) {
     throw new MallocBackendError(
       'ERR_INVALID_ARGUMENT',
       'a command is a string that is not empty and has no NUL in it',
@@ -162,9 +165,15 @@ const privileges = {
 
 function requireSwitchable(backend: MemoryAllocatorBackend, file: string, program: NativeProgram): void {
   const reason = whyNotSwitchable(backend, file, program);
-  if (reason !== undefined) {
-    throw new MallocBackendError('ERR_CANNOT_SWITCH', `cannot run ${file} on ${backend}: ${reason}`);
-  }
+  if (reason === undefined) return;
+  // Nothing is switched for `default`; but its proof comes from a library too, and no other process's may stand for it.
+  throw new MallocBackendError(
+    'ERR_CANNOT_SWITCH',
+    backend === 'default'
+      ? `cannot prove that ${file} runs on libc's malloc: ${reason}; nothing is to be switched in it, so start it ` +
+          'by itself, without malloc-backend'
+      : `cannot run ${file} on ${backend}: ${reason}`,
+  );
 }
 
 function whyNotSwitchable(
@@ -177,12 +186,13 @@ function whyNotSwitchable(
     return `it is built for ${program.machine} (${program.bits} bits), and the library for ${machine} (64 bits)`;
   }
   if (program.interpreter === undefined) {
-    return 'it is statically linked, so nothing can be preloaded into it; link it dynamically';
+    return 'it is statically linked, so nothing can be preloaded into it';
   }
   if (program.privilege !== undefined) {
     return `${privileges[program.privilege]}, for which the dynamic loader ignores what is preloaded (ld.so(8))`;
   }
-  if (program.definesMalloc) {
+  // (The probe of `default` is loaded all the same, and names that malloc.)
+  if (program.definesMalloc && backend !== 'default') {
     return 'it brings a malloc of its own, which comes before any that is preloaded; build it without';
   }
   if (backend === 'snmalloc' && addressSpace !== undefined) {

@@ -3,7 +3,7 @@ import type { ChildProcess, ForkOptions, SpawnOptions } from 'node:child_process
 import { fileURLToPath } from 'node:url';
 import type { Readable } from 'node:stream';
 import { type MemoryAllocatorBackend, parseBackend } from '../backend.js';
-import { MallocBackendError } from '../errors.js';
+import { MallocBackendError, shown } from '../errors.js';
 import { type SwitchOptions, switchedEnvironment, variables } from './environment.js';
 import { prepareLaunch } from './program.js';
 
@@ -45,13 +45,17 @@ export type SwitchedForkOptions = ForkOptions & SwitchOptions & { backend: Memor
  * `ERR_PROGRAM_NOT_EXECUTABLE`, `ERR_CANNOT_SWITCH`
  */
 export function spawn(command: string, options: SwitchedSpawnOptions): SwitchedChild;
-export function spawn(command: string, args: readonly string[], options: SwitchedSpawnOptions): SwitchedChild;
 export function spawn(
   command: string,
-  argsOrOptions: readonly string[] | SwitchedSpawnOptions,
+  args: readonly string[] | null | undefined,
+  options: SwitchedSpawnOptions,
+): SwitchedChild;
+export function spawn(
+  command: string,
+  argsOrOptions: readonly string[] | SwitchedSpawnOptions | null | undefined,
   maybeOptions?: SwitchedSpawnOptions,
 ): SwitchedChild {
-  const [args, given] = isArguments(argsOrOptions) ? [argsOrOptions, maybeOptions] : [[], argsOrOptions];
+  const [args, given] = argumentsAndOptions(argsOrOptions, maybeOptions);
   const { backend, rest, env, stdio } = prepare(given);
   const context = { ...workingDirectory(rest.cwd), env };
   if (rest.shell) {
@@ -82,15 +86,21 @@ export function spawn(
 export function fork(modulePath: string | URL, options: SwitchedForkOptions): SwitchedChild;
 export function fork(
   modulePath: string | URL,
-  args: readonly string[],
+  args: readonly string[] | null | undefined,
   options: SwitchedForkOptions,
 ): SwitchedChild;
 export function fork(
   modulePath: string | URL,
-  argsOrOptions: readonly string[] | SwitchedForkOptions,
+  argsOrOptions: readonly string[] | SwitchedForkOptions | null | undefined,
   maybeOptions?: SwitchedForkOptions,
 ): SwitchedChild {
-  const [args, given] = isArguments(argsOrOptions) ? [argsOrOptions, maybeOptions] : [[], argsOrOptions];
+  if (typeof modulePath !== 'string' && !(modulePath instanceof URL)) {
+    throw new MallocBackendError(
+      'ERR_INVALID_ARGUMENT',
+      `the module must be a path or a URL, not ${shown(modulePath)}`,
+    );
+  }
+  const [args, given] = argumentsAndOptions(argsOrOptions, maybeOptions);
   const { backend, rest, env, stdio } = prepare(given, given?.silent === true ? 'pipe' : 'inherit');
   if (!stdio.includes('ipc')) stdio.splice(-1, 0, 'ipc');
   env[variables.report] = String(stdio.length - 1);
@@ -98,8 +108,18 @@ export function fork(
   return prove(backend, stdio.length - 1, childProcess.fork(modulePath, args, { ...rest, env, stdio }));
 }
 
-function isArguments<Options>(value: readonly string[] | Options): value is readonly string[] {
-  return Array.isArray(value);
+/** As child_process takes them: without arguments the options come second, or third behind what says nothing. */
+function argumentsAndOptions<Options extends object>(
+  second: readonly string[] | Options | null | undefined,
+  third: Options | undefined,
+): [args: readonly string[], options: Options | undefined] {
+  if (Array.isArray(second)) return [second, third];
+  if (second === undefined || second === null) return [[], third];
+  if (typeof second === 'object') return [[], second as Options];
+  throw new MallocBackendError(
+    'ERR_INVALID_ARGUMENT',
+    `the arguments must be an array of strings, not ${shown(second)}`,
+  );
 }
 
 function workingDirectory(cwd: string | URL | undefined): { cwd?: string } {
@@ -112,7 +132,7 @@ function prepare<Options extends SwitchedSpawnOptions | SwitchedForkOptions>(
   given: Options | undefined,
   standard: 'pipe' | 'inherit' = 'pipe',
 ) {
-  if (given === undefined || typeof given !== 'object') {
+  if (typeof given !== 'object' || given === null) {
     throw new MallocBackendError('ERR_INVALID_ARGUMENT', 'options must be an object with a backend');
   }
   const { backend: name, children, preset, set, ...rest } = given;
@@ -125,6 +145,12 @@ function prepare<Options extends SwitchedSpawnOptions | SwitchedForkOptions>(
   };
   const env = switchedEnvironment(backend, options, { probe: true });
   const { stdio: wanted = standard } = given;
+  if (typeof wanted !== 'string' && !Array.isArray(wanted)) {
+    throw new MallocBackendError(
+      'ERR_INVALID_ARGUMENT',
+      `stdio must be a string such as 'pipe', or an array of what child_process takes, not ${shown(wanted)}`,
+    );
+  }
   const stdio: Stdio = typeof wanted === 'string' ? [wanted, wanted, wanted] : [...wanted];
   // The first three have defaults of their own, which another entry behind them must not shift.
   while (stdio.length < 3) stdio.push('pipe');
@@ -135,9 +161,6 @@ function prepare<Options extends SwitchedSpawnOptions | SwitchedForkOptions>(
 
 /** Reads the report from the last descriptor, which the caller does not get to see. */
 function prove(backend: MemoryAllocatorBackend, fd: number, child: ChildProcess): SwitchedChild {
-  const streams = child.stdio as unknown as (Readable | null)[];
-  const channel = streams[fd] ?? null;
-  streams.length = fd;
   const applied = new Promise<Proof>((resolve, reject) => {
     const fail = (why: string) =>
       reject(
@@ -146,7 +169,14 @@ function prove(backend: MemoryAllocatorBackend, fd: number, child: ChildProcess)
     // Once there is an answer, an error without a listener is again what it is for any child.
     const onError = (error: Error) => fail(error.message);
     child.once('error', onError);
-    if (channel === null) return fail('it could not be started');
+    // Out of descriptors, Node gives a child that has no streams at all, and says why on the next tick.
+    const streams = (child.stdio ?? []) as unknown as (Readable | null)[];
+    const channel = streams[fd] ?? null;
+    if (channel === null) {
+      setImmediate(fail, 'it could not be started');
+      return;
+    }
+    streams.length = fd;
     let report = '';
     channel.setEncoding('utf8');
     channel.on('data', (chunk: string) => {
@@ -157,7 +187,11 @@ function prove(backend: MemoryAllocatorBackend, fd: number, child: ChildProcess)
       child.off('error', onError);
       try {
         const { applied: isApplied, ...proof } = JSON.parse(report) as Proof & { applied: boolean };
-        if (isApplied && proof.backend === backend) resolve(proof);
+        if (proof.pid !== child.pid) {
+          fail(
+            `the report is that of process ${proof.pid}, which it started; the loader ignored the library in it`,
+          );
+        } else if (isApplied && proof.backend === backend) resolve(proof);
         else fail(`its malloc is that of ${proof.owner}`);
       } catch {
         fail('the preloaded library did not report; the dynamic loader may have ignored it');

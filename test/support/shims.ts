@@ -10,6 +10,9 @@ export const SWITCHING = ['jemalloc', 'mimalloc', 'snmalloc'] as const;
 export type Switching = (typeof SWITCHING)[number];
 export type Shim = Switching | 'default';
 
+// Without this the report looks names up.
+if ('excludeNetwork' in process.report) process.report.excludeNetwork = true;
+
 export const isGlibc =
   process.platform === 'linux' &&
   'glibcVersionRuntime' in (process.report.getReport() as { header: object }).header;

@@ -77,6 +77,9 @@ const fn request(size: usize) -> usize {
 }
 
 #[cfg(target_os = "linux")]
+pub use platform::libc_version;
+
+#[cfg(target_os = "linux")]
 mod platform {
     use alloc::format;
     use alloc::string::String;
@@ -123,6 +126,14 @@ mod platform {
                 shim.version()
             ));
         }
+        // An allocator that is not ours has a version too, and it is not the C library's.
+        (Object::that_defines(c"malloc")? == Object::that_defines(c"__libc_start_main")?)
+            .then(|| Some(format!("glibc {}", libc_version()?)))
+            .flatten()
+    }
+
+    /// The version of the C library, whoever serves `malloc`. musl does not tell.
+    pub fn libc_version() -> Option<String> {
         let function = symbol(c"gnu_get_libc_version");
         if function.is_null() {
             return None;
@@ -132,7 +143,7 @@ mod platform {
             let get: extern "C" fn() -> *const c_char = mem::transmute(function);
             CStr::from_ptr(get())
         };
-        Some(format!("glibc {}", version.to_string_lossy()))
+        Some(version.to_string_lossy().into_owned())
     }
 
     pub fn stats() -> Stats {

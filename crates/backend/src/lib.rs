@@ -33,6 +33,8 @@ mod snmalloc;
 
 pub use backend::{MemoryAllocatorBackend, ParseBackendError, Unavailable};
 pub use default::Default;
+#[cfg(target_os = "linux")]
+pub use default::libc_version;
 pub use functions::{Functions, Visitor};
 pub use global::GLOBAL_ALLOCATOR;
 #[cfg(all(feature = "jemalloc", not(windows)))]

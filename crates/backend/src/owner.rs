@@ -91,10 +91,16 @@ struct LinkMap {
     dynamic: *const c_void,
 }
 
+// Of `<dlfcn.h>`, the same in glibc and musl; for musl the libc crate has neither.
+const RTLD_DI_LINKMAP: c_int = 2;
+unsafe extern "C" {
+    fn dlinfo(handle: *mut c_void, request: c_int, result: *mut c_void) -> c_int;
+}
+
 fn dynamic_section(handle: *mut c_void) -> Option<*const c_void> {
     let mut map: *const LinkMap = ptr::null();
     // SAFETY: an open handle, and a place for the pointer that this request returns.
-    let failed = unsafe { libc::dlinfo(handle, libc::RTLD_DI_LINKMAP, (&raw mut map).cast()) };
+    let failed = unsafe { dlinfo(handle, RTLD_DI_LINKMAP, (&raw mut map).cast()) };
     // SAFETY: where it did not fail the pointer is to the loader's structure.
     if failed != 0 { None } else { Some(unsafe { (*map).dynamic }) }
 }

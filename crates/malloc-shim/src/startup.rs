@@ -25,6 +25,9 @@ const REPORT: &CStr = c"MALLOC_BACKEND_REPORT";
 const REQUIRE: &CStr = c"MALLOC_BACKEND_REQUIRE";
 /// `none`: the program's children are to run without the library and the options that came with it.
 const CHILDREN: &CStr = c"MALLOC_BACKEND_CHILDREN";
+/// Each of these says that a launcher of ours put the library in: `default` then takes itself out.
+const OF_LAUNCHERS: [&CStr; 5] =
+    [REPORT, REQUIRE, CHILDREN, c"MALLOC_BACKEND_RESTORE", c"MALLOC_BACKEND_REGISTERED"];
 
 #[used]
 #[unsafe(link_section = ".init_array")]
@@ -33,6 +36,7 @@ static CONSTRUCTOR: extern "C" fn() = start;
 extern "C" fn start() {
     #[cfg(feature = "mimalloc")]
     Backend::set_errno_on_failure();
+    let launched = OF_LAUNCHERS.iter().any(|name| get(name).is_some());
     let report = take(REPORT);
     let require = take(REQUIRE).is_some_and(|value| !value.is_empty());
     if report.is_some() || require {
@@ -56,7 +60,7 @@ extern "C" fn start() {
         remove(CHILDREN);
         restore();
     }
-    if alone || Backend::BACKEND == MemoryAllocatorBackend::Default {
+    if alone || launched && Backend::BACKEND == MemoryAllocatorBackend::Default {
         leave_preload();
     }
 }

@@ -1,5 +1,13 @@
 //! The environment, before `main`: what a library is asked is taken out of it again, so that neither the program nor
-//! its children see it.
+//! its children see it. Where it is asked nothing, nothing is changed.
+//!
+//! C has no safe way to change it while other threads look, and there may be some: a program's constructors run one after
+//! another on its first thread, but those that ran before may have started others (a profiler, an allocator's background
+//! thread), and a library that is opened later starts on whichever thread opens it. What is relied on:
+//! - No other thread changes the environment meanwhile.
+//! - What is changed or removed here stands there since the process began, and no C library frees those strings: who
+//!   holds one reads on. Values are given to variables that are there already, so that the list does not grow and move.
+//! - A removal moves what is behind it up by one. Another thread's look-up may miss an entry meanwhile, and no more.
 
 use alloc::ffi::CString;
 use alloc::vec::Vec;
@@ -14,8 +22,7 @@ const RESTORE: &CStr = c"MALLOC_BACKEND_RESTORE";
 
 /// The value of a variable.
 pub fn get(name: &CStr) -> Option<Vec<u8>> {
-    // SAFETY: constructors run on the process's only thread, so that nothing changes the environment between
-    // the look-up and the copy, nor while `remove` and `set` do.
+    // SAFETY: a C string; the value is not changed until it is copied, as said above.
     unsafe {
         let value: *const c_char = libc::getenv(name.as_ptr());
         (!value.is_null()).then(|| CStr::from_ptr(value).to_bytes().to_vec())
@@ -24,14 +31,14 @@ pub fn get(name: &CStr) -> Option<Vec<u8>> {
 
 /// Takes a variable away.
 pub fn remove(name: &CStr) {
-    // SAFETY: see `get`.
+    // SAFETY: a C string; other threads at most read, as said above.
     unsafe { libc::unsetenv(name.as_ptr()) };
 }
 
 /// Gives a variable a value, unless that has a zero in it.
 pub fn set(name: &CStr, value: &[u8]) {
     let Ok(value) = CString::new(value) else { return };
-    // SAFETY: see `get`; both are copied.
+    // SAFETY: see `remove`; both are copied.
     unsafe { libc::setenv(name.as_ptr(), value.as_ptr(), 1) };
 }
 
@@ -42,7 +49,7 @@ pub fn take(name: &CStr) -> Option<Vec<u8>> {
     Some(value)
 }
 
-/// Takes this library out of `LD_PRELOAD`; what else is in there stays.
+/// Takes this library out of `LD_PRELOAD`; what else is in there stays. A library that came another way changes nothing.
 pub fn leave_preload() {
     if let Some(own) = own() {
         drop_preload(&own.path());
@@ -53,10 +60,11 @@ pub fn leave_preload() {
 pub fn drop_preload(file: &str) {
     let Some(preload) = get(PRELOAD) else { return };
     // ld.so(8): separated by spaces or colons.
-    let others: Vec<&[u8]> = preload
-        .split(|byte| b" :".contains(byte))
-        .filter(|entry| !entry.is_empty() && !names(entry, file.as_bytes()))
-        .collect();
+    let entries = || preload.split(|byte| b" :".contains(byte)).filter(|entry| !entry.is_empty());
+    let others: Vec<&[u8]> = entries().filter(|entry| !names(entry, file.as_bytes())).collect();
+    if others.len() == entries().count() {
+        return;
+    }
     match others.is_empty() {
         true => remove(PRELOAD),
         false => set(PRELOAD, &others.join(&b':')),

@@ -60,3 +60,8 @@ fn foreign_name(file_name: &str) -> Option<&'static str> {
 pub fn shim_backend(file_name: &str) -> Option<MemoryAllocatorBackend> {
     file_name.strip_prefix(SHIM_PREFIX)?.strip_suffix(".so")?.parse().ok()
 }
+
+/// And the other way round.
+pub fn shim_file(backend: MemoryAllocatorBackend) -> String {
+    format!("{SHIM_PREFIX}{backend}.so")
+}

@@ -1,11 +1,13 @@
 //! Reading an ELF file: what kind it is and which functions it defines.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
-use object::read::elf::{FileHeader, ProgramHeader, Sym, VersionTable};
+use object::read::elf::{Dyn, FileHeader, ProgramHeader, Sym, VersionTable};
 use object::{Endianness, elf};
 
 /// An ELF file, mapped.
@@ -22,6 +24,15 @@ pub struct Kind {
     pub bits: u8,
     /// The dynamic loader it asks for. Without one it is static (or a library).
     pub interpreter: Option<String>,
+}
+
+/// What the dynamic section of a file says of its place among others.
+#[derive(Clone, Debug, Default)]
+pub struct Dependencies {
+    /// The libraries that the loader brings with it (`DT_NEEDED`): names, or paths.
+    pub needed: Vec<PathBuf>,
+    /// The name by which others need this one (`DT_SONAME`).
+    pub own_name: Option<PathBuf>,
 }
 
 impl Elf {
@@ -73,6 +84,32 @@ impl Elf {
     pub fn defined<'names>(&self, names: impl IntoIterator<Item = &'names str>) -> Option<&'names str> {
         // A library that this process could share with another is of its own word size.
         self.lookup().and_then(|lookup| names.into_iter().find(|name| lookup(name)))
+    }
+
+    /// Which libraries the file needs, and by which name it may itself be needed.
+    pub fn dependencies(&self) -> Dependencies {
+        self.dynamic_strings().unwrap_or_default()
+    }
+
+    fn dynamic_strings(&self) -> Option<Dependencies> {
+        type Header = elf::FileHeader64<Endianness>;
+        let data: &[u8] = &self.map;
+        let header = Header::parse(data).ok()?;
+        let endian = header.endian().ok()?;
+        let sections = header.sections(endian, data).ok()?;
+        let (entries, strings) = sections.dynamic(endian, data).ok()??;
+        let strings = sections.strings(endian, data, strings).ok()?;
+        let mut found = Dependencies::default();
+        for entry in entries.iter().take_while(|entry| entry.d_tag(endian) != elf::DT_NULL) {
+            let tag = entry.d_tag(endian);
+            if tag != elf::DT_NEEDED && tag != elf::DT_SONAME {
+                continue;
+            }
+            let Ok(name) = entry.string(endian, strings) else { continue };
+            let name = PathBuf::from(OsStr::from_bytes(name));
+            if tag == elf::DT_NEEDED { found.needed.push(name) } else { found.own_name = Some(name) }
+        }
+        Some(found)
     }
 
     fn lookup(&self) -> Option<impl Fn(&str) -> bool> {

@@ -35,7 +35,8 @@ pub fn replace_process(
         let mut none: libc::sigset_t = mem::zeroed();
         libc::sigemptyset(&mut none);
         libc::pthread_sigmask(libc::SIG_SETMASK, &none, &mut mask);
-        for fd in inherited {
+        // (The standard ones also where there is no /proc to look them up in.)
+        for fd in (0..=libc::STDERR_FILENO).chain(inherited) {
             libc::fcntl(fd, libc::F_SETFD, 0);
         }
         if end_with_parent {
@@ -54,7 +55,7 @@ pub fn replace_process(
 /// The descriptors that this process did not open itself, as far as that can be told.
 ///
 /// libuv opens event queues and pipes from the process to itself. What is none of these was inherited;
-/// and so was one of these that the parent has under the same number.
+/// and so was one of these that the parent has under the same number. Where `/proc` does not tell, none is known.
 fn inherited_descriptors() -> Vec<c_int> {
     let open = descriptors(Path::new("/proc/self/fd"));
     let of_parent = descriptors(Path::new(&format!("/proc/{}/fd", std::os::unix::process::parent_id())));
@@ -68,7 +69,7 @@ fn inherited_descriptors() -> Vec<c_int> {
             let name = target.to_string_lossy();
             let own =
                 name.starts_with("anon_inode:") || name.starts_with("pipe:") && has_other_end(**fd, target);
-            **fd <= libc::STDERR_FILENO || !own || of_parent.get(fd) == Some(target)
+            !own || of_parent.get(fd) == Some(target)
         })
         .map(|(fd, _)| *fd)
         .collect()

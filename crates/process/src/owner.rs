@@ -1,6 +1,7 @@
 //! Whose `malloc` a process runs on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -8,10 +9,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use malloc_backend::owner::Object;
-use malloc_backend::{MemoryAllocatorBackend, RawAllocator, foreign, shim};
+use malloc_backend::{MemoryAllocatorBackend, foreign, libc_version, shim};
 
-use crate::allocator::Allocator;
-use crate::elf::Elf;
+use crate::allocator::{self, Allocator};
+use crate::elf::{Dependencies, Elf};
 
 /// The library or program that serves a process's `malloc`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,88 +54,151 @@ pub fn owner_here() -> Option<Owner> {
     Some(Owner { path: path.to_string_lossy().into_owned(), kind: OwnerKind::Allocator(allocator), version })
 }
 
-/// The C library's version, without its name.
-fn libc_version() -> Option<String> {
-    let version = malloc_backend::Default::version()?;
-    version.strip_prefix("glibc ").map(str::to_owned)
-}
-
 /// Whose `malloc` the process runs on, judged from its maps: of the mapped files that define `malloc`, the one
 /// that the loader's search comes to first. That is the program, then what is preloaded in its order, then the
-/// libraries, of which libc is searched after those that need it.
+/// libraries that these need, of which libc is searched after those that need it. What the program opened later
+/// (`dlopen`) comes behind libc and serves nobody else, and the loader itself, which has a small `malloc` for its own
+/// start in older versions of glibc, serves nobody.
 ///
 /// # Errors
 /// Where there is no such process, or it may not be looked into (ptrace(2), "Ptrace access mode checking").
 pub fn owner_of(pid: u32) -> io::Result<Option<Owner>> {
     let process = PathBuf::from(format!("/proc/{pid}"));
-    let program = fs::read_link(process.join("exe"))?;
+    let program = without_mark(fs::read_link(process.join("exe"))?.as_os_str().as_bytes()).0;
     let maps = fs::read(process.join("maps"))?;
-    let files = mapped_files(&maps);
+    // As the process sees them: it may be in a container.
+    let outside = |path: &Path| process.join("root").join(path.strip_prefix("/").unwrap_or(path));
+    let files = mapped_files(&process, &maps, &outside);
+    let kind = Elf::open(&process.join("exe")).ok().and_then(|elf| elf.kind());
+    let interpreter = kind.as_ref().and_then(|kind| kind.interpreter.as_ref());
+    let loader = interpreter.map(|path| outside(Path::new(path)));
     let preloaded = preloaded(&process);
+    let index_of = |path: &Path| preloaded.iter().position(|entry| same_file(entry, path));
+    let needed = needed(&files, |path| path == program || index_of(path).is_some(), &outside);
     let order = |path: &Path, allocator: &Allocator| match allocator {
         _ if path == program => (0, 0),
         Allocator::Libc(_) => (3, 0),
-        _ => match preloaded.iter().position(|entry| same_file(entry, path)) {
+        _ => match index_of(path) {
             Some(index) => (1, index),
-            None => (2, 0),
+            // A program without a loader of its own was started by naming the loader, which hides what it needs.
+            None if loader.is_none() || needed.contains(path) => (2, 0),
+            None => (4, 0),
         },
     };
-    // As the process sees them: it may be in a container.
-    let outside = |path: &Path| process.join("root").join(path.strip_prefix("/").unwrap_or(path));
-    // An update may have taken the file away; what is mapped is still there (proc(5), map_files).
-    let open = |path: &Path, range: &str| {
-        Elf::open(&outside(path)).or_else(|_| Elf::open(&process.join("map_files").join(range)))
-    };
     let owner = files
-        .into_iter()
-        .filter_map(|(path, range)| {
-            let allocator = match open(&path, &range) {
-                Ok(elf) => Allocator::in_file(&elf, &path)?,
-                // Only the superuser may follow map_files: what is left is the name.
-                Err(_) => Allocator::of_name(&path)?,
+        .iter()
+        .filter_map(|(path, file)| {
+            let allocator = match &file.elf {
+                Some(elf) => Allocator::in_file(elf, path)?,
+                // It is gone, and only the superuser may follow map_files: what is left is the name.
+                None => Allocator::of_name(path)?,
             };
-            Some((order(&path, &allocator), path, allocator))
+            let is_loader = || loader.as_ref().is_some_and(|loader| same_file(loader, &outside(path)));
+            // (musl's loader is its libc.)
+            (matches!(allocator, Allocator::Libc(_)) || !is_loader())
+                .then(|| (order(path, &allocator), path, file, allocator))
         })
-        .min_by(|(one, ..), (other, ..)| one.cmp(other));
-    if let Some((_, path, allocator)) = owner {
-        let version = version_of(&allocator, &outside(&path));
+        .min_by_key(|(order, ..)| *order);
+    if let Some((_, path, file, allocator)) = owner {
+        let version = (!file.is_gone).then(|| version_of(&allocator, &outside(path))).flatten();
         let kind = OwnerKind::Allocator(allocator);
         return Ok(Some(Owner { path: path.to_string_lossy().into_owned(), kind, version }));
     }
-    let is_static = Elf::open(&outside(&program))
-        .ok()
-        .and_then(|elf| elf.kind())
-        .is_some_and(|kind| kind.interpreter.is_none());
+    let is_static = kind.is_some_and(|kind| kind.interpreter.is_none());
     let path = program.to_string_lossy().into_owned();
     Ok(is_static.then_some(Owner { path, kind: OwnerKind::StaticProgram, version: None }))
 }
 
-/// A version that does not need the process to be asked: our libraries are of the version that is in this one,
-/// if they are of this installation, and a C library is, if it is the very file that serves here.
+/// A version that does not need the process to be asked: our library is of the version that is in this one, and a C
+/// library of that here, if it is the very file that belongs to this.
 fn version_of(allocator: &Allocator, file: &Path) -> Option<String> {
+    static HERE: u8 = 0;
     match allocator {
-        Allocator::Shim(backend) => (backend.functions().ok()?.version)(),
+        Allocator::Shim(backend) => {
+            let here = PathBuf::from(Object::of((&raw const HERE).cast())?.path());
+            let own = here.with_file_name(allocator::shim_file(*backend));
+            is_same(&own, file)?.then(|| (backend.functions().ok()?.version)()).flatten()
+        }
         Allocator::Libc(_) => {
             let own = Object::that_defines(c"__libc_start_main")?.path();
-            same_file(Path::new(&own), file).then(libc_version).flatten()
+            is_same(Path::new(&own), file)?.then(libc_version).flatten()
         }
         Allocator::Foreign(_) => None,
     }
 }
 
-/// The files behind the executable parts of a process's memory, and one such part of each (proc_pid_maps(5)).
-fn mapped_files(maps: &[u8]) -> BTreeMap<PathBuf, String> {
-    maps.split(|byte| *byte == b'\n')
-        .filter_map(|line| {
-            let mut fields = line.splitn(6, |byte| *byte == b' ');
-            let range = String::from_utf8_lossy(fields.next()?).into_owned();
-            let permissions = fields.next()?;
-            let path = fields.nth(3)?.trim_ascii_start();
-            let path = path.strip_suffix(b" (deleted)").unwrap_or(path);
-            (permissions.contains(&b'x') && path.starts_with(b"/"))
-                .then(|| (PathBuf::from(std::ffi::OsStr::from_bytes(path)), range))
-        })
-        .collect()
+/// A file that a process has mapped to execute it.
+struct Mapped {
+    /// `None` where it cannot be read any more.
+    elf: Option<Elf>,
+    /// Taken away since, by an update for example: another file may have its name now.
+    is_gone: bool,
+}
+
+/// The files behind the executable parts of a process's memory (proc_pid_maps(5)).
+fn mapped_files(
+    process: &Path,
+    maps: &[u8],
+    outside: &impl Fn(&Path) -> PathBuf,
+) -> BTreeMap<PathBuf, Mapped> {
+    let mut files = BTreeMap::new();
+    for line in maps.split(|byte| *byte == b'\n') {
+        let mut fields = line.splitn(6, |byte| *byte == b' ');
+        let (Some(range), Some(permissions), Some(path)) = (fields.next(), fields.next(), fields.nth(3))
+        else {
+            continue;
+        };
+        let name = path.trim_ascii_start();
+        if !permissions.contains(&b'x') || !name.starts_with(b"/") {
+            continue;
+        }
+        let (path, is_gone) = without_mark(name);
+        files.entry(path).or_insert_with_key(|path| {
+            // What is mapped is still there (proc(5), map_files).
+            let range = process.join("map_files").join(OsStr::from_bytes(range));
+            let (first, second) = if is_gone { (range, outside(path)) } else { (outside(path), range) };
+            Mapped { elf: Elf::open(&first).or_else(|_| Elf::open(&second)).ok(), is_gone }
+        });
+    }
+    files
+}
+
+/// A file's name as the kernel gives it, without the mark of one that is gone; and whether it had that.
+fn without_mark(name: &[u8]) -> (PathBuf, bool) {
+    let gone = name.strip_suffix(b" (deleted)");
+    (PathBuf::from(OsStr::from_bytes(gone.unwrap_or(name))), gone.is_some())
+}
+
+/// Which of the files the loader brought with the roots: those that they need, and what these need in turn.
+fn needed(
+    files: &BTreeMap<PathBuf, Mapped>,
+    is_root: impl Fn(&Path) -> bool,
+    outside: &impl Fn(&Path) -> PathBuf,
+) -> BTreeSet<PathBuf> {
+    let dependencies: BTreeMap<&PathBuf, Dependencies> = files
+        .iter()
+        .map(|(path, file)| (path, file.elf.as_ref().map(Elf::dependencies).unwrap_or_default()))
+        .collect();
+    // By the library's own name or its file's, or by a link beside it.
+    let is_meant = |name: &Path, path: &Path| {
+        name.file_name() == path.file_name()
+            || dependencies[&path.to_owned()].own_name.as_deref() == Some(name)
+            || name.file_name().is_some_and(|name| {
+                is_same(&outside(&path.with_file_name(name)), &outside(path)) == Some(true)
+            })
+    };
+    let mut found = BTreeSet::new();
+    let mut open: Vec<&PathBuf> = files.keys().filter(|path| is_root(path)).collect();
+    while let Some(from) = open.pop() {
+        for name in &dependencies[from].needed {
+            for path in files.keys().filter(|path| is_meant(name, path)) {
+                if found.insert(path.clone()) {
+                    open.push(path);
+                }
+            }
+        }
+    }
+    found
 }
 
 /// What the process was started with to be preloaded, in the order of ld.so(8): the environment's, then the
@@ -149,14 +213,17 @@ fn preloaded(process: &Path) -> Vec<PathBuf> {
         .split(|byte| b" :".contains(byte))
         .chain(of_system.split(|byte| b" \t\n:".contains(byte)))
         .filter(|entry| !entry.is_empty())
-        .map(|entry| PathBuf::from(std::ffi::OsStr::from_bytes(entry)))
+        .map(|entry| PathBuf::from(OsStr::from_bytes(entry)))
         .collect()
 }
 
 /// The same file, or, where one of them is out of reach or a mere name, files of the same name.
 fn same_file(one: &Path, other: &Path) -> bool {
-    match (fs::metadata(one), fs::metadata(other)) {
-        (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),
-        _ => one.file_name() == other.file_name(),
-    }
+    is_same(one, other).unwrap_or_else(|| one.file_name() == other.file_name())
+}
+
+/// Whether they are the same file, if that can be told.
+fn is_same(one: &Path, other: &Path) -> Option<bool> {
+    let (one, other) = (fs::metadata(one).ok()?, fs::metadata(other).ok()?);
+    Some((one.dev(), one.ino()) == (other.dev(), other.ino()))
 }

@@ -6,6 +6,7 @@ mod support;
 
 use std::fs;
 use std::io::ErrorKind;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command};
 
@@ -201,4 +202,83 @@ fn a_library_whose_file_is_gone_still_owns_it() {
         owner.as_ref().is_none_or(|owner| owner.kind != OwnerKind::Allocator(Allocator::Libc(LIBC))),
         "not libc: {owner:?}"
     );
+}
+
+/// What a program opens by itself is searched after libc, by those alone who ask for it.
+#[test]
+fn a_library_that_is_opened_later_owns_nothing() {
+    let folder = Folder::new();
+    let here = owner_here().expect("a process has a malloc");
+    let library = library(&folder, "aa.so", "mi_malloc");
+    let source = format!(
+        "#include <dlfcn.h>\n#include <unistd.h>\nint main(void) {{\n\
+           if (!dlopen(\"{}\", RTLD_NOW | RTLD_GLOBAL)) return 1;\n\
+           char c; while (read(0, &c, 1) == 1) write(1, &c, 1);\n\
+           return 0;\n\
+         }}\n",
+        library.display()
+    );
+    let program = compile(&folder, "opens", &source, &["-ldl"]);
+    assert_owner(owner(&mut Command::new(&program)), Path::new(&here.path), here.kind.clone());
+    let python = format!(
+        "import ctypes, os\nctypes.CDLL('{}')\nwhile os.write(1, os.read(0, 1)): pass\n",
+        library.display()
+    );
+    match Command::new("python3").arg("--version").output() {
+        Err(why) => skip("ctypes.CDLL", why),
+        Ok(_) => {
+            let owner = owner(Command::new("python3").args(["-c", &python]));
+            assert_owner(owner, Path::new(&here.path), here.kind);
+        }
+    }
+}
+
+/// By way of another library, by its own name, and by a link: as packages have it.
+#[test]
+fn a_library_that_a_library_needs_comes_before_libc() {
+    let folder = Folder::new();
+    let flags = ["-shared", "-fPIC", "-fno-builtin"];
+    for (own_name, link) in [("-Wl,-soname,libown.so.1", "libown.so.1"), ("-Wl,-O1", "zz-link.so")] {
+        let source = allocator("rpmalloc");
+        let allocates =
+            compile(&folder, &format!("zz{link}.1.2"), &source, &[&flags[..], &[own_name]].concat());
+        symlink(&allocates, folder.path(link)).expect("the folder may be written to");
+        let search = format!("-Wl,-rpath,{}", folder.path("").display());
+        let place = format!("-L{}", folder.path("").display());
+        let between = compile(
+            &folder,
+            "libbetween.so",
+            "extern int rpmalloc(void);\nint (*volatile f)(void) = rpmalloc;\nint between;\n",
+            &["-shared", "-fPIC", &place, &search, &format!("-l:{link}")],
+        );
+        let source = format!("{ANSWERS}extern int between;\nint *volatile b = &between;\n");
+        let program =
+            compile(&folder, "program", &source, &[&between.display().to_string(), "-Wl,--no-as-needed"]);
+        assert_owner(owner(&mut Command::new(&program)), &allocates, foreign("rpmalloc"));
+        // Named to the loader, a program does not show what it needs.
+        let host = malloc_backend_process::host().interpreter.expect("this is no static program");
+        assert_owner(owner(Command::new(host).arg(&program)), &allocates, foreign("rpmalloc"));
+    }
+}
+
+/// The loader of older versions of glibc has a malloc, which nobody else is bound to.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn a_loader_owns_nothing() {
+    let folder = Folder::new();
+    // It is all that runs of the program, and does what `cat` does.
+    let source = "\
+        static long call(long n, long a, void *b, long c) {\n\
+          long result;\n\
+          __asm__ volatile(\"syscall\" : \"=a\"(result) : \"a\"(n), \"D\"(a), \"S\"(b), \"d\"(c) : \"rcx\", \"r11\", \"memory\");\n\
+          return result;\n\
+        }\n\
+        void *malloc(unsigned long size) { return 0; }\n\
+        void _start(void) { char c; while (call(0, 0, &c, 1) == 1) call(1, 1, &c, 1); call(60, 0, 0, 0); }\n";
+    let flags = ["-shared", "-fPIC", "-nostdlib", "-fno-builtin", "-fno-stack-protector", "-Wl,-e,_start"];
+    let loader = compile(&folder, "loader.so", source, &flags);
+    let named = format!("-Wl,--dynamic-linker={}", loader.display());
+    let program = compile(&folder, "program", ANSWERS, &[&named]);
+    let running = Running::start(&mut Command::new(program)).expect("it starts");
+    assert_eq!(owner_of(running.pid()).expect("a child may be looked into"), None);
 }
