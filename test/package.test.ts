@@ -148,11 +148,10 @@ describe('the tarballs', { skip }, () => {
       ?.at(-1)
       ?.replace(/^ +- run: /, '');
     const sent: string[] = [];
-    const registry = createServer((request, response) => {
-      void text(request).then((body) => {
-        if (request.method === 'PUT') sent.push(body);
-        response.writeHead(request.method === 'PUT' ? 201 : 404).end('{}');
-      });
+    const registry = createServer(async (request, response) => {
+      const body = await text(request);
+      if (request.method === 'PUT') sent.push(body);
+      response.writeHead(request.method === 'PUT' ? 201 : 404).end('{}');
     });
     await once(registry.listen(0, '127.0.0.1'), 'listening');
     const host = `//127.0.0.1:${(registry.address() as AddressInfo).port}/`;
