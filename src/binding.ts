@@ -70,6 +70,7 @@ export interface NativeProgram {
   interpreter?: string;
   argument?: string;
   definesMalloc: boolean;
+  isPython: boolean;
   privilege?: 'setuid' | 'setgid' | 'capabilities';
 }
 

@@ -63,7 +63,12 @@ describe('inspectProgram()', { skip: cannotPreload, timeout: 120_000 }, () => {
     assert.ok(node.interpreter?.startsWith('/lib'));
     assert.equal(look(shim('jemalloc')).definesMalloc, true);
     assert.equal(look(shim('default')).definesMalloc, false);
-    assert.deepEqual(look(tools.scratch('nothing')), { kind: 'error', errno: 2, definesMalloc: false });
+    assert.deepEqual(look(tools.scratch('nothing')), {
+      kind: 'error',
+      errno: 2,
+      definesMalloc: false,
+      isPython: false,
+    });
     const script = look(tools.file('script', '#! \t/bin/sh\t -e -u \nexit'));
     assert.deepEqual([script.kind, script.interpreter, script.argument], ['script', '/bin/sh', '-e -u']);
   });

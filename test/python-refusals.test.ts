@@ -222,8 +222,12 @@ describe('an interpreter', { skip: noPython, timeout: 120_000 }, () => {
   );
 
   test('that is no Python is refused', async () => {
-    const child = spawnPython(['-c', ':'], { ...options, python: 'sh' });
-    await rejected(child.applied, 'ERR_NOT_APPLIED', /is not Python/);
+    tools.refuses(() => spawnPython([], { ...options, python: 'sh' }), 'ERR_CANNOT_SWITCH', /is not Python/);
+    assert.equal((await tools.command(['python', 'mimalloc', '--python', 'sh', '--', '-c', ':'])).code, 126);
+    // Of a script it is not known beforehand what it ends in.
+    const script = tools.file('launcher-of-none', '#!/bin/sh\nexec true\n');
+    const child = spawnPython([], { ...options, python: script });
+    await rejected(child.applied, 'ERR_NOT_APPLIED', /true is not Python/);
     await rejected(start('sh'), 'ERR_PYTHON_UNSUPPORTED', /does not answer as a Python does/);
     await rejected(start('cat'), 'ERR_PYTHON_UNSUPPORTED');
   });

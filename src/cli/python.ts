@@ -2,9 +2,8 @@ import { parseArgs } from 'node:util';
 import { parseBackend } from '../backend.js';
 import { MallocBackendError } from '../errors.js';
 import { become } from '../process/become.js';
-import { prepareLaunch } from '../process/program.js';
 import { parsePythonConfig } from '../python/config.js';
-import { hookVariables, hookedEnvironment } from '../python/environment.js';
+import { hookVariables, hookedEnvironment, preparePython } from '../python/environment.js';
 import { switching } from './switching.js';
 
 export const help = `Become Python, with its allocator domains on the backend: same process id, signals and open files.
@@ -92,5 +91,5 @@ export function main(args: string[]): never {
     ...(values.malloc === undefined ? {} : { malloc: parseBackend(values.malloc) }),
   });
   if (values.report) env[hookVariables.report] = '2';
-  become(prepareLaunch('mimalloc', values.python, python), env);
+  become(preparePython(values.python, python), env);
 }

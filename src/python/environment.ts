@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { MemoryAllocatorBackend } from '../backend.js';
 import { binaryFolder, linuxBinding } from '../binding.js';
 import { MallocBackendError } from '../errors.js';
@@ -11,6 +11,7 @@ import {
   variables,
   withOptions,
 } from '../process/environment.js';
+import { type Launch, prepareLaunch } from '../process/program.js';
 import { type PythonConfig, encodePythonConfig, refuseDevMode, withoutOverride } from './config.js';
 
 /** The variables of `crates/python-hook/src/lib.rs`, where each is explained. */
@@ -23,6 +24,27 @@ export const hookVariables = {
 
 /** The preloaded library that sets the domains. */
 export const hookFile = (): string => join(binaryFolder(), 'libmalloc_backend_python_hook.so');
+
+/**
+ * What to start for a Python command.
+ *
+ * @throws {@link MallocBackendError} as {@link prepareLaunch}; `ERR_CANNOT_SWITCH` also for a program that is no Python.
+ * Of a script only Python itself can tell in the end: it may be a launcher.
+ */
+export function preparePython(
+  python: string,
+  args: readonly string[],
+  context?: { cwd?: string; env?: NodeJS.ProcessEnv },
+): Launch {
+  const launch = prepareLaunch('mimalloc', python, args, context);
+  const { kind, isPython } = linuxBinding().inspectProgram(resolve(context?.cwd ?? '.', launch.file));
+  if (kind !== 'elf' || isPython) return launch;
+  throw new MallocBackendError(
+    'ERR_CANNOT_SWITCH',
+    `${launch.file} is not Python, or does not export its interface: it neither defines PyMem_SetAllocator nor needs ` +
+      'a libpython',
+  );
+}
 
 /**
  * The environment under which Python has its domains on the backend. The hook restores what was before, in Python

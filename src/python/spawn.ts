@@ -9,9 +9,8 @@ import { fileURLToPath } from 'node:url';
 import type { MemoryAllocatorBackend } from '../backend.js';
 import { MallocBackendError } from '../errors.js';
 import type { SwitchOptions } from '../process/environment.js';
-import { prepareLaunch } from '../process/program.js';
 import { type PythonAllocatorConfig, type PythonConfig, parsePythonConfig } from './config.js';
-import { hookedEnvironment, hookVariables } from './environment.js';
+import { hookVariables, hookedEnvironment, preparePython } from './environment.js';
 import {
   type NativeReport,
   type PythonCounters,
@@ -83,7 +82,7 @@ export function spawnPython(args: readonly string[], options: SpawnPythonOptions
     ...(set === undefined ? {} : { set }),
   });
   const cwd = options.cwd === undefined ? {} : { cwd: pathOf(options.cwd) };
-  const { file, argv } = prepareLaunch('mimalloc', python, args as string[], { ...cwd, env });
+  const { file, argv } = preparePython(python, args as string[], { ...cwd, env });
   const memory = config.counters ? sharedMemory() : undefined;
   const { stdio: wanted = 'pipe' } = options;
   const stdio: (childProcess.IOType | number | 'ipc' | null | undefined | import('node:stream').Stream)[] =
@@ -165,7 +164,7 @@ function prove(
       const said = lines.map((line) => JSON.parse(line) as Line);
       const report = said.find((line) => 'version' in line);
       const refusal = said.find((line) => 'error' in line);
-      const other = said.find((line) => 'notPython' in line);
+      const other = said.findLast((line) => 'notPython' in line);
       if (report !== undefined) {
         const { pid, library, malloc } = report;
         resolve({ pid, ...describeReport(report), library, malloc });

@@ -61,6 +61,7 @@ pub struct Program {
     /// A script's: the rest of its first line.
     pub argument: Option<String>,
     pub defines_malloc: bool,
+    pub is_python: bool,
     /// `setuid`, `setgid` or `capabilities`.
     pub privilege: Option<String>,
 }
@@ -76,6 +77,7 @@ pub fn inspect_program(path: String) -> Program {
         interpreter: None,
         argument: None,
         defines_malloc: false,
+        is_python: false,
         privilege: None,
     };
     match process::inspect(Path::new(&path)) {
@@ -89,12 +91,13 @@ pub fn inspect_program(path: String) -> Program {
             program.interpreter = Some(interpreter);
             program.argument = argument;
         }
-        Ok(Executable::Elf { machine, bits, interpreter, defines_malloc, privilege }) => {
+        Ok(Executable::Elf { machine, bits, interpreter, defines_malloc, is_python, privilege }) => {
             program.kind = "elf".to_owned();
             program.machine = Some(machine);
             program.bits = Some(bits);
             program.interpreter = interpreter;
             program.defines_malloc = defines_malloc;
+            program.is_python = is_python;
             program.privilege = privilege.map(|privilege| {
                 match privilege {
                     Privilege::SetUserId => "setuid",

@@ -5,7 +5,7 @@ use std::fs::{File, metadata};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::elf::Elf;
 
@@ -22,6 +22,8 @@ pub enum Executable {
         interpreter: Option<String>,
         /// It brings a `malloc` of its own, which comes before any preloaded one.
         defines_malloc: bool,
+        /// It is CPython: it exports the functions that set its allocators, or needs a library that does.
+        is_python: bool,
         /// It runs with more rights than its caller, for which the loader drops what is preloaded.
         privilege: Option<Privilege>,
     },
@@ -68,6 +70,7 @@ pub fn inspect(path: &Path) -> io::Result<Executable> {
         None => Executable::Unknown,
         Some(kind) => Executable::Elf {
             defines_malloc: elf.defined(["malloc"]).is_some(),
+            is_python: is_python(&elf),
             machine: kind.machine,
             bits: kind.bits,
             interpreter: kind.interpreter,
@@ -89,6 +92,12 @@ fn script(line: &[u8]) -> Executable {
             argument: Some(argument.trim_start().to_owned()).filter(|argument| !argument.is_empty()),
         },
     }
+}
+
+fn is_python(elf: &Elf) -> bool {
+    let is_libpython =
+        |library: &PathBuf| library.file_name().is_some_and(|name| name.as_bytes().starts_with(b"libpython"));
+    elf.defined(["PyMem_SetAllocator"]).is_some() || elf.dependencies().needed.iter().any(is_libpython)
 }
 
 /// Follows `bprm_fill_uid` and `cap_bprm_creds_from_file` of Linux, but for mounts with nosuid and for

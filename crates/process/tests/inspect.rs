@@ -30,7 +30,8 @@ fn inspected(contents: impl AsRef<[u8]>) -> Executable {
 fn programs_are_elf_with_an_interpreter() {
     let own = env::current_exe().expect("the test is a file");
     for program in [own.as_path(), Path::new("/bin/sh"), Path::new("/bin/cat")] {
-        let Ok(Executable::Elf { machine, bits, interpreter, defines_malloc, privilege }) = inspect(program)
+        let Ok(Executable::Elf { machine, bits, interpreter, defines_malloc, privilege, .. }) =
+            inspect(program)
         else {
             panic!("{program:?} is a program");
         };
@@ -311,6 +312,7 @@ fn other_machines_are_named() {
             bits,
             interpreter: interpreter.map(str::to_owned),
             defines_malloc: false,
+            is_python: false,
             privilege: None,
         };
         assert_eq!(inspected(header(bits, little, machine, interpreter)), expected);
