@@ -20,6 +20,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { before, describe, test } from 'node:test';
 import * as tools from './fixtures-ts/tools.js';
+import { noPython, python } from './support/pythons.js';
 import { type Options, run, succeed } from './support/run.js';
 import { SWITCHING, cannotPreload, platform, root } from './support/shims.js';
 
@@ -117,7 +118,8 @@ describe('the tarballs', { skip }, () => {
       assert.ok(packed.platform.includes(file), file);
     assert.equal(
       packed.platform.filter((file) => /\.(so|node)$/.test(file)).length,
-      1 + 1 + SWITCHING.length,
+      // The addon, the shims with the probe, and the hook for Python.
+      1 + (SWITCHING.length + 1) + 1,
     );
   });
 
@@ -238,6 +240,24 @@ describe('installed', { skip }, () => {
     );
     const inner = await run(process.execPath, ['-e', "import('malloc-backend/dist/src/binding.js')"], at());
     assert.match(inner.stderr, /ERR_PACKAGE_PATH_NOT_EXPORTED/);
+  });
+
+  test('Python, in a child, by the command and in this process', { skip: noPython }, async () => {
+    const options = { python: python?.file, allocatorBackend: 'snmalloc' };
+    const { stdout } = await node([
+      '--input-type=module',
+      '-e',
+      `import { PythonInterpreter, spawnPython } from 'malloc-backend';
+         const options = ${JSON.stringify(options)};
+         const { domains } = await spawnPython(['-c', ''], options).applied;
+         const interpreter = await PythonInterpreter.start(options);
+         console.log(domains.raw.backend, interpreter.info().domains.raw.backend, await interpreter.eval('6 * 7'));`,
+    ]);
+    assert.equal(stdout, 'snmalloc snmalloc 42\n');
+    const args = ['python', 'jemalloc', '--report', '--python', options.python ?? '', '--', '-c', 'print(1)'];
+    const outcome = await command(...args);
+    assert.equal(outcome.stdout, '1\n');
+    assert.deepEqual(JSON.parse(outcome.stderr).domains, ['raw']);
   });
 
   test('register', async () => {
