@@ -60,6 +60,8 @@ export interface BackendInfo extends Availability {
   surfaces: {
     /** Every `malloc` of a program: `run`, `spawn`, `fork`, `environment`, `register`. */
     process: Availability;
+    /** The domains of a Python: `spawnPython`, `python`, `PythonInterpreter`. */
+    python: Availability;
   };
 }
 
@@ -79,7 +81,10 @@ export function backends(): BackendInfo[] {
         available,
         ...(reason === undefined ? {} : { reason }),
         ...(version === undefined ? {} : { version }),
-        surfaces: { process: availability(unswitchable) },
+        surfaces: {
+          process: availability(unswitchable),
+          python: availability(whyNotPython() ?? (available ? undefined : reason)),
+        },
       };
     });
 }
@@ -96,6 +101,16 @@ function availability(reason: string | undefined): Availability {
 /** The file of the preloadable library; for `default` that of its probe. */
 export function shimFile(backend: MemoryAllocatorBackend): string {
   return join(binaryFolder(), `libmalloc_backend_${backend}.so`);
+}
+
+/** The preloaded library that sets Python's domains. */
+export const hookFile = (): string => join(binaryFolder(), 'libmalloc_backend_python_hook.so');
+
+/** Why no backend can serve Python's domains here, if none can. */
+export function whyNotPython(): string | undefined {
+  if (process.platform !== 'linux')
+    return `Python's domains are set on Linux only for now, not on ${process.platform}`;
+  return existsSync(hookFile()) ? undefined : `the preloadable library ${hookFile()} does not exist`;
 }
 
 /** Why the backend cannot serve a whole process here, if it cannot. */

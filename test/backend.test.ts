@@ -270,8 +270,16 @@ describe('activeBackend(pid)', { skip: cannotPreload, timeout: 120_000 }, () => 
   });
 
   test('a process that has ended, but that nobody has waited for', async () => {
-    // The shell's child ends at once; the program that the shell becomes does not wait for it.
-    const child = start('sh', ['-c', 'true & echo $!; exec cat']);
+    const source = `#include <stdio.h>
+      #include <unistd.h>
+      int main(void) {
+        pid_t child = fork();
+        if (child == 0) _exit(0);
+        printf("%d\\n", child);
+        fflush(stdout);
+        return pause();
+      }`;
+    const child = start(tools.cc('leaves-a-zombie', source), []);
     children.push(child);
     const [said] = (await once(child.stdout ?? assert.fail(), 'data')) as [Buffer];
     const zombie = Number(said.toString());

@@ -1,7 +1,6 @@
-import { existsSync } from 'node:fs';
-import { join, resolve } from 'node:path';
-import type { MemoryAllocatorBackend } from '../backend.js';
-import { binaryFolder, linuxBinding } from '../binding.js';
+import { resolve } from 'node:path';
+import { type MemoryAllocatorBackend, hookFile, whyNotPython } from '../backend.js';
+import { linuxBinding } from '../binding.js';
 import { MallocBackendError } from '../errors.js';
 import {
   type SwitchOptions,
@@ -21,9 +20,6 @@ export const hookVariables = {
   counters: 'MALLOC_BACKEND_PYTHON_COUNTERS',
   children: 'MALLOC_BACKEND_PYTHON_CHILDREN',
 } as const;
-
-/** The preloaded library that sets the domains. */
-export const hookFile = (): string => join(binaryFolder(), 'libmalloc_backend_python_hook.so');
 
 /**
  * What to start for a Python command.
@@ -64,12 +60,9 @@ export function hookedEnvironment(
       `children must be 'inherit' or 'none', not ${String(children)}`,
     );
   }
-  const file = hookFile();
-  if (!existsSync(file)) {
-    throw new MallocBackendError(
-      'ERR_SHIM_MISSING',
-      `the preloadable library ${file} does not exist; install the platform package again`,
-    );
+  const missing = whyNotPython();
+  if (missing !== undefined) {
+    throw new MallocBackendError('ERR_SHIM_MISSING', `${missing}; install the platform package again`);
   }
   const given = withoutOverride(options.env, config);
   const env =
@@ -80,7 +73,7 @@ export function hookedEnvironment(
           { env: given, ...(preset === undefined ? {} : { preset }), ...(set === undefined ? {} : { set }) },
           { probe: false },
         );
-  env[variables.preload] = [...preloadEntries(env), preloadable(file)].join(':');
+  env[variables.preload] = [...preloadEntries(env), preloadable(hookFile())].join(':');
   env[hookVariables.config] = encodePythonConfig(config);
   // What came along for this child alone is taken away again by the hook.
   const restored = env[variables.restore] !== given[variables.restore] ? ['restore'] : [];

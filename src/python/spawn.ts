@@ -92,8 +92,13 @@ export function spawnPython(args: readonly string[], options: SpawnPythonOptions
   env[hookVariables.report] = String(stdio.push('pipe') - 1);
   if (memory !== undefined) env[hookVariables.counters] = String(stdio.push(memory) - 1);
   const [argv0 = python, ...rest] = argv;
-  const child = childProcess.spawn(file, rest, { ...options, shell: false, argv0, env, stdio });
-  return prove(child, config, seen, memory);
+  try {
+    const child = childProcess.spawn(file, rest, { ...options, shell: false, argv0, env, stdio });
+    return prove(child, config, seen, memory);
+  } catch (error) {
+    if (memory !== undefined) closeSync(memory);
+    throw error;
+  }
 }
 
 const pathOf = (cwd: string | URL): string => (typeof cwd === 'string' ? cwd : fileURLToPath(cwd));

@@ -89,10 +89,10 @@ impl Tables {
 }
 
 /// Straight to the allocator: a tail call each.
+#[cfg_attr(feature = "tagged", allow(dead_code))]
 mod plain {
     use super::*;
 
-    #[cfg(not(feature = "tagged"))]
     pub fn table<A: RawAllocator>() -> PyMemAllocatorEx {
         PyMemAllocatorEx {
             ctx: core::ptr::null_mut(),
@@ -148,6 +148,7 @@ mod plain {
 }
 
 /// The same, and the context is the domain's [`Counters`].
+#[cfg_attr(feature = "tagged", allow(dead_code))]
 pub mod counted {
     use super::*;
 

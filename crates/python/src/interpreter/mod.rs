@@ -11,7 +11,7 @@ mod value;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
@@ -71,10 +71,11 @@ pub struct Interpreter {
     library: Library,
     domains: Domains,
     queue: Sender<Message>,
+    /// The number of the last job. Locked while that is queued: jobs are numbered in their order.
+    jobs: Mutex<u64>,
     /// As Python names the thread.
     thread: u64,
     progress: Mutex<Progress>,
-    jobs: AtomicU64,
 }
 
 #[derive(Default)]
@@ -165,9 +166,9 @@ impl Interpreter {
                         library,
                         domains,
                         queue,
+                        jobs: Mutex::default(),
                         thread,
                         progress: Mutex::default(),
-                        jobs: AtomicU64::new(1),
                     });
                     // SAFETY: a function that may be called at any fork, and one for the end of the process.
                     unsafe {
@@ -209,10 +210,11 @@ impl Interpreter {
 
     /// Puts a job behind those that wait, and gives its number.
     pub fn submit(&self, job: Job) -> u64 {
-        let number = self.jobs.fetch_add(1, Ordering::Relaxed);
+        let mut number = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        *number += 1;
         // The other end is kept by a thread that never ends.
-        let _ = self.queue.send(Message::Job(number, job));
-        number
+        let _ = self.queue.send(Message::Job(*number, job));
+        *number
     }
 
     /// Calls a job off: one that waits does not begin, and in one that runs `KeyboardInterrupt` is raised, at the next
@@ -279,8 +281,10 @@ impl Interpreter {
         let begins = {
             let mut progress = self.progress();
             progress.current = number;
-            // (Empty but for jobs that were called off while they waited.)
-            progress.cancelled.is_empty() || !progress.cancelled.remove(&number)
+            let called_off = progress.cancelled.contains(&number);
+            // Those before it were called off too late.
+            progress.cancelled.retain(|other| *other > number);
+            !called_off
         };
         let outcome = match begins {
             // SAFETY: this thread holds the GIL.
