@@ -377,6 +377,16 @@ describe('the interpreter', { skip: noPython, timeout: 120_000 }, () => {
     assert.equal(python.stats(), undefined);
   });
 
+  test('can be isolated, of a virtual environment, bound deeply, with variables set', async () => {
+    const seen = await evaluate<unknown[]>(
+      `const python = await m.PythonInterpreter.start({ python: ${JSON.stringify(options.python)}, isolated: true, deepBind: true, env: { OWN: 'value' } });
+       await python.exec('import os, sys, ssl, sqlite3, hashlib');
+       show(await python.eval('[sys.flags.isolated, sys.getdlopenflags() & os.RTLD_DEEPBIND > 0, os.environ["OWN"], ssl.OPENSSL_VERSION]'));`,
+    );
+    const plain = await run(options.python, ['-c', 'import ssl; print(ssl.OPENSSL_VERSION, end="")']);
+    assert.deepEqual(seen, [1, true, 'value', plain.stdout]);
+  });
+
   test('writes what it has printed when the process exits, however it does', async () => {
     for (const end of ['', 'process.exit(3)', 'setImmediate(() => { throw new Error("thrown") })']) {
       const { stdout, stderr } = await run(process.execPath, [

@@ -3,7 +3,6 @@
 use std::ffi::{CString, c_int};
 use std::os::unix::ffi::OsStrExt;
 
-use super::convert::Owned;
 use super::library::{Library, deep};
 use super::{COUNTERS, Options, StartError};
 use crate::Domains;
@@ -67,30 +66,13 @@ pub fn initialize(options: &Options) -> Result<(Library, Domains), StartError> {
             return Err(failed("Py_InitializeFromConfig", error));
         }
         if options.deep_bind {
+            // The extension modules, which Python opens later, too.
+            let code = format!("import sys\nsys.setdlopenflags(sys.getdlopenflags() | {})\n", deep());
             library
-                .bind_modules_deeply()
+                .run_apart(&code)
                 .map_err(|_| failed("sys.setdlopenflags", format!("{:?}", library.exception())))?;
         }
         Ok((library, domains))
-    }
-}
-
-impl Library {
-    /// The extension modules too: `sys.setdlopenflags(sys.getdlopenflags() | RTLD_DEEPBIND)`.
-    ///
-    /// # Safety
-    /// The GIL is held.
-    unsafe fn bind_modules_deeply(&self) -> Result<(), super::convert::Raised> {
-        let code = format!("import sys; sys.setdlopenflags(sys.getdlopenflags() | {})\0", deep());
-        // SAFETY: C strings; new references are owned.
-        unsafe {
-            let scope = Owned::new(self, (self.PyDict_New)())?;
-            let code =
-                (self.Py_CompileString)(code.as_ptr().cast(), c"<malloc-backend>".as_ptr(), FILE_INPUT);
-            let code = Owned::new(self, code)?;
-            Owned::new(self, (self.PyEval_EvalCode)(code.get(), scope.get(), scope.get()))?;
-        }
-        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the interpreter is asked to do.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString, c_int};
 use std::ptr;
 
 use super::convert::{Owned, Raised, Unconverted};
@@ -39,8 +39,8 @@ impl Library {
         // SAFETY: the caller's obligation.
         unsafe {
             let result = match request {
-                Request::Exec(code) => self.run_code(&code, c"<exec>", FILE_INPUT),
-                Request::Eval(code) => self.run_code(&code, c"<eval>", EVAL_INPUT),
+                Request::Exec(code) => self.run_in_main(&code, c"<exec>", FILE_INPUT),
+                Request::Eval(code) => self.run_in_main(&code, c"<eval>", EVAL_INPUT),
                 Request::Call(name, arguments, named) => self.call(&name, arguments, named),
             };
             let converted =
@@ -57,12 +57,41 @@ impl Library {
 
     /// # Safety
     /// The GIL is held.
-    unsafe fn run_code(&self, code: &str, name: &std::ffi::CStr, start: i32) -> Result<Owned<'_>, Raised> {
-        // SAFETY: C strings; `__main__` and its dict are borrowed and live as long as the interpreter.
+    unsafe fn run_in_main(&self, code: &str, name: &CStr, start: c_int) -> Result<Owned<'_>, Raised> {
+        // SAFETY: the caller's obligation.
+        unsafe { self.run_code(code, name, start, self.main_scope()?) }
+    }
+
+    /// Runs statements of ours, out of sight of `__main__`.
+    ///
+    /// # Safety
+    /// The GIL is held.
+    pub unsafe fn run_apart(&self, code: &str) -> Result<(), Raised> {
+        // SAFETY: new references are owned. Before 3.10 nothing gives a scope its builtins but this.
+        unsafe {
+            let builtins = Owned::new(self, (self.PyImport_ImportModule)(c"builtins".as_ptr()))?;
+            let name = self.object(Value::Text("__builtins__".to_owned()))?;
+            let scope = self.dict(Vec::new())?;
+            if (self.PyDict_SetItem)(scope.get(), name.get(), builtins.get()) != 0 {
+                return Err(Raised);
+            }
+            self.run_code(code, c"<malloc-backend>", FILE_INPUT, scope.get()).map(drop)
+        }
+    }
+
+    /// # Safety
+    /// The GIL is held; `scope` is a dict with builtins.
+    unsafe fn run_code(
+        &self,
+        code: &str,
+        name: &CStr,
+        start: c_int,
+        scope: Object,
+    ) -> Result<Owned<'_>, Raised> {
+        // SAFETY: C strings, and the caller's obligation.
         unsafe {
             let code = self.c_string(code)?;
             let code = Owned::new(self, (self.Py_CompileString)(code.as_ptr(), name.as_ptr(), start))?;
-            let scope = self.main_scope()?;
             Owned::new(self, (self.PyEval_EvalCode)(code.get(), scope, scope))
         }
     }
@@ -207,7 +236,7 @@ impl Library {
         let is_identifier = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_');
         let code = if is_identifier { name.to_owned() } else { format!("raise NameError({name:?})") };
         // SAFETY: the caller's obligation. An expression that is but a name reads the variable.
-        unsafe { self.run_code(&code, c"<call>", if is_identifier { EVAL_INPUT } else { FILE_INPUT }) }
+        unsafe { self.run_in_main(&code, c"<call>", if is_identifier { EVAL_INPUT } else { FILE_INPUT }) }
     }
 
     /// Writes what `sys.stdout` and `sys.stderr` have buffered. What goes wrong is nobody's concern any more.
@@ -218,7 +247,7 @@ impl Library {
         const FLUSH: &str = "import sys\nfor stream in (sys.stdout, sys.stderr):\n    try:\n        stream.flush()\n    except Exception:\n        pass\n";
         // SAFETY: the caller's obligation.
         unsafe {
-            if self.run_code(FLUSH, c"<malloc-backend>", FILE_INPUT).is_err() {
+            if self.run_apart(FLUSH).is_err() {
                 (self.PyErr_Clear)();
             }
         }
