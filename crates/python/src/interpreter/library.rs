@@ -168,6 +168,9 @@ impl Library {
     pub fn open(path: &Path, deep_bind: bool) -> Result<Self, String> {
         let flags = libc::RTLD_NOW | libc::RTLD_GLOBAL | if deep_bind { deep() } else { 0 };
         let name = CString::new(path.as_os_str().as_encoded_bytes()).map_err(|error| error.to_string())?;
+        if deep_bind {
+            share_environment();
+        }
         // SAFETY: a C string. The library's constructors run; nothing closes it again. dlerror's text is copied
         // before another call could change it: it belongs to this thread.
         unsafe {
@@ -179,6 +182,25 @@ impl Library {
             }
             Self::find(|name| libc::dlsym(handle, name.as_ptr()))
                 .map_err(|symbol| format!("{} has no {symbol}", path.display()))
+        }
+    }
+}
+
+/// A program may have a copy of libc's `environ` in its own data, which everyone uses but who is bound deeply: that one
+/// sees libc's, as it was when the process started. It is given the value of now.
+fn share_environment() {
+    unsafe extern "C" {
+        static environ: *mut *mut c_char;
+    }
+    // SAFETY: libc is loaded and stays so; its variable has that type. Python reads it once, when it starts.
+    unsafe {
+        let libc = libc::dlopen(c"libc.so.6".as_ptr(), libc::RTLD_NOW | libc::RTLD_NOLOAD);
+        if libc.is_null() {
+            return;
+        }
+        let own = libc::dlsym(libc, c"environ".as_ptr()).cast::<*mut *mut c_char>();
+        if !own.is_null() && !std::ptr::eq(own, &raw const environ) {
+            own.write(environ);
         }
     }
 }
