@@ -20,6 +20,7 @@ import { inspect } from 'node:util';
  * | `ERR_PROCESS_NOT_FOUND` | no such process |
  * | `ERR_PROCESS_ACCESS` | a process that may not be looked into |
  * | `ERR_EXEC_FAILED` | the system refused to start the program |
+ * | `ERR_CANNOT_RELEASE` | the allocator has no way to give memory back on request |
  */
 export type MallocBackendErrorCode =
   | 'ERR_INVALID_ARGUMENT'
@@ -36,7 +37,8 @@ export type MallocBackendErrorCode =
   | 'ERR_NOT_APPLIED'
   | 'ERR_PROCESS_NOT_FOUND'
   | 'ERR_PROCESS_ACCESS'
-  | 'ERR_EXEC_FAILED';
+  | 'ERR_EXEC_FAILED'
+  | 'ERR_CANNOT_RELEASE';
 
 /** A wrong value, as a message shows it. */
 export function shown(value: unknown): string {
