@@ -19,6 +19,7 @@ export { type EnvironmentOptions, type SwitchOptions, environment } from './src/
 export { type AllocatorOptions, type Preset, type PresetOption, presets } from './src/process/presets.js';
 export { type AllocatorStats, type MemoryBreakdown, memory } from './src/memory/memory.js';
 export type { MemoryParts } from './src/memory/parts.js';
+export { type Release, releaseMemory } from './src/memory/release.js';
 export {
   type Proof,
   type SwitchedChild,
