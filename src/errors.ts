@@ -21,6 +21,7 @@ import { inspect } from 'node:util';
  * | `ERR_PROCESS_ACCESS` | a process that may not be looked into |
  * | `ERR_EXEC_FAILED` | the system refused to start the program |
  * | `ERR_CANNOT_RELEASE` | the allocator has no way to give memory back on request |
+ * | `ERR_CGROUP_UNREADABLE` | the files of the memory cgroup are not there or may not be read |
  */
 export type MallocBackendErrorCode =
   | 'ERR_INVALID_ARGUMENT'
@@ -38,7 +39,8 @@ export type MallocBackendErrorCode =
   | 'ERR_PROCESS_NOT_FOUND'
   | 'ERR_PROCESS_ACCESS'
   | 'ERR_EXEC_FAILED'
-  | 'ERR_CANNOT_RELEASE';
+  | 'ERR_CANNOT_RELEASE'
+  | 'ERR_CGROUP_UNREADABLE';
 
 /** A wrong value, as a message shows it. */
 export function shown(value: unknown): string {
