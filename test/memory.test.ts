@@ -150,6 +150,13 @@ describe('parts()', () => {
     assert.equal(sum(found), all);
   });
 
+  test('blocks without memory are taken to be buffers', () => {
+    const stats = { allocated: 240, mappedBlocks: 200 };
+    const found = parts({ ...map, stats }, 'glibc', { arrayBuffers: 150, heap: 90 });
+    assert.deepEqual([found.arrayBuffers, found.mallocLive, found.mallocCached], [50, 90, 0]);
+    assert.equal(sum(found), all);
+  });
+
   test('a V8 that does not mark its mappings is believed', () => {
     const found = parts({ ...map, v8: 0 }, 'mimalloc', { arrayBuffers: 25, heap: 90 });
     assert.deepEqual([found.v8Heap, found.malloc], [90, 20 + 300 - 90 - 25]);

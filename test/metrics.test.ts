@@ -14,7 +14,7 @@ import {
   PeriodicExportingMetricReader,
 } from '@opentelemetry/sdk-metrics';
 import { Registry, register as standard } from 'prom-client';
-import { memory } from '../index.js';
+import { type MemoryBreakdown, memory } from '../index.js';
 import { observeMallocMetrics } from '../src/metrics/opentelemetry.js';
 import { collectMallocMetrics } from '../src/metrics/prometheus.js';
 import * as tools from './fixtures-ts/tools.js';
@@ -108,6 +108,20 @@ describe('collectMallocMetrics()', { skip: cannotPreload, timeout: 120_000 }, ()
     tools.refuses(() => collectMallocMetrics({} as Registry), 'ERR_INVALID_ARGUMENT', /Registry/);
     collectMallocMetrics();
     assert.ok(standard.getSingleMetric('malloc_backend_info') !== undefined, 'prom-client’s own by default');
+  });
+
+  test('the example is a service that can be scraped', async () => {
+    const example = join(root, 'dist', 'examples', 'metrics.js');
+    const child = started(process.execPath, [example, '0'], { LD_PRELOAD: shim('mimalloc') });
+    const [line] = (await once(child.stdout ?? assert.fail(), 'data')) as [Buffer];
+    const [, port] = /^on mimalloc: http:\/\/localhost:(\d+)/.exec(line.toString()) ?? assert.fail(`${line}`);
+    const get = async (path: string) => (await fetch(`http://localhost:${port}${path}`)).text();
+    assert.match(await get('/compress?mib=2'), /^\d+ bytes\n$/);
+    assert.match(
+      await get('/metrics'),
+      /^malloc_backend_memory_bytes\{backend="mimalloc",part="malloc"\} \d+$/m,
+    );
+    assert.equal((JSON.parse(await get('/memory')) as MemoryBreakdown).malloc.backend, 'mimalloc');
   });
 
   const prometheus = tools.which('prometheus');

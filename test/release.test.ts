@@ -50,6 +50,30 @@ describe('releaseMemory()', { skip: cannotPreload, timeout: 240_000 }, () => {
   for (const backend of ['jemalloc', 'mimalloc'] as const)
     test(backend, async () => gaveBack(await outcome({ LD_PRELOAD: shim(backend) }), 48 * MiB));
 
+  test('workers that are ended while they wait for it, or for a breakdown', async () => {
+    const endless = `const { parentPort } = require('node:worker_threads');
+      import(${JSON.stringify(tools.index)}).then(async ({ memory, releaseMemory }) => {
+        const go = async () => { for (;;) await Promise.all([memory(), releaseMemory()]); };
+        await memory();
+        parentPort.postMessage('begun');
+        await Promise.all([go(), go()]);
+      });`;
+    const lines = `import { once } from 'node:events';
+      import { Worker } from 'node:worker_threads';
+      for (let n = 0; n < 10; n++) {
+        const worker = new Worker(${JSON.stringify(endless)}, { eval: true, execArgv: [] });
+        await once(worker, 'message');
+        await worker.terminate();
+      }
+      show((await m.releaseMemory()).before > 0);`;
+    for (const env of [
+      isGlibc ? {} : undefined,
+      { LD_PRELOAD: shim('jemalloc') },
+      { LD_PRELOAD: shim('mimalloc') },
+    ])
+      if (env !== undefined) assert.equal(await tools.evaluate(lines, { env }), true);
+  });
+
   test('snmalloc says that it cannot, and what can', async () =>
     cannot(
       await outcome({ LD_PRELOAD: shim('snmalloc') }),

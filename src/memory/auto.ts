@@ -2,9 +2,9 @@ import { EventEmitter } from 'node:events';
 import { performance } from 'node:perf_hooks';
 import { linuxBinding } from '../binding.js';
 import { MallocBackendError, shown } from '../errors.js';
-import { activeBackend } from '../process/owner.js';
 import { memoryCgroups, nearest } from './cgroup.js';
 import { type Bounds, type Reason, begin, decide } from './decide.js';
+import { ownMalloc } from './own.js';
 import { type Release, releaseMemory, requireRelease } from './release.js';
 
 /** When to give memory back. */
@@ -130,7 +130,7 @@ export function autoRelease(options: AutoReleaseOptions = {}): AutoRelease {
     throw wrong('with both idle and threshold false there is nothing to do; leave one of them');
   }
   linuxBinding('giving memory back');
-  requireRelease(activeBackend());
+  requireRelease(ownMalloc());
   const cgroups = cgroup === undefined ? memoryCgroups() : [cgroup];
   if (bounds.idle === undefined && cgroups.length === 0) {
     throw wrong('idle is false and this process is in no memory cgroup, whose limit it could come near');

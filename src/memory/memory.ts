@@ -2,6 +2,7 @@ import { getHeapStatistics } from 'node:v8';
 import { linuxBinding } from '../binding.js';
 import { MallocBackendError } from '../errors.js';
 import { type ActiveBackend, activeBackend } from '../process/owner.js';
+import { ownMalloc } from './own.js';
 import { type MemoryParts, parts } from './parts.js';
 
 /**
@@ -48,7 +49,7 @@ export interface MemoryBreakdown {
  */
 export async function memory(pid: number = process.pid): Promise<MemoryBreakdown> {
   const native = linuxBinding('the breakdown of memory');
-  const malloc = activeBackend(pid);
+  const malloc = pid === process.pid ? ownMalloc() : activeBackend(pid);
   const v8 =
     pid === process.pid
       ? { arrayBuffers: process.memoryUsage().arrayBuffers, heap: getHeapStatistics().total_physical_size }

@@ -18,7 +18,7 @@ export interface MemoryParts {
    * blocks are larger than its memory, the difference is taken to be of buffers.
    */
   arrayBuffers?: number;
-  /** In live blocks of `malloc` that are no array buffers. In glibc what threads keep for their next request counts as live. */
+  /** In live blocks of `malloc` that are no array buffers. What threads keep for their next request counts as live. */
   mallocLive?: number;
   /** `malloc`'s memory besides its live blocks: free and kept, lost to rounding, and its own structures. */
   mallocCached?: number;

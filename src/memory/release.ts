@@ -1,6 +1,7 @@
 import { linuxBinding } from '../binding.js';
 import { MallocBackendError } from '../errors.js';
-import { type ActiveBackend, activeBackend } from '../process/owner.js';
+import type { ActiveBackend } from '../process/owner.js';
+import { ownMalloc } from './own.js';
 
 /** What giving memory back came to. */
 export interface Release {
@@ -37,9 +38,9 @@ export function releaseMemory(): Promise<Release> {
 
 async function release(): Promise<Release> {
   const native = linuxBinding('giving memory back');
-  requireRelease(activeBackend());
+  requireRelease(ownMalloc());
   const { possible, before, after, durationMs } = await native.releaseMemory();
-  if (!possible) throw cannotRelease(activeBackend());
+  if (!possible) throw cannotRelease(ownMalloc());
   const released = Math.max(0, before - after);
   releases.count += 1;
   releases.bytes += released;

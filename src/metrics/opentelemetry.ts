@@ -15,7 +15,7 @@
 import { type MeterProvider, type Observable, metrics } from '@opentelemetry/api';
 import { linuxBinding } from '../binding.js';
 import { MallocBackendError, shown } from '../errors.js';
-import { activeBackend } from '../process/owner.js';
+import { ownMalloc } from '../memory/own.js';
 import { backendLabel, labelledParts, read, statistics, totals } from './figures.js';
 
 /** Ends the observation. */
@@ -50,7 +50,7 @@ export function observeMallocMetrics(
     );
   }
   linuxBinding('the breakdown of memory');
-  activeBackend();
+  ownMalloc();
   const meter = provider.getMeter('malloc-backend');
   const bytes = (name: string, description: string) =>
     meter.createObservableGauge(`malloc_backend.${name}`, { description, unit: 'By' });

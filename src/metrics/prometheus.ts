@@ -16,7 +16,7 @@ import { Counter, Gauge, type Registry, register as standard } from 'prom-client
 import { linuxBinding } from '../binding.js';
 import { MallocBackendError, shown } from '../errors.js';
 import type { MemoryBreakdown } from '../memory/memory.js';
-import { activeBackend } from '../process/owner.js';
+import { ownMalloc } from '../memory/own.js';
 import { backendLabel, labelledParts, read, statistics, totals } from './figures.js';
 
 /** How the metrics are to be named. */
@@ -45,7 +45,7 @@ export function collectMallocMetrics(
     throw wrong(`the prefix must be of letters, digits, _ and :, not ${shown(prefix)}`);
   }
   linuxBinding('the breakdown of memory');
-  activeBackend();
+  ownMalloc();
   const start = `${prefix}malloc_backend_`;
   if (register.getSingleMetric(`${start}info`) !== undefined) {
     throw wrong(
