@@ -11,7 +11,7 @@ export interface Release {
   before: number;
   /** RSS after, in bytes. */
   after: number;
-  /** What it took, in milliseconds, on a thread of libuv's pool. */
+  /** From the call to the end, in milliseconds; it may have waited for a thread of libuv's pool. */
   durationMs: number;
 }
 
@@ -24,9 +24,10 @@ let running: Promise<Release> | undefined;
  * Has the allocator that serves this process's `malloc` give its free memory back to the system: a library of this
  * package, glibc (`malloc_trim`), or a jemalloc or mimalloc that somebody else preloaded, by its own functions.
  *
- * It runs on a thread of libuv's pool. The event loop goes on, though a `malloc` that meets a locked heap waits for
- * it: docs/memory.md has measurements. What threads keep for themselves stays with them, but for the calling thread's
- * under jemalloc. A call while a release is running joins that one.
+ * It runs on a thread of libuv's pool. The event loop goes on, with two exceptions that docs/memory.md has measured: a
+ * `malloc` waits while glibc trims the heap that it needs, and in mimalloc what is free beside live blocks in a thread's
+ * heap only that thread can give back. What other threads than the calling one keep for themselves stays with them. A
+ * call while a release is running joins that one.
  *
  * @throws {@link MallocBackendError} (the promise rejects) `ERR_CANNOT_RELEASE` where the allocator has no way to:
  * snmalloc, musl, and allocators that this package does not know; and as {@link activeBackend}
