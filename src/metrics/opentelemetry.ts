@@ -1,6 +1,5 @@
 /**
- * Metrics for {@link https://www.npmjs.com/package/@opentelemetry/api | OpenTelemetry}, whose API the service brings
- * itself.
+ * Metrics for OpenTelemetry, whose API (`@opentelemetry/api`) the service brings itself.
  *
  * | instrument | unit | attributes besides `backend` |
  * | --- | --- | --- |

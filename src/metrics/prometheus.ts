@@ -1,5 +1,5 @@
 /**
- * Metrics for {@link https://www.npmjs.com/package/prom-client | prom-client}, which the service brings itself.
+ * Metrics for prom-client, which the service brings itself.
  *
  * | metric | type | labels besides `backend` |
  * | --- | --- | --- |
