@@ -6,11 +6,12 @@ import { pagefault } from './blocks.js';
 import { root } from './measure.js';
 import { pair } from './pair.js';
 import { presets } from './presets.js';
+import { release } from './release.js';
 import { start } from './start.js';
 import { machine, type Table } from './table.js';
 import { workloads } from './workloads.js';
 
-const tables: Readonly<Record<string, Table>> = { pair, workloads, start, pagefault, presets };
+const tables: Readonly<Record<string, Table>> = { pair, workloads, start, pagefault, presets, release };
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

@@ -16,6 +16,8 @@ export interface Binding {
   /** Arguments and environment as bytes, each ended by a zero. */
   replaceProcess?(program: string, argv: Uint8Array, environment: Uint8Array, endWithParent: boolean): number;
   host?(): NativeHost;
+  readMemory?(pid: number): Promise<NativeMemory>;
+  releaseMemory?(): Promise<NativeRelease>;
   pythonStart?(options: NativePythonOptions): Promise<{ failure?: string; message?: string }>;
   pythonInfo?(): NativePythonInfo | null;
   /** The outcomes come flat: number, kind and payload of each. */
@@ -82,6 +84,40 @@ export interface NativeHost {
   addressSpace?: number;
 }
 
+/** Bytes of physical memory by the mappings that it is in; crates/process/src/memory.rs says what each is. */
+export interface NativeMemory {
+  errno?: number;
+  rss: number;
+  v8: number;
+  code: number;
+  files: number;
+  stacks: number;
+  heap: number;
+  arenas: number;
+  reserved: number;
+  private: number;
+  other: number;
+  stats?: NativeStats;
+}
+
+/** Bytes. */
+export interface NativeStats {
+  allocated?: number;
+  active?: number;
+  metadata?: number;
+  resident?: number;
+  mapped?: number;
+  retained?: number;
+  mappedBlocks?: number;
+}
+
+export interface NativeRelease {
+  possible: boolean;
+  before: number;
+  after: number;
+  durationMs: number;
+}
+
 /** The variable that names the folder of the addon and the preloadable libraries. */
 const OVERRIDE = 'MALLOC_BACKEND_BINARY_DIR';
 
@@ -146,12 +182,12 @@ export function binaryFolder(): string {
   return (loaded ??= load()).folder;
 }
 
-/** A function that only Linux has; process switching stands on them. */
-export function linuxBinding(): Required<Binding> {
+/** The functions that only Linux has; `what` stands on them. */
+export function linuxBinding(what = "switching a process's malloc"): Required<Binding> {
   const { ownerHere } = binding();
   if (ownerHere !== undefined) return binding() as Required<Binding>;
   throw new MallocBackendError(
     'ERR_BACKEND_UNAVAILABLE',
-    `switching a process's malloc works on Linux only for now, not on ${process.platform}`,
+    `${what} works on Linux only for now, not on ${process.platform}`,
   );
 }

@@ -20,6 +20,8 @@ import { inspect } from 'node:util';
  * | `ERR_PROCESS_NOT_FOUND` | no such process |
  * | `ERR_PROCESS_ACCESS` | a process that may not be looked into |
  * | `ERR_EXEC_FAILED` | the system refused to start the program |
+ * | `ERR_CANNOT_RELEASE` | the allocator has no way to give memory back on request |
+ * | `ERR_CGROUP_UNREADABLE` | the files of the memory cgroup are not there or may not be read |
  * | `ERR_PYTHON_CONFIG` | a choice of domains that contradicts itself or would do nothing |
  * | `ERR_PYTHON_ENVIRONMENT` | a variable or an option with which Python would discard the allocators chosen for it |
  * | `ERR_PYTHON_UNSUPPORTED` | not CPython, older than 3.8, or a build that cannot be set up so |
@@ -46,6 +48,8 @@ export type MallocBackendErrorCode =
   | 'ERR_PROCESS_NOT_FOUND'
   | 'ERR_PROCESS_ACCESS'
   | 'ERR_EXEC_FAILED'
+  | 'ERR_CANNOT_RELEASE'
+  | 'ERR_CGROUP_UNREADABLE'
   | 'ERR_PYTHON_CONFIG'
   | 'ERR_PYTHON_ENVIRONMENT'
   | 'ERR_PYTHON_UNSUPPORTED'

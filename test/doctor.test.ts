@@ -5,11 +5,17 @@ import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { copyFileSync, mkdirSync, readlinkSync, realpathSync } from 'node:fs';
 import { after, describe, test } from 'node:test';
-import { type ActiveBackend, type BackendInfo, MemoryAllocatorBackend, activeBackend } from '../index.js';
+import {
+  type ActiveBackend,
+  type BackendInfo,
+  MemoryAllocatorBackend,
+  type MemoryBreakdown,
+  activeBackend,
+} from '../index.js';
 import * as tools from './fixtures-ts/tools.js';
 import { compiled } from './support/native.js';
 import { ended, kill, run, start, succeed } from './support/run.js';
-import { SWITCHING, cannotPreload, notGlibc, platform, shim } from './support/shims.js';
+import { SWITCHING, cannotPreload, isGlibc, notGlibc, platform, shim } from './support/shims.js';
 
 const { command, cli } = tools;
 
@@ -23,6 +29,7 @@ interface Diagnosis {
   malloc: ActiveBackend;
   backends: BackendInfo[];
   obstacles: { code: string; message: string }[];
+  memory?: MemoryBreakdown;
 }
 
 describe('doctor', { skip: cannotPreload, timeout: 120_000 }, () => {
@@ -83,6 +90,27 @@ describe('doctor', { skip: cannotPreload, timeout: 120_000 }, () => {
     const gone = await command(['doctor', '--pid', `${pid}`]);
     assert.deepEqual([gone.code, gone.stdout], [1, '']);
     assert.match(gone.stderr, new RegExp(`there is no process ${pid}`));
+  });
+
+  test('where the memory is, of this process and of another', async () => {
+    const { memory, pid } = await diagnose(['--memory']);
+    assert.ok(memory !== undefined);
+    const { rss, parts } = memory;
+    const sum = Object.values({ ...parts }).reduce((all, part) => all + part, 0);
+    assert.equal(memory.pid, pid);
+    assert.ok(Math.abs(sum - rss) < 0.05 * rss, `${sum} of ${rss}`);
+    assert.ok('v8Heap' in parts && 'arrayBuffers' in parts);
+    assert.equal('memory' in (await diagnose()), false, 'only where it was asked for');
+    const { stdout } = await command(['doctor', '--memory', '--pid', `${process.pid}`]);
+    const lines = stdout.split('\n').filter((line) => /\t[\d.]+ MiB\t[\d.]+ %$/.test(line));
+    const names = lines.map((line) => line.split('\t')[0]);
+    const heaps = isGlibc ? ['malloc'] : [];
+    const expected = ['compiled code', ...heaps, 'mapped files', "threads' stacks", 'other', 'RSS'];
+    assert.deepEqual(
+      names.filter((name) => name !== 'V8 heap'),
+      expected,
+    );
+    assert.match(lines.at(-1) ?? '', /100\.0 %$/);
   });
 
   test('a foreign allocator', { skip: notGlibc }, async () => {

@@ -260,6 +260,26 @@ describe('installed', { skip }, () => {
     assert.deepEqual(JSON.parse(outcome.stderr).domains, ['raw']);
   });
 
+  test('memory, and metrics with what the service brings itself', async () => {
+    const shown = 'memory().then(({ parts }) => console.log(Object.keys(parts).includes("v8Heap")))';
+    assert.equal(
+      (await node(['-e', `const { memory } = require('malloc-backend'); ${shown}`])).stdout,
+      'true\n',
+    );
+    const code = `const { Registry } = require('prom-client');
+      const { collectMallocMetrics } = require('malloc-backend/prometheus');
+      const { observeMallocMetrics } = require('malloc-backend/opentelemetry');
+      observeMallocMetrics().stop();
+      const register = new Registry();
+      collectMallocMetrics(register);
+      register.metrics().then((text) => console.log(/^malloc_backend_memory_bytes\\{/m.test(text)));`;
+    const without = await run(process.execPath, ['-e', code.replace(/^.*prom-client.*$/m, '')], at());
+    assert.match(without.stderr, /Cannot find package 'prom-client'/);
+    for (const brought of ['prom-client', '@opentelemetry'])
+      symlinkSync(join(root, 'node_modules', brought), join(consumer, 'node_modules', brought));
+    assert.equal((await node(['-e', code])).stdout, 'true\n');
+  });
+
   test('register', async () => {
     for (const form of ['--import', '--require']) {
       const args = [

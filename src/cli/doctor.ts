@@ -2,6 +2,8 @@ import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { type BackendInfo, backends } from '../backend.js';
 import { binaryFolder, binding, linuxBinding } from '../binding.js';
+import { type MemoryBreakdown, memory } from '../memory/memory.js';
+import type { MemoryParts } from '../memory/parts.js';
 import { isAllocator, isShim, preloadEntries } from '../process/environment.js';
 import { type ActiveBackend, activeBackend } from '../process/owner.js';
 import { style, table } from './output.js';
@@ -23,6 +25,8 @@ interface Diagnosis {
   malloc?: ActiveBackend;
   backends: BackendInfo[];
   obstacles: Obstacle[];
+  /** With `--memory`. */
+  memory?: MemoryBreakdown;
 }
 
 export const help = `Show whose malloc a process runs on, what this machine has, and what stands in the way of a switch.
@@ -31,17 +35,20 @@ Usage: malloc-backend doctor [options]
 
 Options:
   --pid <pid>   look at that process (default: this command's own, which inherits what the shell has set)
-  --json        for programs
+  --memory      show where the process's memory is, too: of another process what its mappings say
+  --json        for programs; sizes in bytes
 
 Examples:
   malloc-backend doctor
+  malloc-backend doctor --memory --pid 4711
   malloc-backend doctor --pid 4711 --json`;
 
 /** `malloc-backend doctor`. */
-export function main(args: string[]): void {
-  const options = { pid: { type: 'string' }, json: { type: 'boolean', default: false } } as const;
-  const { values } = parseArgs({ args, options });
+export async function main(args: string[]): Promise<void> {
+  const flag = { type: 'boolean', default: false } as const;
+  const { values } = parseArgs({ args, options: { pid: { type: 'string' }, memory: flag, json: flag } });
   const diagnosis = diagnose(values.pid === undefined ? process.pid : Number(values.pid));
+  if (values.memory) diagnosis.memory = await memory(diagnosis.pid);
   console.log(values.json ? JSON.stringify(diagnosis, null, 2) : describe(diagnosis));
 }
 
@@ -191,10 +198,34 @@ function describe(diagnosis: Diagnosis): string {
       (pageSize === undefined ? '' : `, ${libc.name}${version(libc.version)}, pages of ${pageSize} bytes`),
     `binaries   ${diagnosis.binaries}`,
     '',
+    ...(diagnosis.memory === undefined ? [] : [breakdown(diagnosis.memory), '']),
     table(['backend', 'version', 'can serve a whole process'], rows),
     '',
     ...(diagnosis.obstacles.length === 0
       ? ['Nothing stands in the way.']
       : ['In the way:', ...diagnosis.obstacles.map(({ message }) => `  - ${message}`)]),
   ].join('\n');
+}
+
+/** What each part is called; the order is that of the lines. */
+const partNames: Record<keyof MemoryParts, string> = {
+  v8Heap: 'V8 heap',
+  code: 'compiled code',
+  arrayBuffers: 'array buffers',
+  mallocLive: 'malloc, live',
+  mallocCached: 'malloc, cached and fragmented',
+  malloc: 'malloc',
+  mappedFiles: 'mapped files',
+  stacks: "threads' stacks",
+  other: 'other',
+};
+
+function breakdown({ rss, parts }: MemoryBreakdown): string {
+  const mebibytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+  const percent = (bytes: number) => `${((100 * bytes) / rss).toFixed(1)} %`;
+  const rows = Object.entries(partNames).flatMap(([part, name]) => {
+    const bytes = parts[part as keyof MemoryParts];
+    return bytes === undefined ? [] : [[name, mebibytes(bytes), percent(bytes)]];
+  });
+  return table(['memory', 'size', 'of RSS'], [...rows, ['RSS', mebibytes(rss), percent(rss)]]);
 }

@@ -4,7 +4,10 @@ import { join } from 'node:path';
 import { fail } from './fail.js';
 
 /** A command is imported when it is called: `run` must not wait for the others. */
-const commands: Record<string, () => Promise<{ help: string; main: (args: string[]) => void }>> = {
+const commands: Record<
+  string,
+  () => Promise<{ help: string; main: (args: string[]) => void | Promise<void> }>
+> = {
   run: () => import('./run.js'),
   python: () => import('./python.js'),
   env: () => import('./env.js'),
@@ -56,7 +59,7 @@ async function main([name, ...args]: string[]): Promise<void> {
   const asked =
     name === 'run' || name === 'python' ? own[0] : own.find((word) => word === '--help' || word === '-h');
   if (asked === '--help' || asked === '-h') return console.log(command.help);
-  command.main(args);
+  await command.main(args);
 }
 
 main(process.argv.slice(2)).catch((error: unknown) => (process.exitCode = fail(error)));

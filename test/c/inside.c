@@ -122,7 +122,9 @@ static void release(int threaded) {
   vacate();
   figure("vacated", resident());
   errno = 4711;
+  shim()->collect_thread(0);
   int result = shim()->release();
+  shim()->collect_thread(1);
   printf("result=%d\nerrno=%d\n", result, errno);
   figure("released", resident());
   occupy(NULL);

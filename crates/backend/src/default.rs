@@ -6,6 +6,14 @@ use crate::{CannotRelease, MemoryAllocatorBackend, RawAllocator, Stats};
 /// The `malloc` of this process: the C library's, or that of the library preloaded in its place.
 pub enum Default {}
 
+impl Default {
+    /// The statistics, and of what they have as mapped the large blocks that glibc has mapped for themselves, outside
+    /// of its arenas; `None` where another allocator serves, or a glibc before 2.33.
+    pub fn stats_and_mapped_blocks() -> (Stats, Option<u64>) {
+        platform::stats()
+    }
+}
+
 #[cfg(unix)]
 // SAFETY: C's allocator with the choices that C leaves open made by `request`; POSIX has the rest.
 unsafe impl RawAllocator for Default {
@@ -61,7 +69,11 @@ unsafe impl RawAllocator for Default {
     }
 
     fn stats() -> Stats {
-        platform::stats()
+        platform::stats().0
+    }
+
+    fn collect_thread(purge: bool) {
+        platform::collect_thread(purge);
     }
 
     fn release() -> Result<(), CannotRelease> {
@@ -87,7 +99,7 @@ mod platform {
     use core::mem;
 
     use crate::owner::Object;
-    use crate::{CannotRelease, MemoryAllocatorBackend, Stats, shim};
+    use crate::{CannotRelease, MemoryAllocatorBackend, Stats, foreign, shim};
 
     /// glibc's `struct mallinfo2` (2.33 and newer).
     #[repr(C)]
@@ -146,20 +158,29 @@ mod platform {
         Some(version.to_string_lossy().into_owned())
     }
 
-    pub fn stats() -> Stats {
+    pub fn stats() -> (Stats, Option<u64>) {
         if let Some(shim) = shim::current() {
-            return shim.stats();
+            return (shim.stats(), None);
         }
-        let Some(function) = of_allocator(c"mallinfo2") else { return Stats::default() };
+        let Some(function) = of_allocator(c"mallinfo2") else { return (foreign::stats(), None) };
         // SAFETY: glibc's mallinfo2 has this type.
         let mallinfo2: extern "C" fn() -> MallInfo2 = unsafe { mem::transmute(function) };
         let info = mallinfo2();
         let of_arenas = info.arena as u64;
         let of_mmap = info.hblkhd as u64;
-        Stats {
+        let stats = Stats {
             allocated: Some(info.uordblks as u64 + of_mmap),
             mapped: Some(of_arenas + of_mmap),
             ..Stats::default()
+        };
+        (stats, Some(of_mmap))
+    }
+
+    /// glibc's thread caches are of some kilobytes and have no way out but the thread's end.
+    pub fn collect_thread(purge: bool) {
+        match shim::current() {
+            Some(shim) => shim.collect_thread(purge),
+            None => foreign::collect_thread(purge),
         }
     }
 
@@ -168,7 +189,9 @@ mod platform {
         if let Some(shim) = shim::current() {
             return shim.release().map_err(|_| CANNOT);
         }
-        let function = of_allocator(c"malloc_trim").ok_or(CANNOT)?;
+        let Some(function) = of_allocator(c"malloc_trim") else {
+            return if foreign::release() { Ok(()) } else { Err(CANNOT) };
+        };
         // SAFETY: glibc's malloc_trim has this type. Its result says whether anything was given back.
         let trim: extern "C" fn(usize) -> c_int = unsafe { mem::transmute(function) };
         trim(0);
@@ -186,9 +209,11 @@ mod platform {
         None
     }
 
-    pub fn stats() -> Stats {
-        Stats::default()
+    pub fn stats() -> (Stats, Option<u64>) {
+        (Stats::default(), None)
     }
+
+    pub fn collect_thread(_purge: bool) {}
 
     pub fn release() -> Result<(), CannotRelease> {
         Err(CannotRelease(MemoryAllocatorBackend::Default))
@@ -227,7 +252,7 @@ unsafe impl RawAllocator for Default {
         platform::version()
     }
     fn stats() -> Stats {
-        platform::stats()
+        platform::stats().0
     }
     fn release() -> Result<(), CannotRelease> {
         platform::release()

@@ -90,10 +90,14 @@ unsafe impl RawAllocator for Jemalloc {
         }
     }
 
-    /// Purges every arena, after the calling thread's cache went back to them. Other threads' caches stay.
-    fn release() -> Result<(), CannotRelease> {
+    fn collect_thread(_purge: bool) {
         // Without a thread cache there is nothing to flush, and that is an error to jemalloc.
         let _ = command(c"thread.tcache.flush");
+    }
+
+    /// Purges every arena, after the calling thread's cache went back to them.
+    fn release() -> Result<(), CannotRelease> {
+        Self::collect_thread(false);
         // 4096 is MALLCTL_ARENAS_ALL.
         command(c"arena.4096.purge").map_err(|_| CannotRelease(Self::BACKEND))
     }

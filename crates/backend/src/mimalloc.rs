@@ -91,6 +91,13 @@ unsafe impl RawAllocator for Mimalloc {
         Stats { mapped: Some(committed as u64), ..Stats::default() }
     }
 
+    /// A heap belongs to its thread. Takes in what other threads have freed of it, and hands its empty segments to the
+    /// arenas, where a `release` purges them; with `purge` it purges what is free in the others.
+    fn collect_thread(purge: bool) {
+        // SAFETY: may be called at any time.
+        unsafe { sys::mi_collect(purge) };
+    }
+
     /// Collects the calling thread's heap and what ended threads left, and purges the arenas.
     fn release() -> Result<(), CannotRelease> {
         // SAFETY: may be called at any time.

@@ -79,7 +79,13 @@ pub unsafe trait RawAllocator {
     /// What the allocator can tell of itself.
     fn stats() -> Stats;
 
-    /// Gives memory that is free within the allocator back to the system. May take a while.
+    /// Has what is free in the calling thread's own cache or heap go to where a [`release`](Self::release) by another
+    /// thread finds it, which takes little time. With `purge`, what then is left and only this thread can reach goes
+    /// back to the system.
+    fn collect_thread(_purge: bool) {}
+
+    /// Gives memory that is free within the allocator back to the system. May take a while. What other threads keep
+    /// for themselves stays.
     ///
     /// # Errors
     /// [`CannotRelease`] where the allocator has no way to.

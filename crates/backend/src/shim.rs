@@ -4,6 +4,7 @@
 
 use alloc::string::{String, ToString};
 use core::ffi::{CStr, c_char, c_int};
+use core::mem::offset_of;
 
 use crate::{CannotRelease, MemoryAllocatorBackend, RawAllocator, Stats};
 
@@ -65,6 +66,7 @@ pub struct Shim {
     path: extern "C" fn() -> *const c_char,
     stats: unsafe extern "C" fn(*mut RawStats),
     release: extern "C" fn() -> c_int,
+    collect_thread: extern "C" fn(c_int),
 }
 
 // SAFETY: the pointers are to static strings, and the functions may be called from any thread.
@@ -88,6 +90,9 @@ impl Shim {
         extern "C" fn release<A: RawAllocator>() -> c_int {
             if A::release().is_ok() { 0 } else { -1 }
         }
+        extern "C" fn collect_thread<A: RawAllocator>(purge: c_int) {
+            A::collect_thread(purge != 0);
+        }
         Self {
             abi: ABI,
             size: size_of::<Self>() as u32,
@@ -96,6 +101,7 @@ impl Shim {
             path,
             stats: stats::<A>,
             release: release::<A>,
+            collect_thread: collect_thread::<A>,
         }
     }
 
@@ -123,6 +129,14 @@ impl Shim {
         // SAFETY: writable.
         unsafe { (self.stats)(&mut raw) };
         raw.into()
+    }
+
+    /// As [`RawAllocator::collect_thread`].
+    pub fn collect_thread(&self, purge: bool) {
+        // A library of an older release has a shorter structure.
+        if self.size as usize > offset_of!(Self, collect_thread) {
+            (self.collect_thread)(c_int::from(purge));
+        }
     }
 
     /// Gives free memory of the process's `malloc` back to the system.

@@ -66,12 +66,13 @@ unsafe impl RawAllocator for Snmalloc {
         Some(VERSION.to_owned())
     }
 
-    /// snmalloc counts the address space that it has handed to its heaps, and nothing else of the above.
+    /// snmalloc counts what its heaps use, in pages that hold live blocks or held them until just now, and
+    /// nothing else of the above.
     fn stats() -> Stats {
         let (mut current, mut peak) = (0, 0);
         // SAFETY: two writable places.
         unsafe { sys::sn_rust_statistics(&mut current, &mut peak) };
-        Stats { mapped: Some(current as u64), ..Stats::default() }
+        Stats { active: Some(current as u64), ..Stats::default() }
     }
 
     /// snmalloc gives pages back by itself and has no function to make it.

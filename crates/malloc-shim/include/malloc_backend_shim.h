@@ -38,6 +38,10 @@ struct malloc_backend_shim {
   void (*stats)(struct malloc_backend_stats *);
   /* Gives free memory back to the system: 0, or -1 where the backend has no way to. */
   int (*release)(void);
+  /* Has what is free in the calling thread's own cache or heap go to where a release by another thread finds it; with
+   * purge, what then is left and only this thread can reach goes back to the system. Look at size first: the first
+   * libraries do not have it. */
+  void (*collect_thread)(int purge);
 };
 
 const struct malloc_backend_shim *malloc_backend_shim(void);

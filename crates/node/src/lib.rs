@@ -3,6 +3,8 @@
 
 mod backend;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod memory;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod process;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod python;

@@ -112,7 +112,7 @@ pub fn inspect_program(path: String) -> Program {
 }
 
 /// EIO, for an error that did not come from the system.
-fn libc_eio() -> i32 {
+pub fn libc_eio() -> i32 {
     5
 }
 

@@ -1,4 +1,4 @@
-//! What a program needs to be switched to another `malloc`, and whose `malloc` a process runs on.
+//! What a program needs to be switched to another `malloc`, whose `malloc` a process runs on, and what its memory is.
 //!
 //! Linux only: elsewhere every function says so by giving nothing. This crate knows no Node.
 
@@ -8,11 +8,13 @@ mod allocator;
 mod elf;
 mod exec;
 mod host;
+mod memory;
 mod owner;
 mod program;
 
 pub use allocator::Allocator;
 pub use exec::replace_process;
 pub use host::{Host, host};
+pub use memory::{MemoryMap, memory_map, resident};
 pub use owner::{Owner, OwnerKind, owner_here, owner_of};
 pub use program::{Executable, Privilege, inspect};

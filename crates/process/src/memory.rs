@@ -1,0 +1,229 @@
+//! What a process's physical memory is, by the mappings that it is in.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader};
+
+/// Bytes in physical memory, by what the kernel knows of a mapping (proc_pid_smaps(5)). Each page is in one field
+/// besides `rss`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryMap {
+    /// All of it, as the kernel counts it: not the sum of the others, which are counted a moment before.
+    pub rss: u64,
+    /// V8's mappings but for its code: heaps of every isolate, and WebAssembly memories. V8 has its mappings not go
+    /// on to a forked child (MADV_DONTFORK), and no allocator does.
+    pub v8: u64,
+    /// Executable memory without a file: code that was compiled at run time.
+    pub code: u64,
+    /// Mapped files, and memory that is shared between processes.
+    pub files: u64,
+    /// The stacks of all threads.
+    pub stacks: u64,
+    /// What `brk` moves the end of.
+    pub heap: u64,
+    /// Address space reserved beforehand (MAP_NORESERVE) in the way of glibc's arenas: up to 64 MiB, from a multiple
+    /// of that.
+    pub arenas: u64,
+    /// Other address space reserved beforehand, which is how jemalloc, mimalloc and snmalloc have their memory.
+    pub reserved: u64,
+    /// Other private memory.
+    pub private: u64,
+    /// The rest: what the kernel maps itself, and devices.
+    pub other: u64,
+}
+
+impl MemoryMap {
+    /// All fields but `rss`.
+    fn sum(&self) -> u64 {
+        let Self { rss: _, v8, code, files, stacks, heap, arenas, reserved, private, other } = self;
+        v8 + code + files + stacks + heap + arenas + reserved + private + other
+    }
+}
+
+/// Reads the memory map of a process. The kernel walks its page tables for it, which takes milliseconds a gigabyte.
+///
+/// # Errors
+/// Where there is no such process, or it may not be looked into (ptrace(2), "Ptrace access mode checking").
+pub fn memory_map(pid: u32) -> io::Result<MemoryMap> {
+    const TRIES: usize = 3;
+    let mut tries = 0;
+    loop {
+        let mut map = classify(BufReader::with_capacity(1 << 16, File::open(format!("/proc/{pid}/smaps"))?))?;
+        map.rss = resident(pid)?;
+        tries += 1;
+        // An allocator that gives memory back meanwhile makes the two disagree.
+        if map.sum().abs_diff(map.rss) <= map.rss / 50 || tries == TRIES {
+            return Ok(map);
+        }
+    }
+}
+
+/// The bytes that a process has in physical memory.
+///
+/// # Errors
+/// Where there is no such process.
+pub fn resident(pid: u32) -> io::Result<u64> {
+    // The second field, in pages.
+    let statm = fs::read_to_string(format!("/proc/{pid}/statm"))?;
+    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
+    // SAFETY: takes a constant.
+    let page_size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) as u64 };
+    pages.map(|pages| pages * page_size).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// One entry of `smaps`.
+#[derive(Clone, Debug, Default)]
+struct Mapping {
+    start: u64,
+    end: u64,
+    permissions: String,
+    name: String,
+    rss: u64,
+    flags: Vec<String>,
+}
+
+impl Mapping {
+    /// `start-end permissions offset device inode name`, if the line is the first of an entry.
+    fn parse(line: &str) -> Option<Self> {
+        let mut fields = line.splitn(6, ' ');
+        let (start, end) = fields.next()?.split_once('-')?;
+        let address = |text| u64::from_str_radix(text, 16).ok();
+        let (start, end) = (address(start)?, address(end)?);
+        let permissions = fields.next()?.to_owned();
+        let name = fields.nth(3).unwrap_or_default().trim_start().to_owned();
+        Some(Self { start, end, permissions, name, ..Self::default() })
+    }
+
+    /// A line that is not the first: `name: value`.
+    fn add(&mut self, line: &str) {
+        match line.split_once(':') {
+            Some(("Rss", value)) => {
+                let kilobytes = value.trim().trim_end_matches(" kB").parse::<u64>();
+                self.rss = kilobytes.unwrap_or_default() << 10;
+            }
+            Some(("VmFlags", value)) => self.flags = value.split_whitespace().map(str::to_owned).collect(),
+            _ => {}
+        }
+    }
+
+    fn is(&self, flag: &str) -> bool {
+        self.flags.iter().any(|each| each == flag)
+    }
+
+    /// Private and without a file; a name is one that the program gave it (PR_SET_VMA).
+    fn is_anonymous(&self) -> bool {
+        (self.name.is_empty() || self.name.starts_with("[anon:")) && self.permissions.ends_with('p')
+    }
+
+    /// A stretch that must not be touched, as there is one below each thread's stack.
+    fn is_guard(&self) -> bool {
+        let small = self.end - self.start <= 1 << 20;
+        self.is_anonymous() && self.permissions == "---p" && small && !self.is("nr") && !self.is("dc")
+    }
+
+    /// A thread's stack has a guard below it, or a kernel since 6.7 has taken note of what it is for (MAP_STACK).
+    fn is_stack(&self, below: &Self) -> bool {
+        self.permissions == "rw-p"
+            && !self.is("nr")
+            && (self.is("nh") || below.is_guard() && below.end == self.start)
+    }
+
+    /// glibc reserves each heap of a thread's arena at a multiple of its size, and opens it from there.
+    fn is_glibc_heap(&self) -> bool {
+        const SIZE: u64 = 64 << 20;
+        self.start.is_multiple_of(SIZE) && self.end - self.start <= SIZE
+    }
+}
+
+fn classify(smaps: impl BufRead) -> io::Result<MemoryMap> {
+    let mut map = MemoryMap::default();
+    let (mut below, mut mapping) = (Mapping::default(), Mapping::default());
+    for line in smaps.split(b'\n') {
+        // A file may have any name.
+        let line = String::from_utf8_lossy(&line?).into_owned();
+        match Mapping::parse(&line) {
+            Some(next) => {
+                count(&mut map, &mapping, &below);
+                below = std::mem::replace(&mut mapping, next);
+            }
+            None => mapping.add(&line),
+        }
+    }
+    count(&mut map, &mapping, &below);
+    Ok(map)
+}
+
+fn count(map: &mut MemoryMap, mapping: &Mapping, below: &Mapping) {
+    let field = match mapping.name.as_str() {
+        "[heap]" => &mut map.heap,
+        "[stack]" => &mut map.stacks,
+        name if name.starts_with('/') || name.starts_with("[anon_shmem:") => &mut map.files,
+        _ if !mapping.is_anonymous() => &mut map.other,
+        _ if mapping.permissions.contains('x') => &mut map.code,
+        _ if mapping.is("dc") => &mut map.v8,
+        _ if mapping.is_stack(below) => &mut map.stacks,
+        _ if !mapping.is("nr") => &mut map.private,
+        _ if mapping.is_glibc_heap() => &mut map.arenas,
+        _ => &mut map.reserved,
+    };
+    *field += mapping.rss;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(head: &str, kilobytes: u64, flags: &str) -> String {
+        format!("{head}\nSize: 4 kB\nRss:   {kilobytes} kB\nPss: 1 kB\nVmFlags: {flags} \n")
+    }
+
+    #[test]
+    fn each_mapping_has_its_field() {
+        let smaps = [
+            entry("00400000-00b6f000 r--p 00000000 00:1f 77    /usr/bin/node with a space", 1, "rd mr"),
+            entry("37b21000-38f2f000 rw-p 00000000 00:00 0     [heap]", 2, "rd wr"),
+            entry("050d16500000-050d16540000 rw-p 00000000 00:00 0", 4, "rd wr dc nr"),
+            entry("050d16540000-050d16580000 rwxp 00000000 00:00 0", 8, "rd wr ex dc nr"),
+            // A guard and its stack; then memory that lies above by chance.
+            entry("7f0000001000-7f0000002000 ---p 00000000 00:00 0", 0, "mr"),
+            entry("7f0000002000-7f0000802000 rw-p 00000000 00:00 0", 16, "rd wr"),
+            entry("7f0000803000-7f0000903000 rw-p 00000000 00:00 0", 32, "rd wr ac"),
+            // Without a guard of its own, on a newer kernel.
+            entry("7f0001000000-7f0001800000 rw-p 00000000 00:00 0  [anon:stack]", 64, "rd wr nh"),
+            // An arena behind the reserve of the one below it, which is no guard.
+            entry("7f0003fff000-7f0004000000 ---p 00000000 00:00 0", 0, "mr nr"),
+            entry("7f0004000000-7f0004021000 rw-p 00000000 00:00 0", 128, "rd wr nr"),
+            entry("7f0005100000-7f0005200000 rw-p 00000000 00:00 0", 256, "rd wr nr"),
+            entry("7f0006000000-7f0006100000 rw-s 00000000 00:05 9  /dev/zero (deleted)", 512, "rd wr sh"),
+            entry("7f0007000000-7f0007001000 r-xp 00000000 00:00 0  [vdso]", 1024, "rd ex"),
+            entry("7ffe97caf000-7ffe97cd0000 rw-p 00000000 00:00 0  [stack]", 2048, "rd wr gd"),
+        ];
+        let kib = |kilobytes: u64| kilobytes << 10;
+        let expected = MemoryMap {
+            rss: 0,
+            v8: kib(4),
+            code: kib(8),
+            files: kib(1 + 512),
+            stacks: kib(16 + 64 + 2048),
+            heap: kib(2),
+            arenas: kib(128),
+            reserved: kib(256),
+            private: kib(32),
+            other: kib(1024),
+        };
+        assert_eq!(classify(smaps.concat().as_bytes()).expect("bytes can be read"), expected);
+    }
+
+    #[test]
+    fn every_page_of_this_process_is_in_one_field() {
+        let map = memory_map(std::process::id()).expect("this process may look at itself");
+        let MemoryMap { rss, v8, code, files, stacks, .. } = map;
+        assert!(map.sum().abs_diff(rss) < rss / 10, "{map:?}");
+        assert!(files > 0 && stacks > 0, "{map:?}");
+        assert_eq!((v8, code), (0, 0), "there is no V8 here");
+    }
+
+    #[test]
+    fn a_process_that_is_not_there_is_an_error() {
+        assert_eq!(memory_map(0x7fff_fffe).expect_err("no such process").raw_os_error(), Some(libc::ENOENT));
+    }
+}

@@ -1,0 +1,149 @@
+import { EventEmitter } from 'node:events';
+import { performance } from 'node:perf_hooks';
+import { linuxBinding } from '../binding.js';
+import { MallocBackendError, shown } from '../errors.js';
+import { memoryCgroups, nearest } from './cgroup.js';
+import { type Bounds, type Reason, begin, decide } from './decide.js';
+import { ownMalloc } from './own.js';
+import { type Release, releaseMemory, requireRelease } from './release.js';
+
+/** When to give memory back. */
+export interface AutoReleaseOptions {
+  /**
+   * The service is idle when its event loop was busy for less than this share of the time, twice in a row; `false`:
+   * never. It is released once, and again only after the loop was twice as busy. Default: 0.05.
+   */
+  idle?: number | false;
+  /**
+   * The cgroup's memory is near its limit from this share of it, page cache that was not used lately not counted;
+   * `false`: never. It is released at once, again after the usage has fallen by 5 % of the limit and risen, and while
+   * it does not fall, after pauses that grow. Default: 0.9. Without a limit it has no effect: see
+   * {@link AutoRelease.cgroups}.
+   */
+  threshold?: number | false;
+  /** Milliseconds between two looks. Default: 5000. */
+  interval?: number;
+  /** The folder of the cgroup to watch. Default: this process's own and those around it, of version 1 or 2. */
+  cgroup?: string;
+}
+
+/** The events of {@link AutoRelease}. */
+export interface AutoReleaseEvents {
+  /** Memory was given back, and why. */
+  release: [release: Release & { reason: Reason }];
+  /** It could not, or the cgroup could not be read. Without a listener it is a warning of the process, once. */
+  error: [error: Error];
+}
+
+/** Gives memory back when it costs nobody anything, until it is stopped. See {@link autoRelease}. */
+export class AutoRelease extends EventEmitter<AutoReleaseEvents> {
+  /** The folders of the cgroups that are watched; empty where there are none. */
+  readonly cgroups: readonly string[];
+  readonly #bounds: Bounds;
+  readonly #timer: NodeJS.Timeout;
+  #state;
+  #loop = performance.eventLoopUtilization();
+  #looking = false;
+  #stopped = false;
+  #warned = false;
+
+  /** @internal */
+  constructor(bounds: Bounds, cgroups: readonly string[]) {
+    super();
+    this.cgroups = cgroups;
+    this.#bounds = bounds;
+    this.#state = begin(bounds.interval);
+    this.#timer = setInterval(() => void this.#look(), bounds.interval);
+    // The service ends when it has nothing else to do.
+    this.#timer.unref();
+  }
+
+  /** Ends it; what is being given back still is, and no event follows. May be called again. */
+  stop(): void {
+    this.#stopped = true;
+    clearInterval(this.#timer);
+  }
+
+  /** {@link AutoRelease.stop}, for `using`. */
+  [Symbol.dispose](): void {
+    this.stop();
+  }
+
+  async #look(): Promise<void> {
+    if (this.#looking) return;
+    this.#looking = true;
+    let done: (Release & { reason: Reason }) | undefined;
+    try {
+      const reason = await this.#decide();
+      if (reason !== undefined && !this.#stopped) done = { ...(await releaseMemory()), reason };
+    } catch (error) {
+      this.#fail(error as Error);
+    } finally {
+      this.#looking = false;
+    }
+    if (done !== undefined && !this.#stopped) this.emit('release', done);
+  }
+
+  async #decide(): Promise<Reason | undefined> {
+    const loop = performance.eventLoopUtilization();
+    const { utilization } = performance.eventLoopUtilization(loop, this.#loop);
+    this.#loop = loop;
+    const usage = this.#bounds.threshold === undefined ? undefined : await nearest(this.cgroups);
+    const pressure = usage === undefined ? undefined : usage.used / usage.limit;
+    const look = { now: performance.now(), utilization, pressure };
+    const { state, release } = decide(this.#state, look, this.#bounds);
+    this.#state = state;
+    return release;
+  }
+
+  /** The service is not to end of what was to help it: an `error` event that nobody listens to would. */
+  #fail(error: Error): void {
+    if (this.#stopped) return;
+    if (this.listenerCount('error') > 0) {
+      this.emit('error', error);
+    } else if (!this.#warned) {
+      this.#warned = true;
+      process.emitWarning(`autoRelease: ${error.message}`, { type: 'MallocBackendWarning' });
+    }
+  }
+}
+
+/**
+ * Gives this process's free memory back by itself, as {@link releaseMemory}: when the service is idle, and when its
+ * cgroup's memory comes near its limit. It does not keep the process alive. In a worker, the worker's event loop is the
+ * one that is looked at.
+ *
+ * @throws {@link MallocBackendError} `ERR_INVALID_ARGUMENT`; `ERR_CANNOT_RELEASE` and others as
+ * {@link releaseMemory}. A `cgroup` that cannot be read is an `error` event, `ERR_CGROUP_UNREADABLE`, at each look.
+ */
+export function autoRelease(options: AutoReleaseOptions = {}): AutoRelease {
+  const { idle = 0.05, threshold = 0.9, interval = 5000, cgroup } = options;
+  const bounds = {
+    idle: share('idle', idle),
+    threshold: share('threshold', threshold),
+    interval,
+  };
+  if (typeof interval !== 'number' || !(interval >= 1 && interval <= 0x7fff_ffff)) {
+    throw wrong(`interval is milliseconds from 1 to ${0x7fff_ffff}, not ${shown(interval)}`);
+  }
+  if (bounds.idle === undefined && bounds.threshold === undefined) {
+    throw wrong('with both idle and threshold false there is nothing to do; leave one of them');
+  }
+  linuxBinding('giving memory back');
+  requireRelease(ownMalloc());
+  const cgroups = cgroup === undefined ? memoryCgroups() : [cgroup];
+  if (bounds.idle === undefined && cgroups.length === 0) {
+    throw wrong('idle is false and this process is in no memory cgroup, whose limit it could come near');
+  }
+  return new AutoRelease(bounds, cgroups);
+}
+
+function share(name: string, value: number | false): number | undefined {
+  if (value === false) return undefined;
+  if (typeof value === 'number' && value > 0 && value <= 1) return value;
+  throw wrong(`${name} is a share, more than 0 and at most 1, or false, not ${shown(value)}`);
+}
+
+function wrong(problem: string): MallocBackendError {
+  return new MallocBackendError('ERR_INVALID_ARGUMENT', `autoRelease: ${problem}`);
+}

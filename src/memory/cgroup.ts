@@ -1,0 +1,101 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { MallocBackendError } from '../errors.js';
+
+/** What a cgroup uses of the memory that it may, in bytes. */
+export interface Usage {
+  /** What cannot simply be dropped: without the pages of files that were not used lately. */
+  used: number;
+  limit: number;
+}
+
+/** The files of a cgroup's folder in each of the two versions (the kernel's cgroup-v2.rst and cgroup-v1/memory.rst). */
+const versions = [
+  {
+    used: 'memory.current',
+    limits: ['memory.max', 'memory.high'],
+    inactive: /^inactive_file (\d+)$/m,
+  },
+  {
+    used: 'memory.usage_in_bytes',
+    limits: ['memory.limit_in_bytes'],
+    inactive: /^total_inactive_file (\d+)$/m,
+  },
+] as const;
+
+/** Without a limit v1 has the greatest multiple of a page, and v2 the word `max`. */
+const NO_LIMIT = 2 ** 62;
+
+/**
+ * The folders of the cgroups that hold this process's memory, its own first and then those around it, each of which may
+ * have a limit. Empty where there are none.
+ */
+export function memoryCgroups(root = '/sys/fs/cgroup', membership = '/proc/self/cgroup'): string[] {
+  let lines: string[];
+  try {
+    lines = readFileSync(membership, 'utf8').split('\n');
+  } catch {
+    return [];
+  }
+  const path = (controller: string) =>
+    lines.map((line) => line.split(':')).find(([, names = '']) => names.split(',').includes(controller));
+  // The memory controller is in one of the two hierarchies.
+  const candidates: [top: string, path: string | undefined][] = [
+    [join(root, 'memory'), path('memory')?.slice(2).join(':')],
+    [root, path('')?.slice(2).join(':')],
+  ];
+  for (const [top, own] of candidates) {
+    if (own === undefined) continue;
+    const folders = [];
+    for (let folder = join(top, own); ; folder = dirname(folder)) {
+      // In a container the path may be the host's, and the folder at the top the container's own.
+      if (hasMemory(folder)) folders.push(folder);
+      if (folder.length <= top.length) break;
+    }
+    if (folders.length > 0) return folders;
+  }
+  return [];
+}
+
+function hasMemory(folder: string): boolean {
+  return versions.some(({ used }) => existsSync(join(folder, used)));
+}
+
+/**
+ * The usage of the cgroup that is nearest to its limit; undefined where none has one.
+ *
+ * @throws {@link MallocBackendError} `ERR_CGROUP_UNREADABLE`
+ */
+export async function nearest(folders: readonly string[]): Promise<Usage | undefined> {
+  const usages = await Promise.all(folders.map(usage));
+  return usages
+    .filter((each) => each !== undefined)
+    .sort((one, other) => other.used / other.limit - one.used / one.limit)[0];
+}
+
+async function usage(folder: string): Promise<Usage | undefined> {
+  const version = versions.find(({ used }) => existsSync(join(folder, used)));
+  if (version === undefined) {
+    const names = versions.map(({ used }) => used).join(' nor ');
+    throw unreadable(folder, `there is neither ${names} in it`);
+  }
+  const read = (file: string) => readFile(join(folder, file), 'utf8');
+  try {
+    const limits = await Promise.all(version.limits.map((file) => read(file).catch(() => 'max')));
+    const limit = Math.min(...limits.map((text) => (text.trim() === 'max' ? Infinity : Number(text))));
+    if (!(limit < NO_LIMIT)) return undefined;
+    const [all, statistics] = await Promise.all([read(version.used), read('memory.stat').catch(() => '')]);
+    const inactive = Number(version.inactive.exec(statistics)?.[1] ?? 0);
+    return { used: Math.max(0, Number(all) - inactive), limit };
+  } catch (error) {
+    throw unreadable(folder, (error as Error).message);
+  }
+}
+
+function unreadable(folder: string, why: string): MallocBackendError {
+  return new MallocBackendError(
+    'ERR_CGROUP_UNREADABLE',
+    `cannot read what memory the cgroup ${folder} uses: ${why}; name the folder of a cgroup with the memory controller`,
+  );
+}

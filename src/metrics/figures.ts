@@ -1,0 +1,45 @@
+import { type AllocatorStats, type MemoryBreakdown, memory } from '../memory/memory.js';
+import type { MemoryParts } from '../memory/parts.js';
+import { releases } from '../memory/release.js';
+
+/** What the allocator tells of itself, and what it means. */
+export const statistics: readonly { key: keyof AllocatorStats; name: string; help: string }[] = [
+  { key: 'allocated', name: 'allocated', help: 'Bytes in live blocks of malloc' },
+  { key: 'active', name: 'active', help: 'Bytes in pages that hold live blocks of malloc' },
+  { key: 'metadata', name: 'metadata', help: "Bytes of malloc's own structures" },
+  { key: 'resident', name: 'resident', help: 'Bytes of malloc in physical memory, at the most' },
+  { key: 'mapped', name: 'mapped', help: 'Bytes that malloc has mapped and can use' },
+  {
+    key: 'retained',
+    name: 'retained',
+    help: 'Bytes of address space that malloc keeps without memory behind it',
+  },
+];
+
+/** What all releases came to, since the process began. */
+export const totals: readonly { name: string; unit: string; help: string; value: () => number }[] = [
+  { name: 'releases', unit: '', help: 'Times that memory was given back', value: () => releases.count },
+  { name: 'released', unit: 'bytes', help: 'Bytes that were given back', value: () => releases.bytes },
+  { name: 'release', unit: 'seconds', help: 'Time that giving back took', value: () => releases.seconds },
+];
+
+/** The parts under the names that labels have. */
+export function labelledParts(parts: MemoryParts): [part: string, bytes: number][] {
+  return Object.entries({ ...parts }).map(([part, bytes]) => [
+    part.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`),
+    bytes,
+  ]);
+}
+
+/** The label: a backend's name, and of an allocator that is none of ours its own. */
+export function backendLabel({ malloc }: MemoryBreakdown): string {
+  return malloc.backend ?? malloc.allocator;
+}
+
+let reading: Promise<MemoryBreakdown> | undefined;
+
+/** The breakdown, read once for all who ask while it is being read: the metrics of one scrape agree. */
+export function read(): Promise<MemoryBreakdown> {
+  reading ??= memory().finally(() => (reading = undefined));
+  return reading;
+}

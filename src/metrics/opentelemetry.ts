@@ -1,0 +1,87 @@
+/**
+ * Metrics for OpenTelemetry, whose API (`@opentelemetry/api`) the service brings itself.
+ *
+ * | instrument | unit | attributes besides `backend` |
+ * | --- | --- | --- |
+ * | `malloc_backend.memory.rss` | By | |
+ * | `malloc_backend.memory.usage`, whose sum is RSS | By | `part` |
+ * | `malloc_backend.allocated`, `.active`, `.metadata`, `.resident`, `.mapped`, `.retained`, as far as the allocator tells | By | |
+ * | `malloc_backend.releases`, `malloc_backend.released`, `malloc_backend.release.duration`, counters | `{release}`, By, s | |
+ *
+ * @packageDocumentation
+ */
+
+import { type MeterProvider, type Observable, metrics } from '@opentelemetry/api';
+import { linuxBinding } from '../binding.js';
+import { MallocBackendError, shown } from '../errors.js';
+import { ownMalloc } from '../memory/own.js';
+import { backendLabel, labelledParts, read, statistics, totals } from './figures.js';
+
+/** Ends the observation. */
+export interface MallocObservation {
+  /** May be called again. */
+  stop(): void;
+  /** The same, for `using`. */
+  [Symbol.dispose](): void;
+}
+
+/** The unit's code and what of the Prometheus name is another word here. */
+const counters: Record<string, { name: string; unit: string }> = {
+  releases: { name: 'releases', unit: '{release}' },
+  released: { name: 'released', unit: 'By' },
+  release: { name: 'release.duration', unit: 's' },
+};
+
+/**
+ * Has a meter observe where this process's memory is, and what its allocator tells. Everything is read when the metrics
+ * are collected, once for all, on a thread of libuv's pool: see {@link memory} for what that takes.
+ *
+ * @param provider - Default: the global one.
+ * @throws {@link MallocBackendError} `ERR_INVALID_ARGUMENT`; and as {@link activeBackend}
+ */
+export function observeMallocMetrics(
+  provider: MeterProvider = metrics.getMeterProvider(),
+): MallocObservation {
+  if (typeof provider?.getMeter !== 'function') {
+    throw new MallocBackendError(
+      'ERR_INVALID_ARGUMENT',
+      `observeMallocMetrics: the provider must be a MeterProvider of OpenTelemetry, not ${shown(provider)}`,
+    );
+  }
+  linuxBinding('the breakdown of memory');
+  ownMalloc();
+  const meter = provider.getMeter('malloc-backend');
+  const bytes = (name: string, description: string) =>
+    meter.createObservableGauge(`malloc_backend.${name}`, { description, unit: 'By' });
+
+  const rss = bytes('memory.rss', 'Bytes in physical memory');
+  const usage = bytes('memory.usage', 'Bytes in physical memory, by what they are of');
+  const gauges = statistics.map(({ key, name, help }) => ({ key, gauge: bytes(name, help) }));
+  const sums = totals.map(({ name, help, value }) => {
+    const counter = counters[name] ?? { name, unit: '' };
+    const options = { description: help, unit: counter.unit };
+    return { value, counter: meter.createObservableCounter(`malloc_backend.${counter.name}`, options) };
+  });
+  const observed: Observable[] = [
+    rss,
+    usage,
+    ...gauges.map(({ gauge }) => gauge),
+    ...sums.map(({ counter }) => counter),
+  ];
+
+  const observe: Parameters<typeof meter.addBatchObservableCallback>[0] = async (result) => {
+    const breakdown = await read();
+    const backend = backendLabel(breakdown);
+    result.observe(rss, breakdown.rss, { backend });
+    for (const [part, value] of labelledParts(breakdown.parts))
+      result.observe(usage, value, { backend, part });
+    for (const { key, gauge } of gauges) {
+      const value = breakdown.allocator?.[key];
+      if (value !== undefined) result.observe(gauge, value, { backend });
+    }
+    for (const { value, counter } of sums) result.observe(counter, value(), { backend });
+  };
+  meter.addBatchObservableCallback(observe, observed);
+  const stop = () => meter.removeBatchObservableCallback(observe, observed);
+  return { stop, [Symbol.dispose]: stop };
+}

@@ -1,0 +1,193 @@
+// memory(): that its parts are all of RSS, and that what a program does shows in the part that it belongs to.
+
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { after, describe, test } from 'node:test';
+import { type MemoryParts, memory } from '../index.js';
+import { parts } from '../src/memory/parts.js';
+import type { Probe, Probes } from './fixtures-ts/memory.js';
+import * as tools from './fixtures-ts/tools.js';
+import { kill, start, succeed } from './support/run.js';
+import { SWITCHING, cannotPreload, isGlibc, notGlibc, root, shim } from './support/shims.js';
+
+const MiB = 2 ** 20;
+
+const fixture = join(root, 'dist', 'test', 'fixtures-ts', 'memory.js');
+
+const sum = (parts: MemoryParts) => Object.values({ ...parts }).reduce((a, b) => a + b, 0);
+
+function addsUp({ parts, rss, seen }: Probe): void {
+  for (const known of [rss, seen])
+    assert.ok(Math.abs(sum(parts) - known) < 0.05 * known, `${sum(parts)} of ${known}`);
+  for (const [part, bytes] of Object.entries({ ...parts })) assert.ok(bytes >= 0, `${part} is ${bytes}`);
+}
+
+const malloc = ({ mallocLive = 0, mallocCached = 0, malloc = 0 }: MemoryParts) =>
+  mallocLive + mallocCached + malloc;
+
+/** Each allocator, what preloads it, and whether it counts its live blocks; undefined for one that is not known. */
+const subjects: [name: string, env: Record<string, string>, counts: boolean | undefined][] = [
+  ['the C library', {}, isGlibc ? true : undefined],
+];
+for (const backend of SWITCHING)
+  subjects.push([backend, { LD_PRELOAD: shim(backend) }, backend === 'jemalloc']);
+if (isGlibc)
+  for (const [name, library, debianPackage] of tools.foreignAllocators) {
+    const file = tools.systemLibrary(library);
+    if (file === undefined)
+      test(`a foreign ${name}`, { skip: `${debianPackage} is not installed` }, () => {});
+    else
+      subjects.push([`a foreign ${name}`, { LD_PRELOAD: file }, { jemalloc: true, mimalloc: false }[name]]);
+  }
+
+describe('memory()', { skip: cannotPreload, timeout: 240_000 }, () => {
+  for (const [name, env, counts] of subjects)
+    test(`${name}: the parts add up, and each is what it says`, async () => {
+      const { stdout } = await succeed(process.execPath, [fixture], { env });
+      const probes = JSON.parse(stdout) as Probes;
+      for (const probe of Object.values(probes)) addsUp(probe);
+      const { start, buffers, untouched, objects, worker } = probes;
+      const grew = (from: Probe, to: Probe, part: (parts: MemoryParts) => number | undefined) =>
+        ((part(to.parts) ?? 0) - (part(from.parts) ?? 0)) / MiB;
+
+      const present = ['mallocLive', 'mallocCached', 'malloc'].filter((part) => part in start.parts);
+      const expected = { true: ['mallocLive', 'mallocCached'], false: ['malloc'], undefined: [] };
+      assert.deepEqual(present, expected[`${counts}`]);
+      assert.ok(start.parts.mappedFiles > 10 * MiB, "Node's own program");
+
+      // 6,000 × (9,000 + 3,000) + 32 MiB, and in them no other part: an allocator rounds 12 KB up by a fifth at the most.
+      const own = grew(start, buffers, (parts) => parts.arrayBuffers);
+      assert.ok(own > 100 && own < 102, `${own} MiB in buffers`);
+      if (counts !== undefined) {
+        assert.ok(grew(start, buffers, malloc) < 30, `${grew(start, buffers, malloc)} MiB more`);
+        const twice = grew(start, buffers, (parts) => parts.other);
+        assert.ok(Math.abs(twice) < 8, `other grew by ${twice} MiB with buffers`);
+      }
+
+      // What was never written to is not there; the other allocators write zeros to it.
+      if (counts === true) {
+        const phantom = grew(buffers, untouched, (parts) => parts.arrayBuffers);
+        assert.ok(phantom < 40, `${phantom} MiB in an untouched buffer`);
+      }
+
+      const heap = grew(untouched, objects, (parts) => parts.v8Heap);
+      assert.ok(heap > 20, `V8's heap grew by ${heap} MiB with objects`);
+      const another = grew(objects, worker, (parts) => parts.v8Heap);
+      assert.ok(another > 20, `V8's heap grew by ${another} MiB with a worker`);
+      const stacks = grew(objects, worker, (parts) => parts.stacks);
+      assert.ok(stacks > 1, `the stacks grew by ${stacks} MiB with a worker's recursion`);
+    });
+
+  const children: ReturnType<typeof start>[] = [];
+  after(() => children.forEach(kill));
+
+  test('of another process: what its mappings say', async () => {
+    for (const backend of ['default', ...SWITCHING] as const) {
+      const child = start(process.execPath, [tools.cli, 'run', backend, '--', 'cat']);
+      children.push(child);
+      child.stdin?.write('x');
+      await once(child.stdout ?? assert.fail(), 'data');
+      const found = await memory(child.pid);
+      assert.deepEqual([found.pid, found.malloc.backend], [child.pid, backend]);
+      addsUp({ ...found, seen: found.rss });
+      const expected = ['code', ...(backend !== 'default' || isGlibc ? ['malloc'] : [])];
+      assert.deepEqual(Object.keys(found.parts), [...expected, 'mappedFiles', 'stacks', 'other'], backend);
+      assert.equal('allocator' in found, false);
+      kill(child);
+    }
+  });
+
+  test('of another Node: its heap shows', { skip: notGlibc }, async () => {
+    const code = "globalThis.keep = Array.from({ length: 1e6 }, (_, n) => ({ n })); console.log('ready')";
+    const child = start(process.execPath, ['-e', `${code}; setInterval(() => {}, 1e6)`]);
+    children.push(child);
+    await once(child.stdout ?? assert.fail(), 'data');
+    const { parts, rss } = await memory(child.pid);
+    addsUp({ parts, rss, seen: rss } as Probe);
+    assert.ok((parts.v8Heap ?? 0) > 20 * MiB, `${parts.v8Heap}`);
+    kill(child);
+  });
+
+  test('refuses what is no process', async () => {
+    const cases = [
+      [0, 'ERR_INVALID_ARGUMENT'],
+      [NaN, 'ERR_INVALID_ARGUMENT'],
+      [0x7fff_fffe, 'ERR_PROCESS_NOT_FOUND'],
+    ] as const;
+    for (const [pid, code] of cases) await assert.rejects(memory(pid), { name: 'MallocBackendError', code });
+  });
+});
+
+describe('parts()', () => {
+  const map = {
+    rss: 0,
+    v8: 100,
+    code: 1,
+    files: 10,
+    stacks: 5,
+    heap: 40,
+    arenas: 20,
+    reserved: 300,
+    private: 80,
+    other: 2,
+  };
+  const all = sum({ ...map } as unknown as MemoryParts);
+
+  test('what glibc has mapped for single blocks is of it, and no more', () => {
+    const stats = { allocated: 70, mappedBlocks: 30 };
+    const found = parts({ ...map, stats }, 'glibc', { arrayBuffers: 25, heap: 90 });
+    assert.deepEqual(found, {
+      v8Heap: 100,
+      code: 1,
+      arrayBuffers: 25,
+      mallocLive: 45,
+      mallocCached: 20,
+      mappedFiles: 10,
+      stacks: 5,
+      other: 300 + 50 + 2,
+    });
+    assert.equal(sum(found), all);
+  });
+
+  test('blocks without memory are taken to be buffers', () => {
+    const stats = { allocated: 240, mappedBlocks: 200 };
+    const found = parts({ ...map, stats }, 'glibc', { arrayBuffers: 150, heap: 90 });
+    assert.deepEqual([found.arrayBuffers, found.mallocLive, found.mallocCached], [50, 90, 0]);
+    assert.equal(sum(found), all);
+  });
+
+  test('a V8 that does not mark its mappings is believed', () => {
+    const found = parts({ ...map, v8: 0 }, 'mimalloc', { arrayBuffers: 25, heap: 90 });
+    assert.deepEqual([found.v8Heap, found.malloc], [90, 20 + 300 - 90 - 25]);
+    assert.equal(sum(found), all - 100);
+  });
+
+  test('where nothing is marked as reserved the private memory is the allocator’s', () => {
+    const found = parts({ ...map, arenas: 0, reserved: 0 }, 'snmalloc', { arrayBuffers: 25, heap: 90 });
+    assert.deepEqual([found.malloc, found.other], [80 - 25, 40 + 2]);
+  });
+
+  test('what is over jemalloc’s own count is somebody else’s', () => {
+    const stats = { allocated: 150, resident: 200 };
+    const found = parts({ ...map, stats }, 'jemalloc', { arrayBuffers: 400, heap: 90 });
+    assert.deepEqual(
+      [found.arrayBuffers, found.mallocLive, found.mallocCached, found.other],
+      [150, 0, 50, 40 + 120 + 80 + 2],
+    );
+    assert.equal(sum(found), all);
+  });
+
+  test('without a known allocator there are no parts of it', () => {
+    const found = parts(map, 'tcmalloc', { arrayBuffers: 25, heap: 90 });
+    assert.deepEqual(Object.keys(found), [
+      'v8Heap',
+      'code',
+      'arrayBuffers',
+      'mappedFiles',
+      'stacks',
+      'other',
+    ]);
+    assert.equal(sum(found), all);
+  });
+});
