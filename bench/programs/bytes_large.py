@@ -4,10 +4,12 @@ import random
 import sys
 import zlib
 
+from slices import turns
+
 random.seed(1)
 kept = [bytearray() for _ in range(12)]
 check = 0
-for turn in range(int(sys.argv[1])):
+for turn in turns(int(sys.argv[1])):
     size = int(2 ** random.uniform(16, 24))
     buffer = bytearray(size)
     buffer[turn % size] = turn % 256

@@ -3,6 +3,8 @@
 import random
 import sys
 
+from slices import turns
+
 random.seed(1)
 
 
@@ -28,7 +30,7 @@ def weight(node):
 
 store = {}
 total = 0
-for step in range(int(sys.argv[1])):
+for step in turns(int(sys.argv[1])):
     key = random.randrange(60_000)
     old = store.pop(key, None)
     if old is not None:

@@ -4,6 +4,8 @@ import json
 import random
 import sys
 
+from slices import turns
+
 random.seed(1)
 words = ["".join(random.choices("abcdefghijklmnop", k=random.randint(3, 12))) for _ in range(500)]
 
@@ -21,7 +23,7 @@ def record(number):
 
 document = {"records": [record(number) for number in range(1200)]}
 length = 0
-for turn in range(int(sys.argv[1])):
+for turn in turns(int(sys.argv[1])):
     text = json.dumps(document, indent=2 if turn % 3 == 0 else None, ensure_ascii=turn % 2 == 0)
     length += len(text)
     document = json.loads(text)

@@ -3,8 +3,10 @@
 import io
 import sys
 
+from slices import turns
+
 total = 0
-for turn in range(int(sys.argv[1])):
+for turn in turns(int(sys.argv[1])):
     pieces = [f"{number:>08x}-{number % 97}" for number in range(turn, turn + 12_000)]
     joined = ",".join(pieces)
     grown = ""

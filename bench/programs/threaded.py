@@ -7,6 +7,8 @@ import sys
 import threading
 import zlib
 
+from slices import turns
+
 work, done = queue.Queue(64), queue.Queue()
 
 
@@ -21,7 +23,7 @@ def worker():
 threads = [threading.Thread(target=worker) for _ in range(4)]
 for thread in threads:
     thread.start()
-for number in range(int(sys.argv[1])):
+for number in turns(int(sys.argv[1])):
     rows = [{"v": i * 7919 % 1009 ^ number & 255, "t": f"row {i}"} for i in range(300)]
     work.put(json.dumps({"id": number, "rows": rows}))
 for _ in threads:

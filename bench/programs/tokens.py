@@ -4,6 +4,8 @@ import random
 import re
 import sys
 
+from slices import turns
+
 random.seed(1)
 lines = [
     f"2026-11-{random.randint(1, 30):02} {random.randint(0, 23):02}:{random.randint(0, 59):02} "
@@ -15,7 +17,7 @@ line = re.compile(r"(\S+) (\d+):(\d+) \[(\w+)\] (?P<who>[\w.]+@[\w.]+) (\w+) (\S
 token = re.compile(r"\d+(?:\.\d+)?|\w+|[^\w\s]")
 text = "\n".join(lines)
 found = 0
-for turn in range(int(sys.argv[1])):
+for turn in turns(int(sys.argv[1])):
     rows = [match.groupdict() | {"all": match.groups()} for match in map(line.match, lines)]
     found += len({row["who"] for row in rows})
     found += len(token.findall(text))
