@@ -1,4 +1,4 @@
-// npm run bench -- [table…] [--runs N] [--quick]
+// npm run bench -- [table…] [--runs N] [--quick] [--python PATH]
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -6,22 +6,43 @@ import { pagefault } from './blocks.js';
 import { root } from './measure.js';
 import { pair } from './pair.js';
 import { presets } from './presets.js';
+import { pythonCalls } from './python-calls.js';
+import { pythonPair } from './python-pair.js';
+import { pythonRust } from './python-rust.js';
+import { python } from './python.js';
 import { release } from './release.js';
 import { start } from './start.js';
 import { machine, type Table } from './table.js';
 import { workloads } from './workloads.js';
 
-const tables: Readonly<Record<string, Table>> = { pair, workloads, start, pagefault, presets, release };
+const tables: Readonly<Record<string, Table>> = {
+  pair,
+  workloads,
+  start,
+  pagefault,
+  presets,
+  release,
+  python,
+  'python-rust': pythonRust,
+  'python-pair': pythonPair,
+  'python-calls': pythonCalls,
+};
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { runs: { type: 'string' }, quick: { type: 'boolean', default: false } },
+  options: {
+    runs: { type: 'string' },
+    quick: { type: 'boolean', default: false },
+    python: { type: 'string', default: '/usr/bin/python3' },
+  },
 });
 const chosen = positionals.length > 0 ? positionals : Object.keys(tables);
 const unknown = chosen.find((name) => !Object.hasOwn(tables, name));
 const runs = values.runs === undefined ? undefined : Number(values.runs);
 if (unknown !== undefined || (runs !== undefined && !(runs >= 1))) {
-  console.error(`usage: npm run bench -- [${Object.keys(tables).join('|')}…] [--runs N] [--quick]`);
+  console.error(
+    `usage: npm run bench -- [${Object.keys(tables).join('|')}…] [--runs N] [--quick] [--python PATH]`,
+  );
   process.exit(2);
 }
 
@@ -37,7 +58,7 @@ for (const name of chosen) {
   let text = `## ${title}\n`;
   console.log(text);
   try {
-    for await (const part of run({ runs, quick: values.quick, progress })) {
+    for await (const part of run({ runs, quick: values.quick, python: values.python, progress })) {
       console.log(`${part}\n`);
       // Written at once: what comes later may fail, or be interrupted.
       text += `\n${part}\n`;

@@ -27,7 +27,8 @@ const archives = {
     libraries: ['-lstdc++'],
   },
 } as const;
-type Allocator = keyof typeof archives;
+export type Allocator = keyof typeof archives;
+export const allocators = Object.keys(archives) as Allocator[];
 
 /**
  * The archive that the shim was linked from. The addon's build of the same allocator lies beside it and differs
@@ -56,7 +57,7 @@ function initialExec(archive: string): boolean {
 
 type Counter = (program: string, args: string[], env: NodeJS.ProcessEnv) => Promise<number>;
 
-const callgrind: Counter = async (program, args, env) => {
+export const callgrind: Counter = async (program, args, env) => {
   const options = ['--tool=callgrind', '--callgrind-out-file=/dev/null'];
   const { stderr } = await promisify(execFile)('valgrind', [...options, program, ...args], { env });
   return Number(/Collected : (\d+)/.exec(stderr)?.[1]);
@@ -73,8 +74,8 @@ const singleSteps: Counter = async (program, args, env) => {
 };
 
 /** Instructions per pair: the difference between two lengths of the loop, so that start and end fall out. */
-async function perPair(
-  allocator: Allocator,
+export async function perPair(
+  allocator: string,
   program: string,
   size: number,
   env: NodeJS.ProcessEnv,
@@ -88,15 +89,20 @@ async function perPair(
   return ((await counted(many)) - (await counted(few))) / (many - few);
 }
 
+/** The loop over the allocator in its static library. */
+export function calledDirectly(allocator: Allocator): string {
+  const { names, libraries } = archives[allocator];
+  return compile('pair', {
+    as: `pair-${allocator}`,
+    flags: [`-DALLOCATE=${names[0]}`, `-DRELEASE=${names[1]}`, archiveOf(allocator), ...libraries],
+  });
+}
+
 async function* run({ progress }: Options): AsyncIterable<string> {
   const preloaded = compile('pair');
   const rows: string[][] = [];
-  for (const allocator of Object.keys(archives) as Allocator[]) {
-    const { names, libraries } = archives[allocator];
-    const direct = compile('pair', {
-      as: `pair-${allocator}`,
-      flags: [`-DALLOCATE=${names[0]}`, `-DRELEASE=${names[1]}`, archiveOf(allocator), ...libraries],
-    });
+  for (const allocator of allocators) {
+    const direct = calledDirectly(allocator);
     for (const size of [8, 64, 1024]) {
       progress(`${allocator} ${size}`);
       const own = await perPair(allocator, direct, size, environmentOf('default'));

@@ -18,7 +18,7 @@ export function variants(): { backend: Backend; preset: Preset; name: string }[]
 }
 
 /** This process's environment without what would switch or tune an allocator: a user's own settings win over a preset. */
-function neutral(): NodeJS.ProcessEnv {
+export function neutral(): NodeJS.ProcessEnv {
   const own = Object.entries(process.env);
   return Object.fromEntries(
     own.filter(

@@ -6,6 +6,8 @@ export interface Options {
   runs: number | undefined;
   /** Less work and fewer runs: to see that the bench works, not to quote. */
   quick: boolean;
+  /** The interpreter of the tables about Python. */
+  python: string;
   progress: (message: string) => void;
 }
 
