@@ -25,3 +25,12 @@ export {
   fork,
   spawn,
 } from './src/process/spawn.js';
+export {
+  Allocator,
+  type AllocateOptions,
+  type AllocatorSettings,
+  type AllocatorStats,
+} from './src/allocator/allocator.js';
+export { type AllocatedBuffer } from './src/allocator/buffer.js';
+export { type BackendStats } from './src/allocator/stats.js';
+export { type AllocatorEvent, type Leak } from './src/allocator/observer.js';

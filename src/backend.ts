@@ -60,6 +60,8 @@ export interface BackendInfo extends Availability {
   surfaces: {
     /** Every `malloc` of a program: `run`, `spawn`, `fork`, `environment`, `register`. */
     process: Availability;
+    /** Single buffers: `Allocator`. */
+    allocator: Availability;
   };
 }
 
@@ -79,7 +81,10 @@ export function backends(): BackendInfo[] {
         available,
         ...(reason === undefined ? {} : { reason }),
         ...(version === undefined ? {} : { version }),
-        surfaces: { process: availability(unswitchable) },
+        surfaces: {
+          process: availability(unswitchable),
+          allocator: availability(available ? undefined : reason),
+        },
       };
     });
 }

@@ -20,6 +20,11 @@ import { inspect } from 'node:util';
  * | `ERR_PROCESS_NOT_FOUND` | no such process |
  * | `ERR_PROCESS_ACCESS` | a process that may not be looked into |
  * | `ERR_EXEC_FAILED` | the system refused to start the program |
+ * | `ERR_OUT_OF_MEMORY` | the backend could not get the memory, or no buffer can be that long |
+ * | `ERR_LIMIT_EXCEEDED` | an allocator's limit, or that of one above it, would be passed |
+ * | `ERR_NOT_ALLOCATED` | what was to be freed or resized is no live buffer of this allocator |
+ * | `ERR_DISPOSED` | the allocator or region was disposed |
+ * | `ERR_EXTERNAL_BUFFERS_UNSUPPORTED` | the runtime allows no buffers over memory that is not its own |
  */
 export type MallocBackendErrorCode =
   | 'ERR_INVALID_ARGUMENT'
@@ -36,7 +41,12 @@ export type MallocBackendErrorCode =
   | 'ERR_NOT_APPLIED'
   | 'ERR_PROCESS_NOT_FOUND'
   | 'ERR_PROCESS_ACCESS'
-  | 'ERR_EXEC_FAILED';
+  | 'ERR_EXEC_FAILED'
+  | 'ERR_OUT_OF_MEMORY'
+  | 'ERR_LIMIT_EXCEEDED'
+  | 'ERR_NOT_ALLOCATED'
+  | 'ERR_DISPOSED'
+  | 'ERR_EXTERNAL_BUFFERS_UNSUPPORTED';
 
 /** A wrong value, as a message shows it. */
 export function shown(value: unknown): string {
