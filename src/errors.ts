@@ -50,7 +50,13 @@ export type MallocBackendErrorCode =
 
 /** A wrong value, as a message shows it. */
 export function shown(value: unknown): string {
-  return typeof value === 'string' ? JSON.stringify(value) : inspect(value, { depth: 0 });
+  if (typeof value === 'string') return JSON.stringify(value);
+  try {
+    return inspect(value, { depth: 0 });
+  } catch {
+    // What inspects itself may fail to: an object that only inherits from a Buffer does.
+    return `one of type ${typeof value}`;
+  }
 }
 
 /** Every error of this package. The message says what was wrong and what to do; the `code` is stable. */

@@ -1,3 +1,4 @@
+import { isUint8Array } from 'node:util/types';
 import type { Allocator } from './allocator.js';
 
 /**
@@ -45,7 +46,7 @@ export class OwnedBuffer extends Uint8Array {
 
   /** Why a value is not this allocator's to free. */
   static whyNot(value: unknown, allocator: Allocator): string {
-    if (!(value instanceof Uint8Array)) return 'it is no Buffer';
+    if (!isUint8Array(value)) return 'it is no Buffer';
     if (!(#slot in value)) {
       return 'no allocator handed it out: it is a plain Buffer, or a view or copy of an allocated one';
     }

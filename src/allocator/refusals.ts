@@ -1,6 +1,7 @@
 // What an allocator refuses, as errors.
 
 import { constants } from 'node:buffer';
+import { isUint8Array } from 'node:util/types';
 import { MallocBackendError, shown } from '../errors.js';
 import type { Allocator } from './allocator.js';
 import { OwnedBuffer } from './buffer.js';
@@ -46,7 +47,7 @@ export function externalUnsupported(): MallocBackendError {
 
 /** Why a value is not the allocator's to be freed, or whatever `what` says. */
 export function notAllocated(value: unknown, allocator: Allocator, what: string): MallocBackendError {
-  const isBuffer = value instanceof Uint8Array;
+  const isBuffer = isUint8Array(value);
   return new MallocBackendError(
     isBuffer ? 'ERR_NOT_ALLOCATED' : 'ERR_INVALID_ARGUMENT',
     `${isBuffer ? `the buffer of ${value.byteLength} bytes` : shown(value)} cannot be ${what} here: ` +
