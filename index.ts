@@ -25,12 +25,9 @@ export {
   fork,
   spawn,
 } from './src/process/spawn.js';
-export {
-  Allocator,
-  type AllocateOptions,
-  type AllocatorSettings,
-  type AllocatorStats,
-} from './src/allocator/allocator.js';
+export { Allocator, type AllocatorStats } from './src/allocator/allocator.js';
 export { type AllocatedBuffer } from './src/allocator/buffer.js';
+export { type AllocateOptions, type AllocatorSettings } from './src/allocator/settings.js';
 export { type BackendStats } from './src/allocator/stats.js';
+export { type Region, type RegionOptions, type RegionView } from './src/allocator/region.js';
 export { type AllocatorEvent, type Leak } from './src/allocator/observer.js';

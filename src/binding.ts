@@ -36,6 +36,7 @@ export interface NativeAllocator {
   /** Whether the slot is live and the buffer's. */
   holds(buffer: ArrayBuffer, slot: number): boolean;
   child(limit: number, quarantine: number, slot: Uint32Array): NativeAllocator;
+  region(bytes: number): NativeRegion | Refused;
   /** Bytes, high-water mark, bytes ever, allocations ever, buffers, bytes in quarantine, damaged blocks. */
   figures(): number[];
   /** The slot and the size of each live buffer, one after another. */
@@ -44,8 +45,30 @@ export interface NativeAllocator {
   flush(): Refused;
 }
 
+/** A region. Offsets and sizes are in bytes. */
+export interface NativeRegion {
+  /** The whole range. */
+  memory: ArrayBuffer;
+  /** An offset; -1 where there is no room, -2 where a limit is in the way. */
+  allocate(bytes: number, alignment: number): number;
+  /** For a live block's offset, and what it was asked for with: nothing here checks that. */
+  free(offset: number, bytes: number): void;
+  /** False where the region cannot go on. */
+  reset(): boolean;
+  /** False where the memory was detached before. */
+  dispose(memory: ArrayBuffer): boolean;
+}
+
 /** Why there is no result: the numbers of crates/node/src/allocator.rs, as are the flags. */
-export const Refused = { No: 0, Limit: 1, OutOfMemory: 2, External: 3, NotAllocated: 4, Failed: 5 } as const;
+export const Refused = {
+  No: 0,
+  Limit: 1,
+  OutOfMemory: 2,
+  External: 3,
+  NotAllocated: 4,
+  Failed: 5,
+  Unsupported: 6,
+} as const;
 export type Refused = (typeof Refused)[keyof typeof Refused];
 export const ZERO = 1;
 export const COPY = 2;

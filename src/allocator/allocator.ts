@@ -12,39 +12,18 @@ import {
   optionalString,
 } from './arguments.js';
 import { type AllocatedBuffer, OwnedBuffer } from './buffer.js';
-import { type AllocatorEvent, type Leak, Observer } from './observer.js';
-import { disposed, externalUnsupported, limitExceeded, notAllocated, outOfMemory } from './refusals.js';
+import { type Leak, Observer } from './observer.js';
+import {
+  disposed,
+  externalUnsupported,
+  limitExceeded,
+  noRegion,
+  notAllocated,
+  outOfMemory,
+} from './refusals.js';
+import { Region, type RegionOptions } from './region.js';
+import { type AllocateOptions, type AllocatorSettings, mayCopy } from './settings.js';
 import { type BackendStats, backendStats } from './stats.js';
-
-/** How an allocator is made. */
-export interface AllocatorSettings {
-  /** For messages. */
-  name?: string;
-  /** The most bytes that may be live at a time, those of its children included. Default: no limit. */
-  limit?: number;
-  /** Remember where each buffer was allocated, for `leaks()`. Costs microseconds each. Default: false. */
-  trace?: boolean;
-  /**
-   * Bytes of freed blocks to keep back, filled with 0xdb, before the backend gets them: a job that still reads one
-   * then reads that, and not another buffer. Default: 0.
-   */
-  quarantine?: number;
-  /** Called with everything that happens, within the call that made it happen. Default: none. */
-  log?: (event: AllocatorEvent) => void;
-}
-
-/** How a buffer is allocated. */
-export interface AllocateOptions {
-  /** Fill it with zeros; its contents are otherwise whatever the memory held before. Default: false. */
-  zero?: boolean;
-  /** The address's alignment in bytes: a power of two up to 2^30. Default: 16. */
-  alignment?: number;
-  /**
-   * `allow`: where the runtime refuses buffers over memory that is not its own, make one of its own. It counts here
-   * as any other, and the backend has no part in it. Default: `refuse`, with `ERR_EXTERNAL_BUFFERS_UNSUPPORTED`.
-   */
-  copy?: 'allow' | 'refuse';
-}
 
 /** {@link BackendStats}, and what the allocator adds. */
 export interface AllocatorStats extends BackendStats {
@@ -288,6 +267,25 @@ export class Allocator implements Disposable {
     return new Allocator(this.backend, { ...inherited, ...settings }, this);
   }
 
+  /**
+   * A region: one ArrayBuffer over reserved address space, with a heap of the backend's in it. Its live bytes count
+   * in {@link bytesAllocated} here, and against the limits. mimalloc and jemalloc can, on Linux and macOS.
+   *
+   * @throws {@link MallocBackendError} `ERR_BACKEND_UNAVAILABLE`: this backend cannot. `ERR_OUT_OF_MEMORY`: the
+   * address space cannot be had. `ERR_INVALID_ARGUMENT`, `ERR_DISPOSED`, `ERR_EXTERNAL_BUFFERS_UNSUPPORTED`
+   */
+  region(options: RegionOptions): Region {
+    checkOptions(options ?? null);
+    checkBytes(options.bytes);
+    const debug = flag(options.debug, 'debug');
+    if (!this.#open) throw disposed(this);
+    const native =
+      options.bytes > constants.MAX_LENGTH ? Refused.OutOfMemory : this.#native.region(options.bytes);
+    if (native === Refused.Unsupported) throw noRegion(this);
+    if (typeof native === 'number') throw this.#refusal(native, options.bytes, 0);
+    return new Region(native, (more) => this.#refusal(Refused.Limit, more, more), debug);
+  }
+
   /** The live buffers of this allocator, without those of its children. With `trace` each has its stack. */
   leaks(): Leak[] {
     const live = this.#native.live();
@@ -365,13 +363,4 @@ export class Allocator implements Disposable {
     this.#observer?.emit({ type: 'limit', bytes, limit: full.limit });
     return limitExceeded(full, bytes);
   }
-}
-
-function mayCopy(copy: unknown): boolean {
-  if (copy === undefined || copy === 'refuse') return false;
-  if (copy === 'allow') return true;
-  throw new MallocBackendError(
-    'ERR_INVALID_ARGUMENT',
-    `copy must be 'allow' or 'refuse', not ${shown(copy)}`,
-  );
 }

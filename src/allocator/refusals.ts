@@ -37,6 +37,15 @@ export function outOfMemory({ backend }: Allocator, bytes: number): MallocBacken
   );
 }
 
+export function noRegion({ backend }: Allocator): MallocBackendError {
+  return new MallocBackendError(
+    'ERR_BACKEND_UNAVAILABLE',
+    process.platform === 'win32'
+      ? 'there are no regions on Windows; use allocate()'
+      : `${backend} cannot keep a heap within a given range of memory; mimalloc and jemalloc can`,
+  );
+}
+
 export function externalUnsupported(): MallocBackendError {
   return new MallocBackendError(
     'ERR_EXTERNAL_BUFFERS_UNSUPPORTED',

@@ -117,10 +117,20 @@ impl Account {
         everywhere.buffers.fetch_sub(1, Relaxed);
     }
 
+    /// Has the high-water marks follow what is reserved: for bytes that are no buffers, a region's.
+    pub fn note_peak(&self) {
+        for account in self.chain() {
+            let now = account.bytes.load(Relaxed);
+            if now > account.peak.load(Relaxed) {
+                account.peak.fetch_max(now, Relaxed);
+            }
+        }
+    }
+
     /// Counts an allocation of so many new bytes.
     fn count(&self, bytes: usize) {
+        self.note_peak();
         for account in self.chain() {
-            account.peak.fetch_max(account.bytes.load(Relaxed), Relaxed);
             account.total.fetch_add(bytes as u64, Relaxed);
             account.allocations.fetch_add(1, Relaxed);
         }

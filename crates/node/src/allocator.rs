@@ -4,6 +4,7 @@
 
 use std::cell::RefCell;
 use std::ptr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use malloc_backend::MemoryAllocatorBackend;
@@ -21,13 +22,14 @@ use crate::slots::{Block, Slot};
 /// Why a function has no result. 0, where a function has none, says that all is well.
 #[derive(Clone, Copy)]
 #[repr(u32)]
-enum Refused {
+pub enum Refused {
     No = 0,
     Limit = 1,
     OutOfMemory = 2,
     External = 3,
     NotAllocated = 4,
     Failed = 5,
+    Unsupported = 6,
 }
 
 impl From<Refusal> for Refused {
@@ -50,7 +52,7 @@ impl From<Failure> for Refused {
 }
 
 /// What the functions of one allocator share. They all run on the thread that made it.
-struct Handle {
+pub struct Handle {
     heap: Arc<Heap>,
     quarantine: RefCell<Quarantine>,
     /// Where the slot of a new buffer is left for JavaScript: a second result, without an object to carry it.
@@ -134,13 +136,14 @@ impl Handle {
 fn object<'env>(env: sys::napi_env, handle: Handle) -> Result<Object<'env>> {
     functions::object(
         env,
-        handle,
+        Rc::new(handle),
         &[
             (c"allocate", allocate),
             (c"reallocate", reallocate),
             (c"free", free),
             (c"holds", holds),
             (c"child", child),
+            (c"region", region),
             (c"figures", figures),
             (c"live", live),
             (c"flush", flush),
@@ -327,6 +330,22 @@ unsafe extern "C" fn child(env: sys::napi_env, info: sys::napi_callback_info) ->
             object(env, Handle::new(Heap::new(parent.functions, account), quarantine, slot))
         });
         made.map_or(ptr::null_mut(), |object| object.raw())
+    }
+}
+
+/// `region(bytes)`: a region whose bytes count here too, or why there is none.
+///
+/// # Safety
+/// Called by Node, as a function of `object`.
+unsafe extern "C" fn region(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
+    // SAFETY: the caller's obligation.
+    unsafe {
+        let ([size], handle) = call::<Handle, 1>(env, info);
+        let size = number(env, size) as usize;
+        match crate::region::create(env, handle.heap.functions.backend, size, handle.heap.account.clone()) {
+            Ok(region) => region,
+            Err(refused) => say(env, refused),
+        }
     }
 }
 

@@ -13,11 +13,10 @@ pub type Callback = unsafe extern "C" fn(sys::napi_env, sys::napi_callback_info)
 /// A JavaScript object with these functions. Each keeps `owner` alive, and gets it from [`call`].
 pub fn object<'env, Owner>(
     env: sys::napi_env,
-    owner: Owner,
+    owner: Rc<Owner>,
     functions: &[(&CStr, Callback)],
 ) -> Result<Object<'env>> {
     let mut object = Object::new(&Env::from_raw(env))?;
-    let owner = Rc::new(owner);
     for (name, callback) in functions {
         let data: *mut c_void = Rc::into_raw(owner.clone()).cast_mut().cast();
         let mut function = ptr::null_mut();

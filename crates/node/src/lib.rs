@@ -10,4 +10,5 @@ mod heap;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod process;
 mod quarantine;
+mod region;
 mod slots;
