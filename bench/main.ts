@@ -2,6 +2,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { allocator, cache } from './allocator.js';
 import { pagefault } from './blocks.js';
 import { root } from './measure.js';
 import { pair } from './pair.js';
@@ -10,7 +11,15 @@ import { start } from './start.js';
 import { machine, type Table } from './table.js';
 import { workloads } from './workloads.js';
 
-const tables: Readonly<Record<string, Table>> = { pair, workloads, start, pagefault, presets };
+const tables: Readonly<Record<string, Table>> = {
+  pair,
+  workloads,
+  start,
+  pagefault,
+  presets,
+  allocator,
+  cache,
+};
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
