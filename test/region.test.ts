@@ -198,7 +198,7 @@ for (const backend of CAPABLE) {
         'ERR_INVALID_ARGUMENT',
       );
       assert.equal(
-        codeOf(() => allocator.region({ bytes: 2 ** 40 })),
+        codeOf(() => allocator.region({ bytes: 2 ** 48 })),
         'ERR_OUT_OF_MEMORY',
       );
       assert.equal(
