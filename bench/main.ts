@@ -2,6 +2,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { allocator, cache } from './allocator.js';
 import { pagefault } from './blocks.js';
 import { root } from './measure.js';
 import { pair } from './pair.js';
@@ -26,6 +27,8 @@ const tables: Readonly<Record<string, Table>> = {
   'python-rust': pythonRust,
   'python-pair': pythonPair,
   'python-calls': pythonCalls,
+  allocator,
+  cache,
 };
 
 const { values, positionals } = parseArgs({

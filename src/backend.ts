@@ -62,6 +62,8 @@ export interface BackendInfo extends Availability {
     process: Availability;
     /** The domains of a Python: `spawnPython`, `python`, `PythonInterpreter`. */
     python: Availability;
+    /** Single buffers: `Allocator`. */
+    allocator: Availability;
   };
 }
 
@@ -84,6 +86,7 @@ export function backends(): BackendInfo[] {
         surfaces: {
           process: availability(unswitchable),
           python: availability(whyNotPython() ?? (available ? undefined : reason)),
+          allocator: availability(available ? undefined : reason),
         },
       };
     });

@@ -9,6 +9,13 @@ export interface Binding {
   defaultBackend(): string;
   globalAllocator(): string;
   exercise(backend: string, bytes: number): boolean;
+  /** Infinity for no limit; 0 for no quarantine. */
+  createAllocator(backend: string, limit: number, quarantine: number, slot: Uint32Array): NativeAllocator;
+  /** Live bytes and buffers, of all threads. */
+  allocatedEverywhere(backend: string): number[];
+  /** Allocated, active, metadata, resident, mapped, retained; NaN for what the backend cannot tell. */
+  backendStats(backend: string): number[];
+  backendRelease(backend: string): boolean;
   /** Linux only, as are all below. */
   ownerHere?(): NativeOwner | null;
   ownerOf?(pid: number): { owner?: NativeOwner; errno?: number };
@@ -56,6 +63,54 @@ export interface NativePythonInfo {
   debug: boolean;
   counters?: number[][];
 }
+
+/**
+ * An allocator. A number in place of a buffer, and any but 0 from `free`, is one of {@link Refused}. The slot of a
+ * returned buffer is left in the array that the allocator was made with.
+ */
+export interface NativeAllocator {
+  allocate(bytes: number, alignment: number, flags: number): ArrayBuffer | Refused;
+  reallocate(buffer: ArrayBuffer, slot: number, bytes: number, flags: number): ArrayBuffer | Refused;
+  free(buffer: ArrayBuffer, slot: number): Refused;
+  /** Whether the slot is live and the buffer's. */
+  holds(buffer: ArrayBuffer, slot: number): boolean;
+  child(limit: number, quarantine: number, slot: Uint32Array): NativeAllocator;
+  region(bytes: number): NativeRegion | Refused;
+  /** Bytes, high-water mark, bytes ever, allocations ever, buffers, bytes in quarantine, damaged blocks. */
+  figures(): number[];
+  /** The slot and the size of each live buffer, one after another. */
+  live(): number[];
+  /** Empties the quarantine. */
+  flush(): Refused;
+}
+
+/** A region. Offsets and sizes are in bytes. */
+export interface NativeRegion {
+  /** The whole range. */
+  memory: ArrayBuffer;
+  /** An offset; -1 where there is no room, -2 where a limit is in the way. */
+  allocate(bytes: number, alignment: number): number;
+  /** For a live block's offset, and what it was asked for with: nothing here checks that. */
+  free(offset: number, bytes: number): void;
+  /** False where the region cannot go on. */
+  reset(): boolean;
+  /** False where the memory was detached before. */
+  dispose(memory: ArrayBuffer): boolean;
+}
+
+/** Why there is no result: the numbers of crates/node/src/allocator.rs, as are the flags. */
+export const Refused = {
+  No: 0,
+  Limit: 1,
+  OutOfMemory: 2,
+  External: 3,
+  NotAllocated: 4,
+  Failed: 5,
+  Unsupported: 6,
+} as const;
+export type Refused = (typeof Refused)[keyof typeof Refused];
+export const ZERO = 1;
+export const COPY = 2;
 
 export interface NativeOwner {
   kind: 'shim' | 'foreign' | 'libc' | 'static';

@@ -31,6 +31,12 @@ import { inspect } from 'node:util';
  * | `ERR_PYTHON_VALUE` | a value that the other language has no equivalent for |
  * | `ERR_LIBPYTHON_NOT_FOUND` | the interpreter has no shared library, or it does not load |
  * | `ERR_ABORTED` | a signal stopped the wait |
+ * | `ERR_OUT_OF_MEMORY` | the backend could not get the memory, or no buffer can be that long |
+ * | `ERR_LIMIT_EXCEEDED` | an allocator's limit, or that of one above it, would be passed |
+ * | `ERR_NOT_ALLOCATED` | what was to be freed or resized is no live buffer of this allocator |
+ * | `ERR_USE_AFTER_FREE` | a block of a region in debug mode was written to after it was freed |
+ * | `ERR_DISPOSED` | the allocator or region was disposed |
+ * | `ERR_EXTERNAL_BUFFERS_UNSUPPORTED` | the runtime allows no buffers over memory that is not its own |
  */
 export type MallocBackendErrorCode =
   | 'ERR_INVALID_ARGUMENT'
@@ -58,11 +64,23 @@ export type MallocBackendErrorCode =
   | 'ERR_PYTHON_EXCEPTION'
   | 'ERR_PYTHON_VALUE'
   | 'ERR_LIBPYTHON_NOT_FOUND'
-  | 'ERR_ABORTED';
+  | 'ERR_ABORTED'
+  | 'ERR_OUT_OF_MEMORY'
+  | 'ERR_LIMIT_EXCEEDED'
+  | 'ERR_NOT_ALLOCATED'
+  | 'ERR_USE_AFTER_FREE'
+  | 'ERR_DISPOSED'
+  | 'ERR_EXTERNAL_BUFFERS_UNSUPPORTED';
 
 /** A wrong value, as a message shows it. */
 export function shown(value: unknown): string {
-  return typeof value === 'string' ? JSON.stringify(value) : inspect(value, { depth: 0 });
+  if (typeof value === 'string') return JSON.stringify(value);
+  try {
+    return inspect(value, { depth: 0 });
+  } catch {
+    // What inspects itself may fail to: an object that only inherits from a Buffer does.
+    return `one of type ${typeof value}`;
+  }
 }
 
 /** Every error of this package. The message says what was wrong and what to do; the `code` is stable. */

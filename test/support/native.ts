@@ -22,10 +22,12 @@ const RECIPES = {
   contract: {
     files: ['contract.c', 'contract_errno.c', 'contract_family.c', 'contract_model.c', 'contract_threads.c'],
   },
+  'address.node': { files: ['address.c'], flags: ['-shared', '-fPIC'] },
   fork: { files: ['fork.c'] },
   inside: { files: ['inside.c'] },
   runtime: { files: ['runtime.cpp'] },
   'plugin.so': { files: ['plugin.c'], flags: ['-shared', '-fPIC'] },
+  'refuse-external.so': { files: ['refuse_external.c'], flags: ['-shared', '-fPIC'] },
   'reference.so': { files: ['reference.c'], flags: ['-shared', '-fPIC'] },
 } satisfies Record<string, Recipe>;
 

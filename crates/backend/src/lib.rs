@@ -26,6 +26,8 @@ mod mimalloc;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 pub mod owner;
 mod raw;
+#[cfg(unix)]
+pub mod region;
 mod rust;
 pub mod shim;
 #[cfg(feature = "snmalloc")]

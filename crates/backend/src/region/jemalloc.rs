@@ -1,0 +1,282 @@
+//! An arena of jemalloc's whose extents come from a range, by hooks. Its own structures lie elsewhere, so that nothing
+//! that is written within the range can damage the heap.
+
+use alloc::boxed::Box;
+use alloc::format;
+use core::ffi::{c_uint, c_void};
+use core::mem::ManuallyDrop;
+use core::ptr;
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use tikv_jemalloc_sys::{self as sys, extent_hooks_t};
+
+use super::{Range, Recent};
+use crate::raw::aligned_by_size;
+
+/// Extents are multiples of pages, and begin at a multiple of what they ask for. A huge page serves all of that.
+const ALIGNMENT: usize = 2 << 20;
+
+pub struct Heap {
+    place: ManuallyDrop<Box<Place>>,
+    arena: c_uint,
+    /// Small blocks go through a cache of this heap's own: a thread's would mix them with other arenas'.
+    cache: c_uint,
+    flags: [i32; 2],
+    recent: Box<Recent>,
+}
+
+/// The range, with what is given out of it. The hooks come first: they are what jemalloc hands back.
+#[repr(C)]
+struct Place {
+    hooks: extent_hooks_t,
+    range: Range,
+    /// How much of it jemalloc has. It keeps what it has until the arena goes.
+    used: AtomicUsize,
+}
+
+/// jemalloc's `arena_config_t`.
+#[repr(C)]
+struct ArenaConfig {
+    hooks: *mut extent_hooks_t,
+    metadata_use_hooks: bool,
+}
+
+/// What jemalloc calls for address space.
+unsafe extern "C" fn extend(
+    hooks: *mut extent_hooks_t,
+    wanted: *mut c_void,
+    size: usize,
+    alignment: usize,
+    zero: *mut bool,
+    commit: *mut bool,
+    _: c_uint,
+) -> *mut c_void {
+    // SAFETY: the hooks are the first field of a place that lives as long as its arena.
+    let place = unsafe { &*hooks.cast::<Place>() };
+    let mut used = place.used.load(Ordering::Relaxed);
+    loop {
+        // SAFETY: `used` is within the range, or one past it.
+        let free = unsafe { place.range.start().byte_add(used) };
+        let offset = used + free.align_offset(alignment);
+        let end = match offset.checked_add(size) {
+            Some(end) if end <= place.range.size() => end,
+            _ => return ptr::null_mut(),
+        };
+        // SAFETY: as above; there are `size` bytes from there on.
+        let start = unsafe { place.range.start().byte_add(offset) };
+        if !wanted.is_null() && wanted != start {
+            return ptr::null_mut();
+        }
+        match place.used.compare_exchange_weak(used, end, Ordering::Relaxed, Ordering::Relaxed) {
+            Err(other) => used = other,
+            Ok(_) => {
+                // SAFETY: two flags of the caller's. Nothing has been written there since the arena was made.
+                unsafe {
+                    *zero = false;
+                    *commit = true;
+                }
+                return start;
+            }
+        }
+    }
+}
+
+/// What jemalloc calls to give address space back, which it is to keep.
+unsafe extern "C" fn keep(_: *mut extent_hooks_t, _: *mut c_void, _: usize, _: bool, _: c_uint) -> bool {
+    true
+}
+
+/// The range is all there from the beginning.
+unsafe extern "C" fn commit(
+    _: *mut extent_hooks_t,
+    _: *mut c_void,
+    _: usize,
+    _: usize,
+    _: usize,
+    _: c_uint,
+) -> bool {
+    false
+}
+
+/// What jemalloc calls to give memory back. False is success.
+unsafe extern "C" fn purge(
+    _: *mut extent_hooks_t,
+    start: *mut c_void,
+    _: usize,
+    offset: usize,
+    size: usize,
+    _: c_uint,
+) -> bool {
+    // SAFETY: pages of an extent of this arena, which are free.
+    unsafe { !Range::discard(start.byte_add(offset), size) }
+}
+
+unsafe extern "C" fn split(
+    _: *mut extent_hooks_t,
+    _: *mut c_void,
+    _: usize,
+    _: usize,
+    _: usize,
+    _: bool,
+    _: c_uint,
+) -> bool {
+    false
+}
+
+/// Extents of one range are one mapping.
+unsafe extern "C" fn merge(
+    _: *mut extent_hooks_t,
+    _: *mut c_void,
+    _: usize,
+    _: *mut c_void,
+    _: usize,
+    _: bool,
+    _: c_uint,
+) -> bool {
+    false
+}
+
+/// Reads, writes or carries out one of jemalloc's keys.
+///
+/// # Safety
+/// The types are those that jemalloc has for the key, `()` for none, and what is written is what it may be.
+unsafe fn control<New, Old>(key: &str, old: Option<&mut Old>, new: Option<&mut New>) -> bool {
+    let key = format!("{key}\0");
+    let mut size = size_of::<Old>();
+    // SAFETY: a key that ends with a zero; the caller's obligation for the rest.
+    unsafe {
+        let (place, length) = match old {
+            Some(old) => (ptr::from_mut(old).cast(), &raw mut size),
+            None => (ptr::null_mut(), ptr::null_mut()),
+        };
+        let (value, written) = match new {
+            Some(new) => (ptr::from_mut(new).cast(), size_of::<New>()),
+            None => (ptr::null_mut(), 0),
+        };
+        sys::mallctl(key.as_ptr().cast(), place, length, value, written) == 0
+    }
+}
+
+impl Heap {
+    pub fn new(size: usize) -> Option<Self> {
+        let place = Box::new(Place {
+            hooks: extent_hooks_t {
+                alloc: Some(extend),
+                dalloc: Some(keep),
+                destroy: None,
+                commit: Some(commit),
+                decommit: None,
+                purge_lazy: None,
+                purge_forced: Some(purge),
+                split: Some(split),
+                merge: Some(merge),
+            },
+            range: Range::reserve(size, ALIGNMENT)?,
+            used: AtomicUsize::new(0),
+        });
+        let mut config =
+            ArenaConfig { hooks: (&raw const place.hooks).cast_mut(), metadata_use_hooks: false };
+        let (mut arena, mut cache): (c_uint, c_uint) = (0, 0);
+        // SAFETY: the keys take and give these types; the hooks stay where they are until the arena is destroyed.
+        unsafe {
+            if !control("experimental.arenas_create_ext", Some(&mut arena), Some(&mut config)) {
+                return None;
+            }
+            if !control("tcache.create", Some(&mut cache), None::<&mut ()>) {
+                control(&format!("arena.{arena}.destroy"), None::<&mut ()>, None::<&mut ()>);
+                return None;
+            }
+        }
+        let place_flag = sys::MALLOCX_ARENA(arena as usize);
+        let cache_flag = sys::MALLOCX_TCACHE(cache as usize);
+        Some(Self {
+            place: ManuallyDrop::new(place),
+            arena,
+            cache,
+            flags: [place_flag | cache_flag, cache_flag],
+            recent: Box::new(Recent::new()),
+        })
+    }
+
+    pub fn extent(&self) -> (*mut c_void, usize) {
+        (self.place.range.start(), self.place.range.size())
+    }
+
+    #[inline(always)]
+    pub fn allocate(&self, size: usize, alignment: usize) -> *mut c_void {
+        // Even a large block is aligned no better than was asked for: jemalloc spreads them over the cache's lines.
+        if Recent::keeps(size)
+            && alignment <= crate::MIN_ALIGNMENT
+            && let Some(block) = self.recent.take(size)
+        {
+            return block;
+        }
+        // SAFETY: any size but 0, which `aligned_by_size` excludes; a power of two.
+        let block = unsafe { self.request(size, alignment) };
+        if !block.is_null() || self.recent.is_empty() {
+            return block;
+        }
+        // What is kept may be what is missing.
+        self.clear_recent();
+        // SAFETY: as above.
+        unsafe { self.request(size, alignment) }
+    }
+
+    /// # Safety
+    /// The alignment is a power of two.
+    #[inline(always)]
+    unsafe fn request(&self, size: usize, alignment: usize) -> *mut c_void {
+        // SAFETY: the caller's obligation, and a size that is not 0.
+        unsafe {
+            if alignment <= crate::MIN_ALIGNMENT {
+                sys::mallocx(aligned_by_size(size), self.flags[0])
+            } else {
+                sys::mallocx(size.max(1), self.flags[0] | sys::MALLOCX_ALIGN(alignment))
+            }
+        }
+    }
+
+    /// # Safety
+    /// A live block of this heap.
+    #[inline(always)]
+    pub unsafe fn free(&self, block: *mut c_void) {
+        // SAFETY: the caller's obligation.
+        unsafe {
+            let usable = sys::malloc_usable_size(block);
+            if !(Recent::keeps(usable) && self.recent.put(block, usable)) {
+                sys::dallocx(block, self.flags[1]);
+            }
+        }
+    }
+
+    fn clear_recent(&self) {
+        // SAFETY: blocks that were freed, and are forgotten with this.
+        self.recent.clear(|block| unsafe { sys::dallocx(block, self.flags[1]) });
+    }
+
+    /// # Safety
+    /// No block is used after.
+    pub unsafe fn reset(&mut self) -> bool {
+        self.clear_recent();
+        // SAFETY: the cache and the arena are this heap's own; what the cache holds goes back to the arena first.
+        unsafe {
+            control("tcache.flush", None::<&mut ()>, Some(&mut self.cache))
+                && control(&format!("arena.{}.reset", self.arena), None::<&mut ()>, None::<&mut ()>)
+        }
+    }
+}
+
+impl Drop for Heap {
+    fn drop(&mut self) {
+        self.clear_recent();
+        // SAFETY: as in `reset`; who drops the heap uses its blocks no more.
+        let destroyed = unsafe {
+            control("tcache.destroy", None::<&mut ()>, Some(&mut self.cache))
+                && control(&format!("arena.{}.destroy", self.arena), None::<&mut ()>, None::<&mut ()>)
+        };
+        if destroyed {
+            // SAFETY: dropped once, here. Otherwise jemalloc may still look at it, and it stays.
+            unsafe { ManuallyDrop::drop(&mut self.place) };
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! ArrayBuffers over memory that is not V8's, by Node-API's own functions.
+//!
+//! V8 is told of the memory once, and not by us: it counts the length of every ArrayBuffer that has a deleter,
+//! external ones included, from its creation to its detachment or collection. `process.memoryUsage()` shows it in
+//! `external`; `arrayBuffers` there is what Node's own allocator handed out. A call of `napi_adjust_external_memory`
+//! would count it a second time.
+
+use std::ffi::c_void;
+use std::ptr;
+use std::sync::Arc;
+
+use napi::sys;
+
+use crate::heap::Heap;
+use crate::slots::{Block, Slot};
+
+/// Why there is no ArrayBuffer.
+pub enum Failure {
+    Limit,
+    /// This runtime allows none over foreign memory (Electron, V8's sandbox).
+    Refused,
+    /// There is a JavaScript exception, or the environment is ending.
+    Failed,
+}
+
+/// The finaliser of each ArrayBuffer below. Node calls it in a later tick once the memory was detached or
+/// collected, or when the environment ends, and then also for what is still in use there.
+///
+/// # Safety
+/// `hint` is a slot of [`lend`].
+unsafe extern "C" fn finalize(_: sys::napi_env, _: *mut c_void, hint: *mut c_void) {
+    // SAFETY: slots do not move, and the heap's count that the slot holds is given up last.
+    unsafe {
+        let slot = &*hint.cast::<Slot>();
+        let heap = Arc::from_raw(slot.heap.load(std::sync::atomic::Ordering::Acquire).cast_const());
+        // Nothing where it was freed by hand, which is the usual case.
+        if let Some(block) = slot.take() {
+            heap.free(block);
+        }
+        heap.slots.release(slot);
+    }
+}
+
+/// Ties a live block of the heap to a slot, with a count of the heap for the finaliser.
+fn lend(heap: &Arc<Heap>, block: Block) -> Option<&Slot> {
+    let slot = heap.slots.acquire()?;
+    slot.heap.store(Arc::into_raw(heap.clone()).cast_mut(), std::sync::atomic::Ordering::Release);
+    slot.put(block);
+    Some(slot)
+}
+
+/// Undoes [`lend`] for an ArrayBuffer that did not come to be. The block is out of the slot and the caller's again.
+/// Nothing where the finaliser was called after all.
+///
+/// # Safety
+/// The slot is one of [`lend`], and no finaliser will be called for it.
+unsafe fn take_back(heap: &Arc<Heap>, slot: &Slot) -> Option<Block> {
+    let block = slot.take()?;
+    heap.slots.release(slot);
+    // SAFETY: the count that `lend` left in the slot; `heap` holds another one.
+    unsafe { Arc::decrement_strong_count(Arc::as_ptr(heap)) };
+    Some(block)
+}
+
+/// An ArrayBuffer over the block, which is its finaliser's from now on. On failure the block is freed.
+///
+/// # Safety
+/// `env` is the current environment, and the block a live one of the heap that nobody else uses.
+pub unsafe fn create(
+    env: sys::napi_env,
+    heap: &Arc<Heap>,
+    block: Block,
+) -> Result<(sys::napi_value, u32), Failure> {
+    let Some(slot) = lend(heap, block) else {
+        // SAFETY: the caller's obligation.
+        unsafe { heap.free(block) };
+        return Err(Failure::Failed);
+    };
+    let mut buffer = ptr::null_mut();
+    let hint = ptr::from_ref(slot).cast_mut().cast();
+    // SAFETY: the block has that many bytes and lives until the finaliser, and so does the slot.
+    let status = unsafe {
+        sys::napi_create_external_arraybuffer(env, block.start, block.size, Some(finalize), hint, &mut buffer)
+    };
+    if status == sys::Status::napi_ok {
+        return Ok((buffer, slot.index()));
+    }
+    // SAFETY: without an ArrayBuffer there is no finaliser to come, and the block is as the caller gave it.
+    unsafe {
+        if let Some(block) = take_back(heap, slot) {
+            heap.free(block);
+        }
+    }
+    Err(match status {
+        sys::Status::napi_no_external_buffers_allowed => Failure::Refused,
+        _ => Failure::Failed,
+    })
+}
+
+/// An ArrayBuffer of V8's own memory, entered in the heap's books as a block of its size: for a runtime that allows
+/// no other, and a caller who said that it may be so. V8 zeroes it, and aligns it as it likes: `Refused` where that
+/// is not enough.
+///
+/// # Safety
+/// `env` is the current environment.
+pub unsafe fn create_v8s(
+    env: sys::napi_env,
+    heap: &Arc<Heap>,
+    size: usize,
+    alignment: usize,
+) -> Result<(sys::napi_value, *mut c_void, u32), Failure> {
+    if !heap.account.reserve(size) {
+        return Err(Failure::Limit);
+    }
+    heap.account.open(size);
+    let (mut buffer, mut start) = (ptr::null_mut(), ptr::null_mut());
+    // SAFETY: two places to write to. The finaliser is called once the ArrayBuffer has gone, and its slot is there
+    // until then.
+    unsafe {
+        if sys::napi_create_arraybuffer(env, size, &mut start, &mut buffer) == sys::Status::napi_ok {
+            if start.addr() % alignment != 0 {
+                heap.account.close(size);
+                return Err(Failure::Refused);
+            }
+            // No bytes have no address, and a live slot needs one.
+            let place = if start.is_null() { ptr::dangling_mut() } else { start };
+            if let Some(slot) = lend(heap, Block { start: place, size, alignment: Block::V8S }) {
+                let hint: *mut c_void = ptr::from_ref(slot).cast_mut().cast();
+                if sys::napi_add_finalizer(env, buffer, hint, Some(finalize), hint, ptr::null_mut())
+                    == sys::Status::napi_ok
+                {
+                    return Ok((buffer, start, slot.index()));
+                }
+                take_back(heap, slot);
+            }
+        }
+    }
+    heap.account.close(size);
+    Err(Failure::Failed)
+}
+
+/// Where an ArrayBuffer's memory is, and how much of it; `None` for what is no ArrayBuffer. One that is detached
+/// has no bytes.
+///
+/// # Safety
+/// `env` is the current environment, and the value one of its.
+pub unsafe fn memory_of(env: sys::napi_env, buffer: sys::napi_value) -> Option<(*mut c_void, usize)> {
+    let (mut start, mut size) = (ptr::null_mut(), 0);
+    // SAFETY: the caller's obligation, and two places to write to.
+    let status = unsafe { sys::napi_get_arraybuffer_info(env, buffer, &mut start, &mut size) };
+    (status == sys::Status::napi_ok).then_some((start, size))
+}
+
+/// Detaches an ArrayBuffer: every view on it, wherever it is, is empty from then on.
+///
+/// # Safety
+/// `env` is the current environment, and the value one of its.
+pub unsafe fn detach(env: sys::napi_env, buffer: sys::napi_value) -> bool {
+    // SAFETY: the caller's obligation.
+    unsafe { sys::napi_detach_arraybuffer(env, buffer) == sys::Status::napi_ok }
+}

@@ -1,0 +1,161 @@
+//! Where an allocator keeps what it must know of each buffer until V8 has let go of it.
+//!
+//! A slot outlives its block: a buffer that is freed by hand is detached at once, while its finaliser comes later,
+//! and finds in the slot that nothing is left to do.
+
+use std::ffi::c_void;
+use std::ptr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+
+use crate::heap::Heap;
+
+/// One buffer, from its allocation to its finaliser.
+pub struct Slot {
+    index: u32,
+    /// In the list of free slots: the next one's index.
+    next: AtomicU32,
+    /// Null once the block was freed. Whoever swaps it out frees it, so it is freed once.
+    block: AtomicPtr<c_void>,
+    size: AtomicUsize,
+    alignment: AtomicUsize,
+    /// Holds one count of the heap from `take` on, for the finaliser.
+    pub heap: AtomicPtr<Heap>,
+}
+
+/// A buffer's place and measures.
+#[derive(Clone, Copy)]
+pub struct Block {
+    pub start: *mut c_void,
+    pub size: usize,
+    /// What was asked for, or [`V8S`](Self::V8S).
+    pub alignment: usize,
+}
+
+impl Block {
+    /// In place of an alignment: the memory is V8's own, which frees it.
+    pub const V8S: usize = 0;
+
+    pub fn is_v8s(&self) -> bool {
+        self.alignment == Self::V8S
+    }
+}
+
+impl Slot {
+    fn new(index: usize) -> Self {
+        Self {
+            index: index as u32,
+            next: AtomicU32::new(NONE),
+            block: AtomicPtr::new(ptr::null_mut()),
+            size: AtomicUsize::new(0),
+            alignment: AtomicUsize::new(0),
+            heap: AtomicPtr::new(ptr::null_mut()),
+        }
+    }
+
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// The live block.
+    pub fn block(&self) -> Option<Block> {
+        let start = self.block.load(Ordering::Acquire);
+        (!start.is_null()).then(|| self.of(start))
+    }
+
+    fn of(&self, start: *mut c_void) -> Block {
+        Block {
+            start,
+            size: self.size.load(Ordering::Relaxed),
+            alignment: self.alignment.load(Ordering::Relaxed),
+        }
+    }
+
+    pub fn put(&self, block: Block) {
+        self.size.store(block.size, Ordering::Relaxed);
+        self.alignment.store(block.alignment, Ordering::Relaxed);
+        self.block.store(block.start, Ordering::Release);
+    }
+
+    /// The block, for the one caller that is to free it.
+    pub fn take(&self) -> Option<Block> {
+        let start = self.block.swap(ptr::null_mut(), Ordering::AcqRel);
+        (!start.is_null()).then(|| self.of(start))
+    }
+}
+
+const NONE: u32 = u32::MAX;
+/// The first chunk holds so many slots, and each further one twice as many as the one before.
+const FIRST: usize = 64;
+const CHUNKS: usize = 24;
+
+/// Slots that never move, since finalisers point to them. Memory for them is taken a chunk at a time.
+///
+/// One thread takes slots, that of the allocator; any may give one back. With a single taker the list of free
+/// slots needs no lock and has no ABA problem.
+pub struct Slots {
+    chunks: [OnceLock<Box<[Slot]>>; CHUNKS],
+    /// How many were ever used.
+    used: AtomicU32,
+    free: AtomicU32,
+}
+
+impl Slots {
+    pub fn new() -> Self {
+        Self {
+            chunks: [const { OnceLock::new() }; CHUNKS],
+            used: AtomicU32::new(0),
+            free: AtomicU32::new(NONE),
+        }
+    }
+
+    /// The chunk that an index lies in, and its place there.
+    fn place(index: usize) -> (usize, usize) {
+        let chunk = (index / FIRST + 1).ilog2() as usize;
+        (chunk, index - FIRST * ((1 << chunk) - 1))
+    }
+
+    pub fn get(&self, index: u32) -> Option<&Slot> {
+        let (chunk, offset) = Self::place(index as usize);
+        self.chunks.get(chunk)?.get()?.get(offset)
+    }
+
+    /// A slot that nothing points to; `None` once there are 2^30. For the allocator's thread alone.
+    pub fn acquire(&self) -> Option<&Slot> {
+        let mut head = self.free.load(Ordering::Acquire);
+        while let Some(slot) = (head != NONE).then(|| self.get(head)).flatten() {
+            let next = slot.next.load(Ordering::Relaxed);
+            match self.free.compare_exchange_weak(head, next, Ordering::Acquire, Ordering::Acquire) {
+                Ok(_) => return Some(slot),
+                Err(other) => head = other,
+            }
+        }
+        let index = self.used.load(Ordering::Relaxed);
+        let (chunk, offset) = Self::place(index as usize);
+        let begin = index as usize - offset;
+        let slots = self.chunks.get(chunk)?.get_or_init(|| {
+            // The thread's own count: no other one adds slots.
+            (begin..begin + (FIRST << chunk)).map(Slot::new).collect()
+        });
+        self.used.store(index + 1, Ordering::Release);
+        slots.get(offset)
+    }
+
+    /// Gives back a slot that nothing points to any more.
+    pub fn release(&self, slot: &Slot) {
+        let mut head = self.free.load(Ordering::Relaxed);
+        loop {
+            slot.next.store(head, Ordering::Relaxed);
+            match self.free.compare_exchange_weak(head, slot.index, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(other) => head = other,
+            }
+        }
+    }
+
+    /// Those that hold a live block.
+    pub fn live(&self) -> impl Iterator<Item = (u32, Block)> {
+        (0..self.used.load(Ordering::Acquire))
+            .filter_map(|index| self.get(index)?.block().map(|block| (index, block)))
+    }
+}

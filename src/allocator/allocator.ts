@@ -1,0 +1,366 @@
+import { constants } from 'node:buffer';
+import { type MemoryAllocatorBackend, defaultBackend, parseBackend } from '../backend.js';
+import { binding, COPY, type NativeAllocator, Refused, ZERO } from '../binding.js';
+import { MallocBackendError, shown } from '../errors.js';
+import {
+  bytesOr,
+  checkAlignment,
+  checkBytes,
+  checkOptions,
+  flag,
+  optionalFunction,
+  optionalString,
+} from './arguments.js';
+import { type AllocatedBuffer, OwnedBuffer } from './buffer.js';
+import { type Leak, Observer } from './observer.js';
+import {
+  disposed,
+  externalUnsupported,
+  limitExceeded,
+  noRegion,
+  notAllocated,
+  outOfMemory,
+} from './refusals.js';
+import { Region, type RegionOptions } from './region.js';
+import { type AllocateOptions, type AllocatorSettings, mayCopy } from './settings.js';
+import { type BackendStats, backendStats } from './stats.js';
+
+/** {@link BackendStats}, and what the allocator adds. */
+export interface AllocatorStats extends BackendStats {
+  /** Bytes of freed blocks in this allocator's quarantine. */
+  quarantined: number;
+  /** How many blocks were found to have been written to while they were there. */
+  damaged: number;
+}
+
+/**
+ * Buffers from a backend, freed by hand.
+ *
+ * An allocator belongs to the thread that made it. What it has handed out stays usable after it was disposed, and is
+ * freed when it is freed by hand or collected.
+ */
+export class Allocator implements Disposable {
+  readonly backend: MemoryAllocatorBackend;
+  readonly name: string | undefined;
+  /** In bytes; `Infinity` for none. */
+  readonly limit: number;
+  readonly #native: NativeAllocator;
+  readonly #parent: Allocator | undefined;
+  readonly #settings: AllocatorSettings;
+  readonly #observer: Observer | undefined;
+  /** Where the native side leaves the slot of a new buffer. */
+  readonly #slot: Uint32Array;
+  /** Damaged blocks that were reported. */
+  #damaged = 0;
+  #disposed = false;
+
+  private constructor(
+    backend: MemoryAllocatorBackend,
+    settings: AllocatorSettings,
+    parent: Allocator | undefined,
+  ) {
+    checkOptions(settings);
+    this.backend = backend;
+    this.name = optionalString(settings.name, 'name');
+    this.limit = bytesOr(settings.limit, Infinity, 'limit');
+    const quarantine = bytesOr(settings.quarantine, 0, 'quarantine');
+    this.#observer = Observer.of(optionalFunction(settings.log, 'log'), flag(settings.trace, 'trace'));
+    this.#settings = settings;
+    this.#parent = parent;
+    this.#slot = new Uint32Array(1);
+    this.#native =
+      parent === undefined
+        ? binding().createAllocator(backend, this.limit, quarantine, this.#slot)
+        : parent.#native.child(this.limit, quarantine, this.#slot);
+  }
+
+  /**
+   * An allocator over a backend.
+   *
+   * @param backend - Default: {@link defaultBackend}.
+   * @throws {@link MallocBackendError} `ERR_UNKNOWN_BACKEND`, `ERR_BACKEND_UNAVAILABLE`, `ERR_BINARY_MISSING`,
+   * `ERR_INVALID_ARGUMENT`
+   */
+  static create(
+    backend: MemoryAllocatorBackend = defaultBackend(),
+    settings: AllocatorSettings = {},
+  ): Allocator {
+    const parsed = parseBackend(backend);
+    const info = binding()
+      .backends()
+      .find(({ name }) => name === parsed);
+    if (info?.available !== true) {
+      throw new MallocBackendError(
+        'ERR_BACKEND_UNAVAILABLE',
+        `${parsed} cannot allocate here: ${info?.reason ?? 'this build does not know it'}; backends() lists those that can`,
+      );
+    }
+    return new Allocator(parsed, settings, undefined);
+  }
+
+  /**
+   * The bytes and the buffers that are live on a backend in this process: those of all allocators, in all threads.
+   *
+   * @throws {@link MallocBackendError} `ERR_UNKNOWN_BACKEND`, `ERR_BINARY_MISSING`
+   */
+  static everywhere(backend: MemoryAllocatorBackend): { bytesAllocated: number; buffers: number } {
+    const [bytesAllocated = 0, buffers = 0] = binding().allocatedEverywhere(parseBackend(backend));
+    return { bytesAllocated, buffers };
+  }
+
+  /**
+   * A buffer of `bytes` bytes. Its contents are undefined unless `zero` is set.
+   *
+   * @throws {@link MallocBackendError} `ERR_INVALID_ARGUMENT`, `ERR_LIMIT_EXCEEDED`, `ERR_OUT_OF_MEMORY`,
+   * `ERR_DISPOSED`, `ERR_EXTERNAL_BUFFERS_UNSUPPORTED`. After each of them all else goes on as before.
+   */
+  allocate(bytes: number, options?: AllocateOptions): AllocatedBuffer {
+    checkBytes(bytes);
+    if (!this.#open) throw disposed(this);
+    let alignment = 1;
+    let flags = 0;
+    if (options !== undefined) {
+      checkOptions(options);
+      if (options.alignment !== undefined) checkAlignment((alignment = options.alignment));
+      flags = (flag(options.zero, 'zero') ? ZERO : 0) | (mayCopy(options.copy) ? COPY : 0);
+    }
+    const memory =
+      bytes > constants.MAX_LENGTH ? Refused.OutOfMemory : this.#native.allocate(bytes, alignment, flags);
+    if (typeof memory === 'number') throw this.#refusal(memory, bytes, bytes);
+    const buffer = this.#handOut(memory);
+    if (this.#observer !== undefined) {
+      this.#observer.made(buffer, this.#slot[0]!, this.allocate);
+      this.#observer.emit({ type: 'allocate', bytes });
+    }
+    return buffer;
+  }
+
+  /**
+   * A buffer of `bytes` bytes in place of `buffer`, which is empty from then on: the contents are kept as far as they
+   * fit, the alignment as well. What is new is undefined unless `zero` is set. After an error `buffer` is as before.
+   *
+   * @throws {@link MallocBackendError} `ERR_NOT_ALLOCATED` and the errors of {@link allocate}
+   */
+  reallocate(buffer: Uint8Array, bytes: number, options?: { zero?: boolean }): AllocatedBuffer {
+    checkBytes(bytes);
+    checkOptions(options);
+    const zero = flag(options?.zero, 'zero') ? ZERO : 0;
+    if (!this.#open) throw disposed(this);
+    const slot = this.#slotOf(buffer, 'resized');
+    const before = buffer.byteLength;
+    const memory =
+      bytes > constants.MAX_LENGTH
+        ? Refused.OutOfMemory
+        : this.#native.reallocate(buffer.buffer as ArrayBuffer, slot, bytes, zero);
+    if (typeof memory === 'number') {
+      if (memory === Refused.NotAllocated) throw notAllocated(buffer, this, 'resized');
+      throw this.#refusal(memory, bytes, bytes - before);
+    }
+    OwnedBuffer.claim(buffer, true);
+    const resized = this.#handOut(memory);
+    if (this.#observer !== undefined) {
+      const made = this.#slot[0]!;
+      this.#observer.gone(buffer, slot);
+      this.#observer.made(resized, made, this.reallocate);
+      this.#observer.emit({ type: 'reallocate', bytes, before });
+    }
+    return resized;
+  }
+
+  /**
+   * Frees the buffer at once: from then on it and every view on it is empty.
+   *
+   * Nothing tells whether a job of Node's still reads it (`fs`, `zlib` and `crypto` work in other threads): wait for
+   * the job, or give its promise as `after`.
+   *
+   * @param options - `after`: free it when the promise has settled, either way. Until then the buffer stays as it is.
+   * @returns With `after`, a promise that resolves once it is freed. That `after` was rejected is no concern of it.
+   * @throws {@link MallocBackendError} `ERR_NOT_ALLOCATED`: a buffer that was freed, transferred or claimed before,
+   * another allocator's, a view on one, a plain one. `ERR_INVALID_ARGUMENT`
+   */
+  free(buffer: Uint8Array): void;
+  free(buffer: Uint8Array, options: { after: PromiseLike<unknown> }): Promise<void>;
+  free(buffer: Uint8Array, options?: { after: PromiseLike<unknown> }): void | Promise<void> {
+    const slot = this.#slotOf(buffer, 'freed');
+    if (options === undefined) return this.#free(buffer, slot);
+    checkOptions(options);
+    const after: unknown = options.after;
+    if (typeof (after as PromiseLike<unknown> | undefined)?.then !== 'function') {
+      throw new MallocBackendError('ERR_INVALID_ARGUMENT', `after must be a promise, not ${shown(after)}`);
+    }
+    OwnedBuffer.claim(buffer, false);
+    const free = () => this.#free(buffer, slot);
+    return Promise.resolve(options.after).then(free, free);
+  }
+
+  /** Whether the buffer is a live one of this allocator. One of a child's is the child's. */
+  owns(buffer: unknown): boolean {
+    const slot = OwnedBuffer.slotOf(buffer, this);
+    return slot >= 0 && this.#native.holds((buffer as Uint8Array).buffer as ArrayBuffer, slot);
+  }
+
+  /** Bytes in live buffers, those of its children included. */
+  get bytesAllocated(): number {
+    return this.#native.figures()[0]!;
+  }
+
+  /** The most that {@link bytesAllocated} has been. */
+  get maxMemory(): number {
+    return this.#native.figures()[1]!;
+  }
+
+  /** All bytes ever allocated; a reallocation counts what it added. */
+  get totalBytesAllocated(): number {
+    return this.#native.figures()[2]!;
+  }
+
+  /** How many allocations and reallocations were made. */
+  get allocations(): number {
+    return this.#native.figures()[3]!;
+  }
+
+  /** How many buffers are live, those of its children included. */
+  get buffers(): number {
+    return this.#native.figures()[4]!;
+  }
+
+  /**
+   * What the backend tells of itself, for the whole process: other allocators on it, and for `default` everything
+   * that uses `malloc`, are in these figures too.
+   */
+  stats(): AllocatorStats {
+    const [, , , , , quarantined = 0, damaged = 0] = this.#native.figures();
+    return { ...backendStats(this.backend), quarantined, damaged };
+  }
+
+  /**
+   * Empties the quarantine and has the backend give its free memory back to the system. Blocks until that is done,
+   * which may take milliseconds for each GiB.
+   *
+   * @returns How many bytes less of physical memory the process has after it; at least 0.
+   * @throws {@link MallocBackendError} `ERR_BACKEND_UNAVAILABLE`: the backend has no way to. snmalloc gives memory
+   * back by itself.
+   */
+  release(): number {
+    const before = process.memoryUsage.rss();
+    this.#flush();
+    if (!binding().backendRelease(this.backend)) {
+      throw new MallocBackendError(
+        'ERR_BACKEND_UNAVAILABLE',
+        `${this.backend} has no way to give memory back to the system on request; choose another backend where ` +
+          `that matters`,
+      );
+    }
+    return Math.max(0, before - process.memoryUsage.rss());
+  }
+
+  /**
+   * An allocator on the same backend whose bytes count here too, so that both limits hold: for a tenant, a request.
+   *
+   * @param settings - What is not set is as here, but for `name` and `limit`.
+   * @throws {@link MallocBackendError} `ERR_INVALID_ARGUMENT`, `ERR_DISPOSED`
+   */
+  child(settings: AllocatorSettings = {}): Allocator {
+    checkOptions(settings);
+    if (!this.#open) throw disposed(this);
+    const { name: _name, limit: _limit, ...inherited } = this.#settings;
+    return new Allocator(this.backend, { ...inherited, ...settings }, this);
+  }
+
+  /**
+   * A region: one ArrayBuffer over reserved address space, with a heap of the backend's in it. Its live bytes count
+   * in {@link bytesAllocated} here, and against the limits. mimalloc and jemalloc can, on Linux and macOS.
+   *
+   * @throws {@link MallocBackendError} `ERR_BACKEND_UNAVAILABLE`: this backend cannot. `ERR_OUT_OF_MEMORY`: the
+   * address space cannot be had. `ERR_INVALID_ARGUMENT`, `ERR_DISPOSED`, `ERR_EXTERNAL_BUFFERS_UNSUPPORTED`
+   */
+  region(options: RegionOptions): Region {
+    checkOptions(options ?? null);
+    checkBytes(options.bytes);
+    const debug = flag(options.debug, 'debug');
+    if (!this.#open) throw disposed(this);
+    const native =
+      options.bytes > constants.MAX_LENGTH ? Refused.OutOfMemory : this.#native.region(options.bytes);
+    if (native === Refused.Unsupported) throw noRegion(this);
+    if (typeof native === 'number') throw this.#refusal(native, options.bytes, 0);
+    return new Region(native, (more) => this.#refusal(Refused.Limit, more, more), debug);
+  }
+
+  /** The live buffers of this allocator, without those of its children. With `trace` each has its stack. */
+  leaks(): Leak[] {
+    const live = this.#native.live();
+    const leaks: Leak[] = [];
+    for (let index = 0; index < live.length; index += 2) {
+      const stack = this.#observer?.stack(live[index]!);
+      leaks.push({ bytes: live[index + 1]!, ...(stack === undefined ? {} : { stack }) });
+    }
+    return leaks;
+  }
+
+  /**
+   * Ends the allocator: nothing more is allocated from it or its children, and its quarantine is emptied. Buffers that
+   * are live stay so until they are freed, by hand or by being collected. Once more does nothing.
+   */
+  dispose(): void {
+    this.#disposed = true;
+    this.#flush();
+  }
+
+  /** {@link dispose}, for `using`. */
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  get #open(): boolean {
+    return !this.#disposed && (this.#parent === undefined || this.#parent.#open);
+  }
+
+  #slotOf(buffer: unknown, what: string): number {
+    const slot = OwnedBuffer.slotOf(buffer, this);
+    if (slot < 0) throw notAllocated(buffer, this, what);
+    return slot;
+  }
+
+  #handOut(memory: ArrayBuffer): AllocatedBuffer {
+    return new OwnedBuffer(memory, this, this.#slot[0]!) as unknown as AllocatedBuffer;
+  }
+
+  #free(buffer: Uint8Array, slot: number): void {
+    const bytes = buffer.byteLength;
+    if (this.#native.free(buffer.buffer as ArrayBuffer, slot) !== Refused.No) {
+      throw notAllocated(buffer, this, 'freed');
+    }
+    OwnedBuffer.claim(buffer, true);
+    if (this.#observer !== undefined) {
+      this.#observer.gone(buffer, slot);
+      this.#observer.emit({ type: 'free', bytes });
+      this.#reportDamage();
+    }
+  }
+
+  #flush(): void {
+    this.#native.flush();
+    if (this.#observer !== undefined) this.#reportDamage();
+  }
+
+  #reportDamage(): void {
+    const blocks = this.#native.figures()[6]! - this.#damaged;
+    this.#damaged += blocks;
+    if (blocks > 0) this.#observer?.emit({ type: 'damage', blocks });
+  }
+
+  /** This allocator or the first above it that has no room for so many bytes more. */
+  #full(more: number): Allocator {
+    const full = this.bytesAllocated + more > this.limit;
+    return full || this.#parent === undefined ? this : this.#parent.#full(more);
+  }
+
+  /** The error for what the native side refused; `more` is what `bytes` would add to what is live. */
+  #refusal(refused: Refused, bytes: number, more: number): MallocBackendError {
+    if (refused === Refused.External) return externalUnsupported();
+    if (refused !== Refused.Limit) return outOfMemory(this, bytes);
+    const full = this.#full(more);
+    this.#observer?.emit({ type: 'limit', bytes, limit: full.limit });
+    return limitExceeded(full, bytes);
+  }
+}

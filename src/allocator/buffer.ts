@@ -1,0 +1,72 @@
+import { isUint8Array } from 'node:util/types';
+import type { Allocator } from './allocator.js';
+
+/**
+ * A Buffer whose memory a backend owns. `using` frees it, `allocator.free(buffer)` does as well, and one that nobody
+ * frees is freed when it is collected.
+ */
+export type AllocatedBuffer = Buffer & Disposable;
+
+/** In place of a slot: the buffer is freed. */
+const FREED = -1;
+/** In place of a slot: the buffer will be freed once a promise has settled. */
+const CLAIMED = -2;
+
+/**
+ * What an allocator hands out: a Buffer, with private fields that no other object has. A view on it and a copy of it
+ * are ordinary Buffers and cannot be mistaken for it.
+ *
+ * A field costs next to nothing where a WeakMap or a property of its own would cost more than the block.
+ */
+export class OwnedBuffer extends Uint8Array {
+  readonly #allocator: Allocator;
+  #slot: number;
+
+  constructor(memory: ArrayBuffer, allocator: Allocator, slot: number) {
+    super(memory);
+    this.#allocator = allocator;
+    this.#slot = slot;
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#slot >= 0) this.#allocator.free(this as unknown as Buffer);
+  }
+
+  /** The slot of a buffer that is this allocator's to free; negative for any other value. */
+  static slotOf(value: unknown, allocator: Allocator): number {
+    return typeof value === 'object' && value !== null && #slot in value && value.#allocator === allocator
+      ? value.#slot
+      : FREED;
+  }
+
+  /** Once called, the buffer is nobody's to free. */
+  static claim(value: object, freed: boolean): void {
+    if (#slot in value) value.#slot = freed ? FREED : CLAIMED;
+  }
+
+  /** Why a value is not this allocator's to free. */
+  static whyNot(value: unknown, allocator: Allocator): string {
+    if (!isUint8Array(value)) return 'it is no Buffer';
+    if (!(#slot in value)) {
+      return 'no allocator handed it out: it is a plain Buffer, or a view or copy of an allocated one';
+    }
+    if (value.#allocator !== allocator) {
+      return `it belongs to another allocator${named(value.#allocator)}, which alone can free it`;
+    }
+    if (value.#slot === CLAIMED) return 'it is already to be freed, when the promise given has settled';
+    if (value.#slot === FREED) return 'it was freed before';
+    return 'its memory was transferred elsewhere, where it is freed when it is collected';
+  }
+}
+
+function named({ name }: Allocator): string {
+  return name === undefined ? '' : ` (${JSON.stringify(name)})`;
+}
+
+// Buffer's constructor makes no objects of a derived class, so the methods are inherited and the constructor is not.
+Object.setPrototypeOf(OwnedBuffer.prototype, Buffer.prototype);
+Object.defineProperty(OwnedBuffer.prototype, 'constructor', {
+  value: Buffer,
+  writable: true,
+  configurable: true,
+});

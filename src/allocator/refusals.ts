@@ -1,0 +1,65 @@
+// What an allocator refuses, as errors.
+
+import { constants } from 'node:buffer';
+import { isUint8Array } from 'node:util/types';
+import { MallocBackendError, shown } from '../errors.js';
+import type { Allocator } from './allocator.js';
+import { OwnedBuffer } from './buffer.js';
+
+function title({ name, backend }: Allocator): string {
+  return name === undefined ? `this ${backend} allocator` : `allocator ${shown(name)}`;
+}
+
+export function disposed(allocator: Allocator): MallocBackendError {
+  return new MallocBackendError(
+    'ERR_DISPOSED',
+    `${title(allocator)} was disposed, or one above it; allocate from one that is in use`,
+  );
+}
+
+/** `full` is the allocator whose limit is in the way. */
+export function limitExceeded(full: Allocator, bytes: number): MallocBackendError {
+  return new MallocBackendError(
+    'ERR_LIMIT_EXCEEDED',
+    `${bytes} bytes would take ${title(full)} past its limit of ${full.limit} bytes: ${full.bytesAllocated} are ` +
+      `live. Free some, or raise the limit.`,
+  );
+}
+
+export function outOfMemory({ backend }: Allocator, bytes: number): MallocBackendError {
+  const reason =
+    bytes > constants.MAX_LENGTH
+      ? `a Buffer has at most ${constants.MAX_LENGTH}`
+      : `${backend} could not get them from the system`;
+  return new MallocBackendError(
+    'ERR_OUT_OF_MEMORY',
+    `${bytes} bytes cannot be had: ${reason}; ask for less, or free something first`,
+  );
+}
+
+export function noRegion({ backend }: Allocator): MallocBackendError {
+  return new MallocBackendError(
+    'ERR_BACKEND_UNAVAILABLE',
+    process.platform === 'win32'
+      ? 'there are no regions on Windows; use allocate()'
+      : `${backend} cannot keep a heap within a given range of memory; mimalloc and jemalloc can`,
+  );
+}
+
+export function externalUnsupported(): MallocBackendError {
+  return new MallocBackendError(
+    'ERR_EXTERNAL_BUFFERS_UNSUPPORTED',
+    "this runtime allows no buffers over memory that is not its own (Electron, V8's sandbox); with {copy: 'allow'} " +
+      `it makes one of its own instead, aligned to 16 bytes at most`,
+  );
+}
+
+/** Why a value is not the allocator's to be freed, or whatever `what` says. */
+export function notAllocated(value: unknown, allocator: Allocator, what: string): MallocBackendError {
+  const isBuffer = isUint8Array(value);
+  return new MallocBackendError(
+    isBuffer ? 'ERR_NOT_ALLOCATED' : 'ERR_INVALID_ARGUMENT',
+    `${isBuffer ? `the buffer of ${value.byteLength} bytes` : shown(value)} cannot be ${what} here: ` +
+      `${OwnedBuffer.whyNot(value, allocator)}; give what allocate() of this allocator returned`,
+  );
+}

@@ -1,0 +1,201 @@
+import type { NativeRegion } from '../binding.js';
+import { MallocBackendError, shown } from '../errors.js';
+import { checkAlignment, checkBytes, checkOptions, flag } from './arguments.js';
+import { BlockView } from './view.js';
+import { Watch } from './watch.js';
+
+/** How a region is made. */
+export interface RegionOptions {
+  /**
+   * The address space to reserve, in bytes; memory is used only for what is written to. Rounded up: for jemalloc to
+   * 2 MiB, for mimalloc to a power of two of at least 32 MiB. At most `buffer.constants.MAX_LENGTH`.
+   */
+  bytes: number;
+  /**
+   * Find what writes to a block after it was freed: freed blocks are filled with 0xdb and held back, up to an eighth of
+   * the region, and errors tell where a block was freed. Costs microseconds for each block. Default: false.
+   */
+  debug?: boolean;
+}
+
+/** A Buffer on a block in a region. `using` frees it. */
+export type RegionView = Buffer & Disposable;
+
+/**
+ * A heap in one ArrayBuffer.
+ *
+ * To allocate costs a fraction of a Buffer of its own. In return a freed view is not detached: it goes on showing the
+ * memory, which may be another block's by then. What writes through one damages that block, and on mimalloc, which
+ * keeps its lists in free blocks, the heap, up to the end of the process. `debug` finds such writes.
+ *
+ * A region belongs to the thread that made it. It goes with its last view when nobody disposes it.
+ */
+export class Region implements Disposable {
+  /** The reserved address space in bytes. */
+  readonly bytes: number;
+  readonly #native: NativeRegion;
+  readonly #memory: ArrayBuffer;
+  readonly #limitExceeded: (more: number) => MallocBackendError;
+  readonly #watch: Watch | undefined;
+  /** Views of an older one were freed by `reset`. */
+  #generation = 0;
+  #bytesAllocated = 0;
+  #views = 0;
+  #usable = true;
+
+  /** @internal Regions come from `allocator.region()`. */
+  constructor(native: NativeRegion, limitExceeded: (more: number) => MallocBackendError, debug: boolean) {
+    this.#native = native;
+    this.#memory = native.memory;
+    this.#limitExceeded = limitExceeded;
+    this.bytes = native.memory.byteLength;
+    if (debug) this.#watch = new Watch(native.memory);
+  }
+
+  /**
+   * A view on a new block. Its contents are undefined unless `zero` is set.
+   *
+   * @param options - As for `Allocator.allocate`. Alignments are those of addresses.
+   * @throws {@link MallocBackendError} `ERR_OUT_OF_MEMORY`: there is no room for it in the region.
+   * `ERR_LIMIT_EXCEEDED`, `ERR_DISPOSED`, `ERR_INVALID_ARGUMENT`, with `debug` `ERR_USE_AFTER_FREE`
+   */
+  allocate(bytes: number, options?: { zero?: boolean; alignment?: number }): RegionView {
+    checkBytes(bytes);
+    let alignment = 1;
+    let zero = false;
+    if (options !== undefined) {
+      checkOptions(options);
+      if (options.alignment !== undefined) checkAlignment((alignment = options.alignment));
+      zero = flag(options.zero, 'zero');
+    }
+    let offset = this.#native.allocate(bytes, alignment);
+    if (offset < 0) offset = this.#allocateAgain(offset, bytes, alignment);
+    const view = new BlockView(this.#memory, offset, bytes, this, this.#generation);
+    this.#bytesAllocated += bytes;
+    this.#views += 1;
+    if (zero) view.fill(0);
+    return view as unknown as RegionView;
+  }
+
+  /**
+   * Frees a view's block. The view is not detached: see {@link Region}.
+   *
+   * @throws {@link MallocBackendError} `ERR_NOT_ALLOCATED`: a view that was freed before, another region's, a view on
+   * one, a plain Buffer. `ERR_INVALID_ARGUMENT`, with `debug` `ERR_USE_AFTER_FREE` for another block
+   */
+  free(view: Uint8Array): void {
+    if (!BlockView.isLive(view, this, this.#generation)) throw this.#notAllocated(view);
+    const bytes = BlockView.bytesOf(view);
+    BlockView.retire(view);
+    this.#bytesAllocated -= bytes;
+    this.#views -= 1;
+    const offset = BlockView.offsetOf(view);
+    if (this.#watch === undefined) this.#native.free(offset, bytes);
+    else this.#letGo(this.#watch.freed(view, offset, bytes, this.free));
+  }
+
+  /** Whether the view's block is live in this region. */
+  owns(view: unknown): boolean {
+    return BlockView.isLive(view, this, this.#generation);
+  }
+
+  /** Bytes in live blocks, as they were asked for. */
+  get bytesAllocated(): number {
+    return this.#bytesAllocated;
+  }
+
+  /** How many views are live. */
+  get views(): number {
+    return this.#views;
+  }
+
+  /**
+   * Frees every block at once, in less time than one by one. No view is any good after it.
+   *
+   * @throws {@link MallocBackendError} `ERR_DISPOSED`, `ERR_OUT_OF_MEMORY`: the heap cannot be made anew, and the
+   * region is disposed. With `debug` `ERR_USE_AFTER_FREE`
+   */
+  reset(): void {
+    this.#checkUsable();
+    this.#watch?.check();
+    this.#watch?.clear();
+    this.#forget();
+    if (this.#native.reset()) return;
+    this.dispose();
+    throw new MallocBackendError(
+      'ERR_OUT_OF_MEMORY',
+      'the region had no memory for a new heap, and is disposed; make another one once there is some',
+    );
+  }
+
+  /**
+   * Looks whether a freed block that is still held back was written to. Only with `debug` is there anything to find.
+   *
+   * @throws {@link MallocBackendError} `ERR_USE_AFTER_FREE`
+   */
+  check(): void {
+    this.#watch?.check();
+  }
+
+  /** Gives the memory and the address space back; every view is empty from then on. Once more does nothing. */
+  dispose(): void {
+    if (!this.#usable) return;
+    this.#usable = false;
+    this.#forget();
+    this.#watch?.clear();
+    this.#native.dispose(this.#memory);
+  }
+
+  /** {@link dispose}, for `using`. */
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  #forget(): void {
+    this.#generation += 1;
+    this.#bytesAllocated = 0;
+    this.#views = 0;
+  }
+
+  #checkUsable(): void {
+    if (this.#usable && this.#memory.byteLength > 0) return;
+    throw new MallocBackendError(
+      'ERR_DISPOSED',
+      this.#usable
+        ? "the region's memory was transferred elsewhere; keep its ArrayBuffer where the region is"
+        : 'the region was disposed; allocate from one that is in use',
+    );
+  }
+
+  #letGo(blocks: { offset: number; bytes: number }[]): void {
+    for (const { offset, bytes } of blocks) this.#native.free(offset, bytes);
+  }
+
+  /** After a refusal: tries again without what is held back, or says why not. */
+  #allocateAgain(refused: number, bytes: number, alignment: number): number {
+    this.#checkUsable();
+    if (this.#watch !== undefined) {
+      this.#letGo(this.#watch.release(0));
+      const offset = this.#native.allocate(bytes, alignment);
+      if (offset >= 0) return offset;
+    }
+    if (refused === LIMIT) throw this.#limitExceeded(bytes);
+    throw new MallocBackendError(
+      'ERR_OUT_OF_MEMORY',
+      `the region of ${this.bytes} bytes has no room for ${bytes} more: ${this.#bytesAllocated} are live, each block ` +
+        `takes somewhat more than was asked for, and free ones may lie apart. Free some, or make a larger region.`,
+    );
+  }
+
+  #notAllocated(value: unknown): MallocBackendError {
+    this.#checkUsable();
+    const reason = BlockView.whyNot(value, this);
+    return new MallocBackendError(
+      reason === 'it is no Buffer' ? 'ERR_INVALID_ARGUMENT' : 'ERR_NOT_ALLOCATED',
+      `${value instanceof Uint8Array ? 'the view' : shown(value)} cannot be freed here: ${reason}; give what ` +
+        `allocate() of this region returned.${this.#watch?.story(value) ?? ''}`,
+    );
+  }
+}
+
+const LIMIT = -2;

@@ -1,0 +1,244 @@
+// Buffers of an Allocator in the hands of Node's own modules, and what happens when one is freed too early.
+
+import assert from 'node:assert/strict';
+import { createHash, createHmac, randomFill, webcrypto } from 'node:crypto';
+import { once } from 'node:events';
+import { open, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer, connect } from 'node:net';
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, describe, test } from 'node:test';
+import { promisify } from 'node:util';
+import { MessageChannel, Worker, receiveMessageOnPort } from 'node:worker_threads';
+import { deflate, inflate } from 'node:zlib';
+import { Allocator, type AllocatorEvent } from '../index.js';
+import { BACKENDS, codeOf, isFilledWith } from './support/allocators.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'malloc-backend-'));
+after(() => rm(folder, { recursive: true }));
+
+const text = 'Prüfung of a buffer, 0123456789. '.repeat(3000);
+const plain = Buffer.from(text);
+
+for (const backend of BACKENDS) {
+  describe(`a buffer of ${backend} passes unharmed through`, () => {
+    const allocator = Allocator.create(backend);
+    const filled = () => {
+      const buffer = allocator.allocate(plain.length);
+      plain.copy(buffer);
+      return buffer;
+    };
+
+    test('fs', async () => {
+      using buffer = filled();
+      const path = join(folder, backend);
+      await writeFile(path, buffer);
+      assert.ok((await readFile(path)).equals(plain));
+      using read = allocator.allocate(plain.length, { zero: true });
+      await using file = await open(path);
+      assert.equal((await file.read(read, 0, plain.length, 0)).bytesRead, plain.length);
+      assert.ok(read.equals(plain));
+    });
+
+    test('zlib', async () => {
+      using buffer = filled();
+      const packed = await promisify(deflate)(buffer);
+      using copy = allocator.allocate(packed.length);
+      packed.copy(copy);
+      assert.ok((await promisify(inflate)(copy)).equals(plain));
+    });
+
+    test('crypto', async () => {
+      using buffer = filled();
+      const hash = (data: Buffer) => createHash('sha256').update(data).digest('hex');
+      const hmac = (key: Buffer) => createHmac('sha1', key).update(plain).digest('hex');
+      assert.equal(hash(buffer), hash(plain));
+      assert.equal(hmac(buffer), hmac(plain));
+      const digest = await webcrypto.subtle.digest('SHA-512', buffer);
+      assert.deepEqual(digest, await webcrypto.subtle.digest('SHA-512', plain));
+      using random = allocator.allocate(1000, { zero: true });
+      await promisify(randomFill)(random);
+      assert.ok(!isFilledWith(random, 0));
+    });
+
+    test('net', async () => {
+      using buffer = filled();
+      await using server = createServer((socket) => socket.pipe(socket)).listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      const address = server.address();
+      assert.ok(typeof address === 'object' && address !== null);
+      const socket = connect(address.port, '127.0.0.1');
+      socket.end(buffer);
+      const chunks: Buffer[] = [];
+      for await (const chunk of socket) chunks.push(chunk as Buffer);
+      assert.ok(Buffer.concat(chunks).equals(plain));
+    });
+
+    test('text', () => {
+      using buffer = filled();
+      assert.equal(new TextDecoder().decode(buffer), text);
+      assert.equal(buffer.toString(), text);
+      using written = allocator.allocate(plain.length);
+      assert.equal(new TextEncoder().encodeInto(text, written).written, plain.length);
+      assert.ok(written.equals(plain));
+      assert.equal(buffer.toString('base64'), plain.toString('base64'));
+    });
+
+    test('structuredClone and postMessage', async () => {
+      using buffer = filled();
+      assert.ok(plain.equals(structuredClone(buffer)));
+      const { port1, port2 } = new MessageChannel();
+      port1.postMessage(buffer);
+      const received = receiveMessageOnPort(port2) as { message: Uint8Array };
+      assert.ok(plain.equals(received.message));
+      port1.close();
+      const echo = new Worker(
+        "const { parentPort } = require('node:worker_threads'); parentPort.once('message', (data) => parentPort.postMessage(data))",
+        { eval: true },
+      );
+      echo.postMessage(buffer);
+      const [answer] = (await once(echo, 'message')) as [Uint8Array];
+      assert.ok(plain.equals(answer));
+      assert.ok(buffer.equals(plain));
+    });
+
+    test('a transfer, which Node answers with a copy or refuses', () => {
+      const buffer = filled();
+      const memory = buffer.buffer as ArrayBuffer;
+      for (const transfer of [
+        () => structuredClone(buffer, { transfer: [memory] }),
+        () => {
+          const { port1, port2 } = new MessageChannel();
+          try {
+            port1.postMessage(buffer, [memory]);
+            return (receiveMessageOnPort(port2) as { message: Uint8Array }).message;
+          } finally {
+            port1.close();
+          }
+        },
+      ]) {
+        try {
+          assert.ok(plain.equals(transfer()), 'Node 20 copies');
+        } catch (error) {
+          assert.equal((error as Error).name, 'DataCloneError', 'newer ones refuse');
+        }
+        assert.ok(buffer.equals(plain) && allocator.owns(buffer));
+      }
+      allocator.free(buffer);
+    });
+
+    test('a detachment by others is noticed', { skip: !('transfer' in ArrayBuffer.prototype) }, () => {
+      const buffer = filled();
+      const moved = (buffer.buffer as ArrayBuffer & { transfer(): ArrayBuffer }).transfer();
+      assert.ok(plain.equals(new Uint8Array(moved)));
+      assert.equal(allocator.owns(buffer), false);
+      assert.throws(() => allocator.free(buffer), { code: 'ERR_NOT_ALLOCATED', message: /transferred/ });
+      assert.equal(
+        codeOf(() => allocator.reallocate(buffer, 1)),
+        'ERR_NOT_ALLOCATED',
+      );
+      assert.ok(plain.equals(new Uint8Array(moved)));
+    });
+  });
+}
+
+describe('free() after a promise', () => {
+  const allocator = Allocator.create('default');
+
+  test('leaves the buffer alone until then', async () => {
+    const path = join(folder, 'after');
+    const buffer = allocator.allocate(1_000_000).fill('x');
+    const write = writeFile(path, buffer);
+    const freed = allocator.free(buffer, { after: write });
+    assert.equal(buffer.length, 1_000_000);
+    assert.equal(allocator.owns(buffer), false);
+    assert.equal(
+      codeOf(() => allocator.free(buffer)),
+      'ERR_NOT_ALLOCATED',
+    );
+    assert.equal(await freed, undefined);
+    assert.deepEqual([buffer.length, allocator.bytesAllocated], [0, 0]);
+    assert.ok(isFilledWith(await readFile(path), 0x78));
+  });
+
+  test('frees it as well where the promise is rejected', async () => {
+    const buffer = allocator.allocate(10);
+    const failed = Promise.reject(new Error('the job failed'));
+    await allocator.free(buffer, { after: failed });
+    assert.equal(buffer.length, 0);
+    await assert.rejects(failed, /the job failed/);
+  });
+
+  test('using does not free what was claimed', async () => {
+    let claimed: Buffer;
+    let freed: Promise<void>;
+    let finish = (): void => {};
+    {
+      using buffer = allocator.allocate(10);
+      freed = allocator.free(buffer, { after: new Promise<void>((resolve) => (finish = resolve)) });
+      claimed = buffer;
+    }
+    assert.equal(claimed.length, 10);
+    finish();
+    await freed;
+    assert.equal(claimed.length, 0);
+  });
+});
+
+describe('the quarantine', () => {
+  const KIB = 1024;
+
+  test('keeps a job that runs from what comes after', async () => {
+    const allocator = Allocator.create('jemalloc', { quarantine: 8 * KIB * KIB });
+    const buffer = allocator.allocate(KIB * KIB).fill(1);
+    const path = join(folder, 'quarantine');
+    await using file = await open(path, 'w');
+    const write = file.write(buffer);
+    allocator.free(buffer);
+    // Without the quarantine this would get the same memory.
+    const next = allocator.allocate(KIB * KIB).fill(2);
+    await write;
+    const written = await readFile(path);
+    assert.ok(!written.includes(2), 'nothing of another buffer was written');
+    assert.ok(isFilledWith(written, 1) || written.includes(0xdb), 'what was written is its own, or poison');
+    allocator.free(next);
+  });
+
+  test('is within its bytes, does not count, and is emptied', () => {
+    const allocator = Allocator.create('mimalloc', { quarantine: 10 * KIB, limit: 16 * KIB });
+    for (let round = 0; round < 100; round++) {
+      allocator.free(allocator.allocate(3 * KIB));
+      assert.ok(allocator.stats().quarantined <= 10 * KIB);
+    }
+    assert.deepEqual([allocator.stats().quarantined, allocator.bytesAllocated], [9 * KIB, 0]);
+    const buffer = allocator.allocate(KIB);
+    const resized = allocator.reallocate(buffer, 2 * KIB);
+    assert.deepEqual([allocator.stats().quarantined, allocator.bytesAllocated], [10 * KIB, 2 * KIB]);
+    allocator.free(allocator.allocate(11 * KIB));
+    assert.equal(allocator.stats().quarantined, 0, 'what is larger than it pushes all out, and itself');
+    allocator.free(resized);
+    allocator.free(allocator.allocate(0));
+    allocator.release();
+    assert.equal(allocator.stats().quarantined, 0);
+  });
+
+  test('finds what was written to after it was freed', async () => {
+    const events: AllocatorEvent[] = [];
+    const path = join(folder, 'source');
+    await writeFile(path, Buffer.alloc(16 * KIB * KIB, 9));
+    const allocator = Allocator.create('default', {
+      quarantine: 64 * KIB * KIB,
+      log: (event) => events.push(event),
+    });
+    await using file = await open(path);
+    const buffer = allocator.allocate(16 * KIB * KIB);
+    const reading = file.read(buffer, 0, buffer.length, 0);
+    allocator.free(buffer);
+    await reading;
+    assert.equal(allocator.stats().damaged, 0, 'it is looked for when the block leaves');
+    allocator.dispose();
+    assert.deepEqual([allocator.stats().damaged, allocator.stats().quarantined], [1, 0]);
+    assert.deepEqual(events.at(-1), { type: 'damage', blocks: 1 });
+  });
+});

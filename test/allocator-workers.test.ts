@@ -1,0 +1,18 @@
+// Workers that are ended while they have buffers: their memory goes with them.
+
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import { BACKENDS } from './support/allocators.js';
+import { succeed } from './support/run.js';
+
+const tenants = join(import.meta.dirname, 'fixtures-ts', 'tenants.js');
+
+describe('200 workers with an allocator each, ended by terminate()', { timeout: 600_000 }, () => {
+  for (const backend of BACKENDS) {
+    test(backend, async () => {
+      const { stdout, stderr } = await succeed(process.execPath, [tenants, backend, '200'], { seconds: 300 });
+      assert.deepEqual([stdout, stderr], ['done\n', '']);
+    });
+  }
+});

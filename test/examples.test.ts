@@ -1,0 +1,30 @@
+// The examples run, and say what they should.
+
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import { BACKENDS } from './support/allocators.js';
+import { succeed } from './support/run.js';
+
+const example = async (name: string, ...args: string[]): Promise<string> => {
+  const script = join(import.meta.dirname, '..', 'examples', `${name}.js`);
+  return (await succeed(process.execPath, [script, ...args], { seconds: 120 })).stdout;
+};
+
+describe('examples', () => {
+  for (const backend of BACKENDS) {
+    test(`tile-cache on ${backend}`, async () => {
+      assert.match(
+        await example('tile-cache', backend),
+        /^\d+ tiles, \d+ hits, \d+ misses\n1[56]\.\d of 16 MiB, at most 1[56]\.\d\n$/,
+      );
+    });
+  }
+  for (const backend of BACKENDS.filter(
+    (each) => process.platform !== 'win32' && /jemalloc|mimalloc/.test(each),
+  )) {
+    test(`regions-http on ${backend}`, async () => {
+      assert.match(await example('regions-http', backend), /^160 requests, \d+ regions, 0 bytes left\n$/);
+    });
+  }
+});
