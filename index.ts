@@ -9,6 +9,7 @@ export {
   MemoryAllocatorBackend,
   type Availability,
   type BackendInfo,
+  type BackendStats,
   backends,
   defaultBackend,
   parseBackend,
@@ -23,7 +24,7 @@ export {
   AutoRelease,
   autoRelease,
 } from './src/memory/auto.js';
-export { type AllocatorStats, type MemoryBreakdown, memory } from './src/memory/memory.js';
+export { type MemoryBreakdown, memory } from './src/memory/memory.js';
 export type { MemoryParts } from './src/memory/parts.js';
 export { type Release, releaseMemory } from './src/memory/release.js';
 export {
@@ -53,6 +54,5 @@ export { type PythonArgument, type PythonValue } from './src/python/value.js';
 export { Allocator, type AllocatorStats } from './src/allocator/allocator.js';
 export { type AllocatedBuffer } from './src/allocator/buffer.js';
 export { type AllocateOptions, type AllocatorSettings } from './src/allocator/settings.js';
-export { type BackendStats } from './src/allocator/stats.js';
 export { type Region, type RegionOptions, type RegionView } from './src/allocator/region.js';
 export { type AllocatorEvent, type Leak } from './src/allocator/observer.js';

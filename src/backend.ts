@@ -67,6 +67,22 @@ export interface BackendInfo extends Availability {
   };
 }
 
+/** What a backend can tell of itself, in bytes, for the whole process; what it cannot tell is absent. */
+export interface BackendStats {
+  /** In live blocks. */
+  allocated?: number;
+  /** In pages that hold live blocks. */
+  active?: number;
+  /** The backend's own structures. */
+  metadata?: number;
+  /** In physical memory. */
+  resident?: number;
+  /** Mapped and usable. */
+  mapped?: number;
+  /** Address space that is kept without memory behind it. */
+  retained?: number;
+}
+
 /**
  * The five backends, whether this build has them, and where they can serve on this platform.
  *

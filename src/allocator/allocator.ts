@@ -23,7 +23,7 @@ import {
 } from './refusals.js';
 import { Region, type RegionOptions } from './region.js';
 import { type AllocateOptions, type AllocatorSettings, mayCopy } from './settings.js';
-import { type BackendStats, backendStats } from './stats.js';
+import { backendStats } from './stats.js';
 
 /** {@link BackendStats}, and what the allocator adds. */
 export interface AllocatorStats extends BackendStats {

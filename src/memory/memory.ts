@@ -1,28 +1,10 @@
 import { getHeapStatistics } from 'node:v8';
+import type { BackendStats } from '../backend.js';
 import { linuxBinding } from '../binding.js';
 import { MallocBackendError } from '../errors.js';
 import { type ActiveBackend, activeBackend } from '../process/owner.js';
 import { ownMalloc } from './own.js';
 import { type MemoryParts, parts } from './parts.js';
-
-/**
- * What an allocator tells of itself, in bytes; what it does not tell is absent. The meanings are those of jemalloc's
- * `stats.*`.
- */
-export interface AllocatorStats {
-  /** In live blocks. */
-  allocated?: number;
-  /** In pages that hold live blocks. */
-  active?: number;
-  /** The allocator's own structures. */
-  metadata?: number;
-  /** In physical memory, at the most. */
-  resident?: number;
-  /** Mapped and usable, whether memory is behind it or not. */
-  mapped?: number;
-  /** Address space that is kept without memory behind it. */
-  retained?: number;
-}
 
 /** Where a process's physical memory is. */
 export interface MemoryBreakdown {
@@ -34,7 +16,7 @@ export interface MemoryBreakdown {
   /** Whose `malloc` it is. */
   malloc: ActiveBackend;
   /** What the allocator tells of itself; absent for another process. It counts its blocks, not their memory. */
-  allocator?: AllocatorStats;
+  allocator?: BackendStats;
 }
 
 /**

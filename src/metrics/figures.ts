@@ -1,9 +1,10 @@
-import { type AllocatorStats, type MemoryBreakdown, memory } from '../memory/memory.js';
+import type { BackendStats } from '../backend.js';
+import { type MemoryBreakdown, memory } from '../memory/memory.js';
 import type { MemoryParts } from '../memory/parts.js';
 import { releases } from '../memory/release.js';
 
 /** What the allocator tells of itself, and what it means. */
-export const statistics: readonly { key: keyof AllocatorStats; name: string; help: string }[] = [
+export const statistics: readonly { key: keyof BackendStats; name: string; help: string }[] = [
   { key: 'allocated', name: 'allocated', help: 'Bytes in live blocks of malloc' },
   { key: 'active', name: 'active', help: 'Bytes in pages that hold live blocks of malloc' },
   { key: 'metadata', name: 'metadata', help: "Bytes of malloc's own structures" },
