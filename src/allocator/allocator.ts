@@ -1,5 +1,5 @@
 import { constants } from 'node:buffer';
-import { type MemoryAllocatorBackend, defaultBackend, parseBackend } from '../backend.js';
+import { type BackendStats, type MemoryAllocatorBackend, defaultBackend, parseBackend } from '../backend.js';
 import { binding, COPY, type NativeAllocator, Refused, ZERO } from '../binding.js';
 import { MallocBackendError, shown } from '../errors.js';
 import {

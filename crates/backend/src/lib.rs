@@ -26,7 +26,7 @@ mod mimalloc;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 pub mod owner;
 mod raw;
-#[cfg(unix)]
+#[cfg(all(unix, any(feature = "jemalloc", feature = "mimalloc")))]
 pub mod region;
 mod rust;
 pub mod shim;

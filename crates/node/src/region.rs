@@ -1,12 +1,12 @@
 //! A region as JavaScript sees it: an ArrayBuffer over the whole range, and functions that deal in offsets. The views
 //! are made in JavaScript, which costs less than to make them here.
 
-#[cfg(not(unix))]
+#[cfg(not(all(unix, any(feature = "jemalloc", feature = "mimalloc"))))]
 pub use absent::create;
-#[cfg(unix)]
+#[cfg(all(unix, any(feature = "jemalloc", feature = "mimalloc")))]
 pub use present::create;
 
-#[cfg(unix)]
+#[cfg(all(unix, any(feature = "jemalloc", feature = "mimalloc")))]
 mod present {
     use std::cell::{Cell, RefCell};
     use std::ffi::c_void;
@@ -186,7 +186,7 @@ mod present {
     }
 }
 
-#[cfg(not(unix))]
+#[cfg(not(all(unix, any(feature = "jemalloc", feature = "mimalloc"))))]
 mod absent {
     use std::sync::Arc;
 
@@ -196,7 +196,7 @@ mod absent {
     use crate::account::Account;
     use crate::allocator::Refused;
 
-    /// There are no regions on this platform.
+    /// There are no regions on this platform, or without a backend for them.
     ///
     /// # Safety
     /// None is needed.

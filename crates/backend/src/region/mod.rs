@@ -31,8 +31,6 @@ enum Heap {
     Jemalloc(jemalloc::Heap),
     #[cfg(feature = "mimalloc")]
     Mimalloc(mimalloc::Heap),
-    #[allow(dead_code)]
-    None(core::convert::Infallible),
 }
 
 /// Why there is no region.
@@ -64,7 +62,6 @@ macro_rules! each {
             Heap::Jemalloc($name) => $work,
             #[cfg(feature = "mimalloc")]
             Heap::Mimalloc($name) => $work,
-            Heap::None(never) => match *never {},
         }
     };
 }
