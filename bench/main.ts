@@ -7,6 +7,7 @@ import { root } from './measure.js';
 import { pair } from './pair.js';
 import { presets } from './presets.js';
 import { pythonCalls } from './python-calls.js';
+import { pythonInstructions } from './python-instructions.js';
 import { pythonPair } from './python-pair.js';
 import { pythonRust } from './python-rust.js';
 import { python } from './python.js';
@@ -24,6 +25,7 @@ const tables: Readonly<Record<string, Table>> = {
   'python-rust': pythonRust,
   'python-pair': pythonPair,
   'python-calls': pythonCalls,
+  'python-instructions': pythonInstructions,
 };
 
 const { values, positionals } = parseArgs({
