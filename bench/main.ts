@@ -1,4 +1,4 @@
-// npm run bench -- [table…] [--runs N] [--quick] [--python PATH]
+// npm run bench -- [table…] [--runs N] [--quick] [--python PATH] [--program NAME]
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -34,6 +34,7 @@ const { values, positionals } = parseArgs({
     runs: { type: 'string' },
     quick: { type: 'boolean', default: false },
     python: { type: 'string', default: '/usr/bin/python3' },
+    program: { type: 'string' },
   },
 });
 const chosen = positionals.length > 0 ? positionals : Object.keys(tables);
@@ -41,7 +42,7 @@ const unknown = chosen.find((name) => !Object.hasOwn(tables, name));
 const runs = values.runs === undefined ? undefined : Number(values.runs);
 if (unknown !== undefined || (runs !== undefined && !(runs >= 1))) {
   console.error(
-    `usage: npm run bench -- [${Object.keys(tables).join('|')}…] [--runs N] [--quick] [--python PATH]`,
+    `usage: npm run bench -- [${Object.keys(tables).join('|')}…] [--runs N] [--quick] [--python PATH] [--program NAME]`,
   );
   process.exit(2);
 }
@@ -58,7 +59,13 @@ for (const name of chosen) {
   let text = `## ${title}\n`;
   console.log(text);
   try {
-    for await (const part of run({ runs, quick: values.quick, python: values.python, progress })) {
+    for await (const part of run({
+      runs,
+      quick: values.quick,
+      python: values.python,
+      program: values.program,
+      progress,
+    })) {
       console.log(`${part}\n`);
       // Written at once: what comes later may fail, or be interrupted.
       text += `\n${part}\n`;
