@@ -1,4 +1,4 @@
-// npm run bench -- [table…] [--runs N] [--quick] [--python PATH]
+// npm run bench -- [table…] [--runs N] [--quick] [--python PATH] [--program NAME]
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -8,6 +8,7 @@ import { root } from './measure.js';
 import { pair } from './pair.js';
 import { presets } from './presets.js';
 import { pythonCalls } from './python-calls.js';
+import { pythonInstructions } from './python-instructions.js';
 import { pythonPair } from './python-pair.js';
 import { pythonRust } from './python-rust.js';
 import { python } from './python.js';
@@ -29,6 +30,7 @@ const tables: Readonly<Record<string, Table>> = {
   'python-calls': pythonCalls,
   allocator,
   cache,
+  'python-instructions': pythonInstructions,
 };
 
 const { values, positionals } = parseArgs({
@@ -37,6 +39,7 @@ const { values, positionals } = parseArgs({
     runs: { type: 'string' },
     quick: { type: 'boolean', default: false },
     python: { type: 'string', default: '/usr/bin/python3' },
+    program: { type: 'string' },
   },
 });
 const chosen = positionals.length > 0 ? positionals : Object.keys(tables);
@@ -44,7 +47,7 @@ const unknown = chosen.find((name) => !Object.hasOwn(tables, name));
 const runs = values.runs === undefined ? undefined : Number(values.runs);
 if (unknown !== undefined || (runs !== undefined && !(runs >= 1))) {
   console.error(
-    `usage: npm run bench -- [${Object.keys(tables).join('|')}…] [--runs N] [--quick] [--python PATH]`,
+    `usage: npm run bench -- [${Object.keys(tables).join('|')}…] [--runs N] [--quick] [--python PATH] [--program NAME]`,
   );
   process.exit(2);
 }
@@ -61,7 +64,13 @@ for (const name of chosen) {
   let text = `## ${title}\n`;
   console.log(text);
   try {
-    for await (const part of run({ runs, quick: values.quick, python: values.python, progress })) {
+    for await (const part of run({
+      runs,
+      quick: values.quick,
+      python: values.python,
+      program: values.program,
+      progress,
+    })) {
       console.log(`${part}\n`);
       // Written at once: what comes later may fail, or be interrupted.
       text += `\n${part}\n`;

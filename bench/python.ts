@@ -97,9 +97,11 @@ async function final(
   return [theirs.name, seconds(before.cpu), ours.name, seconds(after.cpu), ratio(relative), verdict];
 }
 
-async function* run({ runs = 5, quick, python, progress }: Options): AsyncIterable<string> {
+async function* run({ runs = 5, quick, python, program: only, progress }: Options): AsyncIterable<string> {
   const all = variants();
-  const names = Object.keys(programs) as Program[];
+  const names = (Object.keys(programs) as Program[]).filter((name) => only === undefined || name === only);
+  if (names.length === 0)
+    throw new Error(`no program ${only}; there are ${Object.keys(programs).join(', ')}`);
   const tables = new Map<Program, Map<string, Measured>>();
   const finals: string[][] = [];
   yield `_${pythonVersion(python)}, ${python}_`;
@@ -108,14 +110,15 @@ async function* run({ runs = 5, quick, python, progress }: Options): AsyncIterab
       measured(program, contenders, python, quick, rounds, progress);
     const first = await rerun(quick ? 1 : runs)(all);
     tables.set(program, first);
-    finals.push([programs[program].title, ...(await final(first, all, rerun(quick ? 3 : 2 * runs + 1)))]);
+    const verdict = await final(first, all, rerun(quick ? 3 : 2 * runs + 1));
+    finals.push([programs[program].title, ...verdict]);
     const plain = first.get('plain')!;
     const rows = all.map(({ name }) => {
       const { cpu, peakKb } = first.get(name)!;
       return [name, seconds(cpu), ratio(cpu / plain.cpu), megabytes(peakKb), ratio(peakKb / plain.peakKb)];
     });
     const head = ['', 'CPU', '÷ plain', 'peak RSS', '÷ plain'];
-    yield `### ${programs[program].title} (bench/programs/${program}.py)\n\n${markdown(head, rows)}`;
+    yield `### ${programs[program].title} (bench/programs/${program}.py)\n\n${markdown(head, rows)}\n\n${verdict.join(', ')}`;
   }
   for (const [figure, title] of [
     ['cpu', 'CPU time ÷ that of plain Python'],

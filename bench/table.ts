@@ -8,6 +8,8 @@ export interface Options {
   quick: boolean;
   /** The interpreter of the tables about Python. */
   python: string;
+  /** One program of the table `python`, instead of all. */
+  program: string | undefined;
   progress: (message: string) => void;
 }
 
