@@ -54,7 +54,7 @@ const uses = {
 } as const;
 
 /** How many operations there are between two turns of the event loop. */
-const BURST = 250;
+const BURST = 1000;
 /** How many until the compiler has done its work. */
 const WARM_UP = 20_000;
 

@@ -4,20 +4,20 @@
 use alloc::boxed::Box;
 use alloc::format;
 use core::ffi::{c_uint, c_void};
-use core::mem::ManuallyDrop;
-use core::ptr;
+use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use tikv_jemalloc_sys::{self as sys, extent_hooks_t};
 
-use super::{Range, Recent};
+use super::{Range, RangeHeap, Recent};
 use crate::raw::aligned_by_size;
 
 /// Extents are multiples of pages, and begin at a multiple of what they ask for. A huge page serves all of that.
 const ALIGNMENT: usize = 2 << 20;
 
 pub struct Heap {
-    place: ManuallyDrop<Box<Place>>,
+    /// A box's, as a pointer: jemalloc has one to it as well.
+    place: NonNull<Place>,
     arena: c_uint,
     /// Small blocks go through a cache of this heap's own: a thread's would mix them with other arenas'.
     cache: c_uint,
@@ -159,7 +159,7 @@ unsafe fn control<New, Old>(key: &str, old: Option<&mut Old>, new: Option<&mut N
 
 impl Heap {
     pub fn new(size: usize) -> Option<Self> {
-        let place = Box::new(Place {
+        let place = Box::into_raw(Box::new(Place {
             hooks: extent_hooks_t {
                 alloc: Some(extend),
                 dalloc: Some(keep),
@@ -173,24 +173,25 @@ impl Heap {
             },
             range: Range::reserve(size, ALIGNMENT)?,
             used: AtomicUsize::new(0),
-        });
-        let mut config =
-            ArenaConfig { hooks: (&raw const place.hooks).cast_mut(), metadata_use_hooks: false };
+        }));
+        let mut config = ArenaConfig { hooks: place.cast(), metadata_use_hooks: false };
         let (mut arena, mut cache): (c_uint, c_uint) = (0, 0);
         // SAFETY: the keys take and give these types; the hooks stay where they are until the arena is destroyed.
         unsafe {
             if !control("experimental.arenas_create_ext", Some(&mut arena), Some(&mut config)) {
+                drop(Box::from_raw(place));
                 return None;
             }
             if !control("tcache.create", Some(&mut cache), None::<&mut ()>) {
                 control(&format!("arena.{arena}.destroy"), None::<&mut ()>, None::<&mut ()>);
+                drop(Box::from_raw(place));
                 return None;
             }
         }
         let place_flag = sys::MALLOCX_ARENA(arena as usize);
         let cache_flag = sys::MALLOCX_TCACHE(cache as usize);
         Some(Self {
-            place: ManuallyDrop::new(place),
+            place: NonNull::new(place)?,
             arena,
             cache,
             flags: [place_flag | cache_flag, cache_flag],
@@ -198,12 +199,34 @@ impl Heap {
         })
     }
 
-    pub fn extent(&self) -> (*mut c_void, usize) {
-        (self.place.range.start(), self.place.range.size())
+    /// # Safety
+    /// The alignment is a power of two.
+    #[inline(always)]
+    unsafe fn request(&self, size: usize, alignment: usize) -> *mut c_void {
+        // SAFETY: the caller's obligation, and a size that is not 0.
+        unsafe {
+            if alignment <= crate::MIN_ALIGNMENT {
+                sys::mallocx(aligned_by_size(size), self.flags[0])
+            } else {
+                sys::mallocx(size.max(1), self.flags[0] | sys::MALLOCX_ALIGN(alignment))
+            }
+        }
     }
 
-    #[inline(always)]
-    pub fn allocate(&self, size: usize, alignment: usize) -> *mut c_void {
+    fn clear_recent(&self) {
+        // SAFETY: blocks that were freed, and are forgotten with this.
+        self.recent.clear(|block| unsafe { sys::dallocx(block, self.flags[1]) });
+    }
+}
+
+impl RangeHeap for Heap {
+    fn extent(&self) -> (*mut c_void, usize) {
+        // SAFETY: it lives as long as the heap, and nothing has it to itself.
+        let place = unsafe { self.place.as_ref() };
+        (place.range.start(), place.range.size())
+    }
+
+    fn allocate(&self, size: usize, alignment: usize) -> *mut c_void {
         // Even a large block is aligned no better than was asked for: jemalloc spreads them over the cache's lines.
         if Recent::keeps(size)
             && alignment <= crate::MIN_ALIGNMENT
@@ -222,24 +245,7 @@ impl Heap {
         unsafe { self.request(size, alignment) }
     }
 
-    /// # Safety
-    /// The alignment is a power of two.
-    #[inline(always)]
-    unsafe fn request(&self, size: usize, alignment: usize) -> *mut c_void {
-        // SAFETY: the caller's obligation, and a size that is not 0.
-        unsafe {
-            if alignment <= crate::MIN_ALIGNMENT {
-                sys::mallocx(aligned_by_size(size), self.flags[0])
-            } else {
-                sys::mallocx(size.max(1), self.flags[0] | sys::MALLOCX_ALIGN(alignment))
-            }
-        }
-    }
-
-    /// # Safety
-    /// A live block of this heap.
-    #[inline(always)]
-    pub unsafe fn free(&self, block: *mut c_void) {
+    unsafe fn free(&self, block: *mut c_void) {
         // SAFETY: the caller's obligation.
         unsafe {
             let usable = sys::malloc_usable_size(block);
@@ -249,14 +255,7 @@ impl Heap {
         }
     }
 
-    fn clear_recent(&self) {
-        // SAFETY: blocks that were freed, and are forgotten with this.
-        self.recent.clear(|block| unsafe { sys::dallocx(block, self.flags[1]) });
-    }
-
-    /// # Safety
-    /// No block is used after.
-    pub unsafe fn reset(&mut self) -> bool {
+    unsafe fn reset(&mut self) -> bool {
         self.clear_recent();
         // SAFETY: the cache and the arena are this heap's own; what the cache holds goes back to the arena first.
         unsafe {
@@ -275,8 +274,8 @@ impl Drop for Heap {
                 && control(&format!("arena.{}.destroy", self.arena), None::<&mut ()>, None::<&mut ()>)
         };
         if destroyed {
-            // SAFETY: dropped once, here. Otherwise jemalloc may still look at it, and it stays.
-            unsafe { ManuallyDrop::drop(&mut self.place) };
+            // SAFETY: a box's pointer, dropped once, here. Otherwise jemalloc may still look at it, and it stays.
+            drop(unsafe { Box::from_raw(self.place.as_ptr()) });
         }
     }
 }

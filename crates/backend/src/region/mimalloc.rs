@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 
 use libmimalloc_sys as sys;
 
-use super::Range;
+use super::{Range, RangeHeap};
 use crate::raw::aligned_by_size;
 
 unsafe extern "C" {
@@ -104,13 +104,14 @@ impl Heap {
         let heap = unsafe { mi_heap_new_ex(0, true, arena.id) };
         (!heap.is_null()).then_some(heap)
     }
+}
 
-    pub fn extent(&self) -> (*mut c_void, usize) {
+impl RangeHeap for Heap {
+    fn extent(&self) -> (*mut c_void, usize) {
         (self.arena.range.start(), self.arena.range.size())
     }
 
-    #[inline(always)]
-    pub fn allocate(&self, size: usize, alignment: usize) -> *mut c_void {
+    fn allocate(&self, size: usize, alignment: usize) -> *mut c_void {
         // SAFETY: a heap of this thread; any size, and a power of two.
         unsafe {
             if alignment <= crate::MIN_ALIGNMENT {
@@ -121,17 +122,12 @@ impl Heap {
         }
     }
 
-    /// # Safety
-    /// A live block of this heap.
-    #[inline(always)]
-    pub unsafe fn free(&self, block: *mut c_void) {
+    unsafe fn free(&self, block: *mut c_void) {
         // SAFETY: the caller's obligation.
         unsafe { sys::mi_free(block) }
     }
 
-    /// # Safety
-    /// No block is used after.
-    pub unsafe fn reset(&mut self) -> bool {
+    unsafe fn reset(&mut self) -> bool {
         // SAFETY: a heap of this thread that allows it; its blocks are used no more.
         unsafe { sys::mi_heap_destroy(self.heap) };
         let heap = Self::heap_in(&self.arena);

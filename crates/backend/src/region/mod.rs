@@ -1,5 +1,6 @@
 //! A heap within a range of address space that is known beforehand, so that a block in it is an offset.
 
+use alloc::boxed::Box;
 use core::ffi::c_void;
 use core::fmt;
 
@@ -9,10 +10,12 @@ use crate::MemoryAllocatorBackend;
 mod jemalloc;
 #[cfg(feature = "mimalloc")]
 mod mimalloc;
+#[cfg(any(feature = "jemalloc", feature = "mimalloc"))]
 mod range;
 #[cfg(feature = "jemalloc")]
 mod recent;
 
+#[cfg(any(feature = "jemalloc", feature = "mimalloc"))]
 use range::Range;
 #[cfg(feature = "jemalloc")]
 use recent::Recent;
@@ -21,16 +24,28 @@ use recent::Recent;
 ///
 /// A thread that has ended leaves it unusable: it is made, used and dropped on the same one.
 pub struct Region {
-    heap: Heap,
+    heap: Box<dyn RangeHeap>,
     start: *mut c_void,
     size: usize,
 }
 
-enum Heap {
-    #[cfg(feature = "jemalloc")]
-    Jemalloc(jemalloc::Heap),
-    #[cfg(feature = "mimalloc")]
-    Mimalloc(mimalloc::Heap),
+/// What a backend's heap in a range can do.
+trait RangeHeap {
+    /// Where the range begins, and how large it is.
+    fn extent(&self) -> (*mut c_void, usize);
+
+    /// A block, or null.
+    fn allocate(&self, size: usize, alignment: usize) -> *mut c_void;
+
+    /// # Safety
+    /// A live block of this heap, which is not used after.
+    unsafe fn free(&self, block: *mut c_void);
+
+    /// Frees all blocks. False where the heap is of no use any more.
+    ///
+    /// # Safety
+    /// No block is used after.
+    unsafe fn reset(&mut self) -> bool;
 }
 
 /// Why there is no region.
@@ -55,17 +70,6 @@ impl fmt::Display for NoRegion {
 
 impl core::error::Error for NoRegion {}
 
-macro_rules! each {
-    ($heap:expr, $name:ident => $work:expr) => {
-        match $heap {
-            #[cfg(feature = "jemalloc")]
-            Heap::Jemalloc($name) => $work,
-            #[cfg(feature = "mimalloc")]
-            Heap::Mimalloc($name) => $work,
-        }
-    };
-}
-
 impl Region {
     /// Reserves a range of at least `size` bytes and makes a heap in it. Memory is committed by the system, page by
     /// page, as it is used.
@@ -73,21 +77,9 @@ impl Region {
     /// # Errors
     /// Where the backend cannot, or the system does not give the address space.
     pub fn new(backend: MemoryAllocatorBackend, size: usize) -> Result<Self, NoRegion> {
-        match backend {
-            #[cfg(feature = "jemalloc")]
-            MemoryAllocatorBackend::Jemalloc => {
-                let heap = jemalloc::Heap::new(size).ok_or(NoRegion::OutOfMemory)?;
-                let (start, size) = heap.extent();
-                Ok(Self { heap: Heap::Jemalloc(heap), start, size })
-            }
-            #[cfg(feature = "mimalloc")]
-            MemoryAllocatorBackend::Mimalloc => {
-                let heap = mimalloc::Heap::new(size).ok_or(NoRegion::OutOfMemory)?;
-                let (start, size) = heap.extent();
-                Ok(Self { heap: Heap::Mimalloc(heap), start, size })
-            }
-            _ => Err(NoRegion::Unsupported(backend)),
-        }
+        let heap = heap_in_range(backend, size)?;
+        let (start, size) = heap.extent();
+        Ok(Self { heap, start, size })
     }
 
     /// Where the range begins.
@@ -104,7 +96,7 @@ impl Region {
     /// the heap so far that it gave what is not in the range.
     #[inline(always)]
     pub fn allocate(&self, size: usize, alignment: usize) -> Option<usize> {
-        let block = each!(&self.heap, heap => heap.allocate(size, alignment));
+        let block = self.heap.allocate(size, alignment);
         let offset = block.addr().wrapping_sub(self.start.addr());
         (!block.is_null() && offset < self.size && size <= self.size - offset).then_some(offset)
     }
@@ -116,7 +108,7 @@ impl Region {
     #[inline(always)]
     pub unsafe fn free(&self, offset: usize) {
         // SAFETY: the caller's obligation.
-        unsafe { each!(&self.heap, heap => heap.free(self.start.byte_add(offset))) }
+        unsafe { self.heap.free(self.start.byte_add(offset)) }
     }
 
     /// Frees all blocks at once. False where the heap could not be made anew, and the region is of no use any more.
@@ -126,6 +118,21 @@ impl Region {
     #[must_use]
     pub unsafe fn reset(&mut self) -> bool {
         // SAFETY: the caller's obligation.
-        unsafe { each!(&mut self.heap, heap => heap.reset()) }
+        unsafe { self.heap.reset() }
+    }
+}
+
+#[allow(unused_variables)]
+fn heap_in_range(backend: MemoryAllocatorBackend, size: usize) -> Result<Box<dyn RangeHeap>, NoRegion> {
+    match backend {
+        #[cfg(feature = "jemalloc")]
+        MemoryAllocatorBackend::Jemalloc => {
+            Ok(Box::new(jemalloc::Heap::new(size).ok_or(NoRegion::OutOfMemory)?))
+        }
+        #[cfg(feature = "mimalloc")]
+        MemoryAllocatorBackend::Mimalloc => {
+            Ok(Box::new(mimalloc::Heap::new(size).ok_or(NoRegion::OutOfMemory)?))
+        }
+        _ => Err(NoRegion::Unsupported(backend)),
     }
 }

@@ -1,0 +1,13 @@
+// Random calls with hostile arguments, for a few seconds. `node test/fuzz/asan.mjs 600` does it under AddressSanitizer.
+
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { succeed } from './support/run.js';
+
+test('random calls with hostile arguments', async () => {
+  const calls = join(import.meta.dirname, 'fuzz', 'calls.js');
+  const { stdout, stderr } = await succeed(process.execPath, [calls, '5'], { seconds: 300 });
+  assert.match(stdout, /^\d+ calls, seeds \d+ to \d+\n$/);
+  assert.equal(stderr, '');
+});
