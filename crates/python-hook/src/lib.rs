@@ -21,7 +21,9 @@ use malloc_backend::shim;
 use malloc_backend_preload::environment::{drop_preload, get, leave_preload, remove, restore, take};
 use malloc_backend_preload::own;
 use malloc_backend_preload::report::{json, write};
-use malloc_backend_python::{AllocatorSymbols, Config, Counters, DOMAINS_COUNTED, Domain, Domains, Report};
+use malloc_backend_python::{
+    AllocatorSymbols, Config, Counters, DOMAINS_COUNTED, Domain, Domains, Report, Served,
+};
 
 /// What to set: see [`Config`]'s `FromStr`.
 const CONFIG: &CStr = c"MALLOC_BACKEND_PYTHON";
@@ -112,7 +114,7 @@ fn apply(
 fn described(report: &Report) -> String {
     let served: Vec<String> = Domain::ALL
         .into_iter()
-        .filter(|domain| report.domains[*domain as usize])
+        .filter(|domain| report.domains[*domain as usize] == Served::ByBackend)
         .map(|domain| json(domain.as_str()))
         .collect();
     let malloc = Object::that_defines(c"malloc").map(|object| object.path()).unwrap_or_default();

@@ -25,5 +25,5 @@ mod tagged;
 
 pub use config::{Config, Domain, ParseConfigError};
 pub use counters::{Counters, DOMAINS_COUNTED};
-pub use domains::{Domains, Refusal, Report};
+pub use domains::{Domains, Refusal, Report, Served};
 pub use symbols::{AllocatorSymbols, PythonVersion};
