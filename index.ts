@@ -43,7 +43,12 @@ export {
   PythonError,
   PythonInterpreter,
 } from './src/python/interpreter.js';
-export { type PythonCounters, type PythonDomainCounters, type PythonReport } from './src/python/report.js';
+export {
+  type PythonCounters,
+  type PythonDomainCounters,
+  type PythonDomainReport,
+  type PythonReport,
+} from './src/python/report.js';
 export {
   type PythonChild,
   type PythonProof,

@@ -27,8 +27,8 @@ export interface Binding {
   releaseMemory?(): Promise<NativeRelease>;
   pythonStart?(options: NativePythonOptions): Promise<{ failure?: string; message?: string }>;
   pythonInfo?(): NativePythonInfo | null;
-  /** The outcomes come flat: number, kind and payload of each. */
-  pythonPort?(callback: (outcomes: unknown[]) => void): NativePort;
+  /** The outcomes come flat: number, kind and payload of each. No buffer is larger than `maxBuffer` bytes. */
+  pythonPort?(callback: (outcomes: unknown[]) => void, maxBuffer: number): NativePort;
   pythonHold?(port: NativePort, hold: boolean): void;
   pythonSubmit?(
     port: NativePort,
@@ -49,6 +49,8 @@ export interface NativePythonOptions {
   executable: string;
   isolated: boolean;
   deepBind: boolean;
+  /** The variables that were set for it, `name=value`, in order: to tell other options by. */
+  env: string[];
   config: string;
 }
 
@@ -60,6 +62,7 @@ export interface NativePythonInfo {
   backend: string;
   backendVersion?: string;
   domains: string[];
+  unknown: string[];
   debug: boolean;
   counters?: number[][];
 }

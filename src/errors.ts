@@ -22,10 +22,10 @@ import { inspect } from 'node:util';
  * | `ERR_EXEC_FAILED` | the system refused to start the program |
  * | `ERR_CANNOT_RELEASE` | the allocator has no way to give memory back on request |
  * | `ERR_CGROUP_UNREADABLE` | the files of the memory cgroup are not there or may not be read |
- * | `ERR_PYTHON_CONFIG` | a choice of domains that contradicts itself or would do nothing |
+ * | `ERR_PYTHON_CONFIG` | a choice of domains that contradicts itself or would do nothing; a libpython of another interpreter |
  * | `ERR_PYTHON_ENVIRONMENT` | a variable or an option with which Python would discard the allocators chosen for it |
  * | `ERR_PYTHON_UNSUPPORTED` | not CPython, older than 3.8, or a build that cannot be set up so |
- * | `ERR_PYTHON_START` | the interpreter did not start, or none runs |
+ * | `ERR_PYTHON_START` | the interpreter did not start, now or before in this process, or none runs |
  * | `ERR_PYTHON_RUNNING` | an interpreter with other options runs in this process |
  * | `ERR_PYTHON_EXCEPTION` | Python raised: see {@link PythonError} |
  * | `ERR_PYTHON_VALUE` | a value that the other language has no equivalent for |

@@ -2,10 +2,11 @@
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { type PythonChild, type SpawnPythonOptions, spawnPython } from '../index.js';
-import { watched } from './fixtures-ts/tools.js';
+import { file, scratch, watched } from './fixtures-ts/tools.js';
 import { environment } from './support/environment.js';
 import { BACKENDS, Matrix, SETS, domainsOf, noPython, pythons, python } from './support/pythons.js';
 import { succeed } from './support/run.js';
@@ -137,6 +138,55 @@ describe('spawnPython', { skip: noPython, timeout: 240_000 }, () => {
     await finished(child);
     assert.ok((child.pythonCounters()?.raw.liveBytes ?? 0) < 50_000_000);
     assert.equal(spawnPython(['-c', ''], { ...options, env }).pythonCounters(), undefined);
+  });
+
+  test('is proven while a launcher waits for it, and behind any launcher', async () => {
+    // Python goes on until its input ends, and the launcher with it.
+    const child = spawnPython(['-c', 'import sys; sys.stdin.read()'], {
+      ...options,
+      env,
+      python: file('waits', `#!/bin/sh\n${interpreter} "$@"\nexit 7\n`),
+    });
+    const closed = finished(child);
+    assert.equal((await child.applied).domains.raw?.backend, 'mimalloc');
+    assert.equal(child.exitCode, null);
+    child.stdin?.end();
+    assert.equal((await closed).code, 7);
+
+    const bash = file('by-env', `#!/usr/bin/env sh\nexec ${interpreter} "$@"\n`);
+    assert.equal((await run(['-c', 'print(1)'], { ...options, python: bash })).stdout, '1\n');
+
+    const writes = file(
+      'writes',
+      `#!/bin/sh\necho hello >&3\necho '{"pid": 1}' >&3\nexec ${interpreter} "$@"\n`,
+    );
+    assert.equal((await run(['-c', 'print(2)'], { ...options, python: writes })).stdout, '2\n');
+  });
+
+  test('touches no file that a launcher puts in the place of its own', async () => {
+    const [kept, counted] = [scratch('kept'), scratch('counted')];
+    const cases: [string, number][] = [
+      [`exec 3>${kept}`, 3],
+      ['exec 3>&1', 3],
+      ['exec 3>&-', 3],
+      [`head -c 4096 /dev/zero > ${counted}; exec 4<>${counted}`, 4],
+    ];
+    for (const [line, fd] of cases) {
+      const launcher = file('replaces', `#!/bin/sh\n${line}\nexec ${interpreter} "$@"\n`);
+      const child = spawnPython(['-c', 'print("begun")'], {
+        ...options,
+        env,
+        counters: true,
+        python: launcher,
+      });
+      const closed = finished(child);
+      await assert.rejects(child.applied, { code: 'ERR_NOT_APPLIED' }, line);
+      const { code, stdout, stderr } = await closed;
+      assert.deepEqual([code, stdout], [126, ''], line);
+      assert.match(stderr, new RegExp(`closed file descriptor ${fd}`));
+    }
+    assert.equal(readFileSync(kept, 'utf8'), '');
+    assert.ok(readFileSync(counted).every((byte) => byte === 0));
   });
 
   test('does nothing with default, and says so', async () => {

@@ -3,7 +3,8 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import {
@@ -16,6 +17,7 @@ import {
 import { evaluate, index, scratch, until, watched } from './fixtures-ts/tools.js';
 import { noPython, python as found } from './support/pythons.js';
 import { run } from './support/run.js';
+import { root } from './support/shims.js';
 
 const options = {
   python: found?.file ?? '',
@@ -24,6 +26,16 @@ const options = {
   allocatorObj: true,
 } as const;
 const start = () => PythonInterpreter.start(options);
+
+/** Sets a table over that of the raw domain, as a profiler would: the same functions, which do not look at the context. */
+const FOREIGN = `
+import ctypes
+tracemalloc.stop()
+ours = (ctypes.c_void_p * 5)()
+ctypes.pythonapi.PyMem_GetAllocator(0, ctypes.byref(ours))
+foreign = (ctypes.c_void_p * 5)(ctypes.addressof(ours), *ours[1:])
+ctypes.pythonapi.PyMem_SetAllocator(0, ctypes.byref(foreign))
+`;
 
 async function rejects(
   work: Promise<unknown>,
@@ -177,6 +189,43 @@ describe('values', { skip: noPython, timeout: 120_000 }, () => {
     assert.deepEqual(await python.eval('{1: {2}}', { repr: true }), { 1: '{2}' });
   });
 
+  test('that the engine cannot hold are refused, each by itself', async () => {
+    const outcome = await evaluate<string[]>(
+      `const { constants } = await import('node:buffer');
+       const python = await m.PythonInterpreter.start(${JSON.stringify(options)});
+       const huge = constants.MAX_LENGTH < 5 * 2 ** 30 ? ['bytes(5 << 30)'] : [];
+       const asked = ['1 << (1 << 30)', '"x" * (1 << 29)', '[1, "x" * (1 << 29)]', ...huge];
+       const all = await Promise.allSettled(asked.flatMap((code) => [python.eval(code), python.eval('6 * 7')]));
+       await python.exec('def fail(): raise ValueError("x" * (1 << 29))');
+       all.push(...await Promise.allSettled([python.call('fail'), python.eval('6 * 7')]));
+       show(all.map(({ value, reason }) => reason?.code ?? value));`,
+    );
+    for (let at = 0; at < outcome.length - 2; at += 2)
+      assert.deepEqual(outcome.slice(at, at + 2), ['ERR_PYTHON_VALUE', 42], `${at}`);
+    assert.deepEqual(outcome.slice(-2), ['ERR_PYTHON_EXCEPTION', 42]);
+  });
+
+  test('and options that are none are refused before anything is asked', async () => {
+    const python = await start();
+    const wrong: [Promise<unknown>, RegExp][] = [
+      [python.call('dict', [], [1, 2] as never), /keyword arguments must be a plain object, not \[/],
+      [python.call('dict', [], null as never), /keyword arguments must be a plain object, not null/],
+      [python.call('dict', [], new Map() as never), /keyword arguments/],
+      [python.exec('ran = 1', null as never), /options of a call must be an object/],
+      [python.exec('ran = 1', { repr: 1 } as never), /repr must be true or false/],
+      [python.exec('ran = 1', { signal: {} } as never), /signal must be an AbortSignal/],
+      [python.exec('ran = "\ud800"'), /half of a surrogate pair/],
+      [python.call('\udc00'), /half of a surrogate pair/],
+    ];
+    await Promise.all(wrong.map(([work, pattern]) => rejects(work, 'ERR_INVALID_ARGUMENT', pattern)));
+    assert.equal(await python.eval('"ran" in globals()'), false);
+    // A hole is as undefined as undefined.
+    // oxlint-disable-next-line no-sparse-arrays
+    const holes = [1, , 3] as never;
+    await rejects(python.call('copy.copy', [holes]), 'ERR_PYTHON_VALUE', /argument 0\[1\] is undefined/);
+    await rejects(python.call('max', holes), 'ERR_PYTHON_VALUE', /argument 1 is undefined/);
+  });
+
   test('of subclasses come as what they are a kind of', async () => {
     const python = await start();
     await python.exec(
@@ -223,6 +272,16 @@ describe('calls', { skip: noPython, timeout: 240_000 }, () => {
       'ERR_PYTHON_EXCEPTION',
       /AttributeError: .*os.* has no attribute 'nothing'/,
     );
+    await rejects(
+      python.call('"\u{1f600}'),
+      'ERR_PYTHON_EXCEPTION',
+      /^NameError: name '"\u{1f600}' is not defined/u,
+    );
+    await rejects(python.call('os.path.nothing.more'), 'ERR_PYTHON_EXCEPTION', /^AttributeError/);
+    await rejects(python.call('Own.nothing'), 'ERR_PYTHON_EXCEPTION', /^AttributeError/);
+    // What a module itself does not find is what went wrong.
+    await python.exec(`import sys; sys.path.insert(0, ${JSON.stringify(join(root, 'test', 'python'))})`);
+    await rejects(python.call('package.broken.f'), 'ERR_PYTHON_EXCEPTION', /ModuleNotFoundError.*not_there/);
     await rejects(python.call(''), 'ERR_PYTHON_EXCEPTION');
     await rejects(python.call('a b'), 'ERR_PYTHON_EXCEPTION');
     await rejects(python.call('a\0b'), 'ERR_PYTHON_EXCEPTION');
@@ -240,13 +299,20 @@ describe('calls', { skip: noPython, timeout: 240_000 }, () => {
     assert.match(error.traceback, /^Traceback .*\n {2}File "<exec>", line 2, in fail\n[^]*Own: für dich\n$/);
     await rejects(python.eval('1 +'), 'ERR_PYTHON_EXCEPTION', /^SyntaxError/);
     await rejects(python.eval('x\0'), 'ERR_PYTHON_EXCEPTION');
+    // A string has no encoding to declare.
+    await python.exec('# -*- coding: latin-1 -*-\ndeclared = "ü€"');
+    assert.equal(await python.eval('declared'), 'ü€');
     // Neither ends the process.
     await rejects(python.exec('import sys; sys.exit(3)'), 'ERR_PYTHON_EXCEPTION', /^SystemExit: 3/);
     await rejects(python.exec('raise KeyboardInterrupt'), 'ERR_PYTHON_EXCEPTION', /^KeyboardInterrupt/);
     await python.exec(
       'class Bad(Exception):\n  def __str__(self): raise RuntimeError("no")\ndef bad(): raise Bad',
     );
-    await rejects(python.call('bad'), 'ERR_PYTHON_EXCEPTION', /^Bad$/);
+    const bad = await rejects(python.call('bad'), 'ERR_PYTHON_EXCEPTION', /^Bad$/);
+    assert.match(
+      (bad as PythonError).traceback,
+      /in bad\nBad: <exception str\(\) failed>|in bad\n.*Bad: <.*>/,
+    );
   });
 
   test('ten thousand at once come back in order, and right', async () => {
@@ -363,6 +429,8 @@ describe('the interpreter', { skip: noPython, timeout: 120_000 }, () => {
     const [one, two] = await Promise.all([start(), start()]);
     assert.equal(one, two);
     await rejects(PythonInterpreter.start({ ...options, allocatorObj: false }), 'ERR_PYTHON_RUNNING');
+    await rejects(PythonInterpreter.start({ ...options, env: { OTHER: '1' } }), 'ERR_PYTHON_RUNNING');
+    assert.equal(process.env['OTHER'], undefined);
     assert.equal(await python.eval('1'), 1);
   });
 
@@ -375,6 +443,29 @@ describe('the interpreter', { skip: noPython, timeout: 120_000 }, () => {
     );
     assert.equal(executable, await python.eval('__import__("sys").executable'));
     assert.equal(python.stats(), undefined);
+  });
+
+  test('proves it beneath tracemalloc and the debug hooks, and says what it cannot tell', async () => {
+    for (const debug of [false, true]) {
+      const seen = await evaluate<string[][]>(
+        `const options = { ...${JSON.stringify(options)}, allocatorDebug: ${debug} };
+         const python = await m.PythonInterpreter.start({ ...options, env: { PYTHONTRACEMALLOC: '1' } });
+         const served = () => Object.values(python.info().domains).map((each) => each?.backend).concat(python.info().debug);
+         const all = [served()];
+         await python.exec('import tracemalloc; tracemalloc.stop()');
+         all.push(served());
+         await python.exec('tracemalloc.start()');
+         all.push(served());
+         if (options.allocatorDebug) show(all);
+         else {
+           await python.exec(${JSON.stringify(FOREIGN)});
+           show([...all, served()]);
+         }`,
+      );
+      const told = ['mimalloc', 'mimalloc', 'mimalloc', null, debug];
+      const foreign = ['unknown', ...told.slice(1)];
+      assert.deepEqual(seen, debug ? [told, told, told] : [told, told, told, foreign]);
+    }
   });
 
   test('can be isolated, of a virtual environment, bound deeply, with variables set', async () => {
@@ -422,5 +513,43 @@ describe('the interpreter', { skip: noPython, timeout: 120_000 }, () => {
     await once(child.stdout ?? assert.fail(), 'data');
     child.kill('SIGINT');
     assert.deepEqual(await once(child, 'exit'), [null, 'SIGINT']);
+  });
+
+  test('leaves SIGINT alone, also where its disposition is the default', async () => {
+    const code = `
+      const { PythonInterpreter } = await import(${JSON.stringify(index)});
+      const noop = () => {};
+      process.on('SIGINT', noop);
+      process.off('SIGINT', noop);
+      const python = await PythonInterpreter.start(${JSON.stringify(options)});
+      await python.exec('import signal, subprocess; print("begun", flush=True)');
+      setInterval(noop, 1000);`;
+    const child = watched(
+      spawn(process.execPath, ['--input-type=module', '-e', code], { stdio: ['ignore', 'pipe', 'inherit'] }),
+    );
+    await once(child.stdout ?? assert.fail(), 'data');
+    child.kill('SIGINT');
+    assert.deepEqual(await once(child, 'exit'), [null, 'SIGINT']);
+  });
+
+  test('gives a forked child the status that Python would', async () => {
+    const python = await start();
+    const statuses: [string, number, RegExp][] = [
+      ['sys.exit()', 0, /^$/],
+      ['sys.exit(3)', 3, /^$/],
+      ['sys.exit(True)', 1, /^$/],
+      ['sys.exit("für dich")', 1, /^für dich\n$/],
+      ['raise ValueError("no")', 1, /^Traceback [^]*in child\n[^]*ValueError: no\n$/],
+      ['return', 0, /^$/],
+    ];
+    await python.exec(readFileSync(join(root, 'test', 'python', 'children.py'), 'utf8'));
+    for (const [statement, code, said] of statuses) {
+      await python.exec(`def child():\n  ${statement}`);
+      const [status, stderr] = (await python.call('in_fork')) as [number, string];
+      assert.equal(status, code, statement);
+      assert.match(stderr, said, statement);
+    }
+    // The last thread of the child ends, and with it the process.
+    assert.deepEqual(await python.call('in_thread'), 0);
   });
 });

@@ -1,7 +1,7 @@
 // What cannot be, for a Python child, the command and the interpreter in this process: each with its code and reason.
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readFileSync, realpathSync } from 'node:fs';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
@@ -14,7 +14,9 @@ import {
 } from '../index.js';
 import * as tools from './fixtures-ts/tools.js';
 import { environment } from './support/environment.js';
-import { noPython, python as found, tooOld } from './support/pythons.js';
+import { parsePythonConfig } from '../src/python/config.js';
+import { locatePython } from '../src/python/locate.js';
+import { noPython, python as found, pythons, tooOld } from './support/pythons.js';
 import { root } from './support/shims.js';
 
 const python = found?.file ?? '';
@@ -180,6 +182,24 @@ describe('what would discard the choice', { skip: noPython, timeout: 120_000 }, 
     assert.equal(outcome.code, 126);
   });
 
+  test('-X dev from a launcher or a first line is seen by the hook', async () => {
+    const launcher = tools.file('dev-launcher', `#!/bin/sh\nexec ${python} -X dev "$@"\n`);
+    const script = tools.file('dev-script', `#!${python} -Xdev\nprint("begun")\n`);
+    for (const [program, args] of [
+      [launcher, ['-c', 'print("begun")']],
+      [script, []],
+    ] as const) {
+      const child = spawnPython(args, { ...options, python: program, env });
+      let stdout = '';
+      child.stdout?.on('data', (chunk) => (stdout += chunk));
+      const closed = once(child, 'close');
+      await rejected(child.applied, 'ERR_NOT_APPLIED', /-X dev/);
+      assert.deepEqual([await closed, stdout], [[126, null], '']);
+      // With nothing chosen there is nothing to discard.
+      await spawnPython(args, { python: program, env }).applied;
+    }
+  });
+
   test('what a launcher sets is seen by the hook, and Python does not begin', async () => {
     const launcher = tools.file('launcher', `#!/bin/sh\nPYTHONMALLOC=malloc exec ${python} "$@"\n`);
     const child = spawnPython(['-c', 'print("begun")'], { ...options, python: launcher, env });
@@ -208,6 +228,38 @@ describe('an interpreter', { skip: noPython, timeout: 120_000 }, () => {
     assert.equal(outcome.code, 127);
   });
 
+  test('that does not belong to the library is refused; without a name, that which does is taken', async (context) => {
+    const other = pythons.find(({ version }) => version.split('.')[1] !== found?.version.split('.')[1]);
+    if (other === undefined) return context.skip('there is one release of Python only');
+    const config = parsePythonConfig({});
+    const { libpython, executable } = await locatePython(other.file, undefined, config);
+    await rejected(
+      start(python, { libpython }),
+      'ERR_PYTHON_CONFIG',
+      /is of Python 3\.\d+, and .* of 3\.\d+/,
+    );
+    const located = await locatePython(undefined, libpython, config);
+    assert.equal(realpathSync(located.executable), realpathSync(executable));
+  });
+
+  test('that did not start is not started again', async () => {
+    // The interpreter that is asked for its library does not see it.
+    const asked = tools.file('asked', `#!/bin/sh\nunset PYTHONHOME\nexec ${python} "$@"\n`);
+    const outcome = await tools.evaluate<{ codes: string[]; message: string; left: unknown[] }>(
+      `const start = (options) => m.PythonInterpreter.start({ python: ${JSON.stringify(asked)}, allocatorMem: true, allocatorObj: true, ...options })
+         .then(() => ({ code: 'started' }), (error) => error);
+       const refused = await start({ env: { PYTHONMALLOC: 'debug' }, allocatorBackend: 'rust' });
+       const left = [process.env.PYTHONMALLOC];
+       const first = await start({ env: { PYTHONHOME: '/nonexistent' }, allocatorBackend: 'mimalloc' });
+       left.push(process.env.PYTHONHOME);
+       const second = await start({ allocatorBackend: 'jemalloc' });
+       show({ codes: [refused.code, first.code, second.code], message: second.message, left });`,
+    );
+    assert.deepEqual(outcome.codes, ['ERR_PYTHON_ENVIRONMENT', 'ERR_PYTHON_START', 'ERR_PYTHON_START']);
+    assert.match(outcome.message, /cannot be started again/);
+    assert.deepEqual(outcome.left, [null, null], 'what was set is taken back');
+  });
+
   test(
     'that is too old is refused',
     { skip: tooOld === undefined && 'no Python before 3.8 is installed' },
@@ -230,6 +282,12 @@ describe('an interpreter', { skip: noPython, timeout: 120_000 }, () => {
     await rejected(child.applied, 'ERR_NOT_APPLIED', /true is not Python/);
     await rejected(start('sh'), 'ERR_PYTHON_UNSUPPORTED', /does not answer as a Python does/);
     await rejected(start('cat'), 'ERR_PYTHON_UNSUPPORTED');
+    await rejected(start('false'), 'ERR_PYTHON_UNSUPPORTED', /it exited with status 1$/);
+    const config = parsePythonConfig({});
+    const twice = [1, 2].map(() => locatePython('echo', undefined, config));
+    await Promise.all(
+      twice.map((each) => rejected(each, 'ERR_PYTHON_UNSUPPORTED', /printed something else/)),
+    );
   });
 
   test('of another architecture is refused', async () => {
@@ -305,7 +363,7 @@ describe('an interpreter', { skip: noPython, timeout: 120_000 }, () => {
       'ERR_LIBPYTHON_NOT_FOUND',
       /no shared library.*enable-shared.*spawnPython/,
     );
-    const broken = tools.file('libpython3.13.so.1.0', 'not a library');
+    const broken = tools.file('libpython.so.1.0', 'not a library');
     await rejected(start(python, { libpython: broken }), 'ERR_LIBPYTHON_NOT_FOUND', /cannot load/);
     const empty = tools.cc('libempty.so', 'int nothing;', ['-shared', '-fPIC']);
     await rejected(start(python, { libpython: empty }), 'ERR_LIBPYTHON_NOT_FOUND', /has no Py/);

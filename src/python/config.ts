@@ -106,7 +106,7 @@ export function encodePythonConfig({ backend, domains, debug, counters }: Python
 }
 
 /** The variables with which Python sets allocators of its own over those that were chosen. */
-export const OVERRIDING = ['PYTHONMALLOC', 'PYTHONDEVMODE'] as const;
+const OVERRIDING = ['PYTHONMALLOC', 'PYTHONDEVMODE'] as const;
 
 /** Whether there is a choice that Python could discard. */
 const chooses = ({ backend, debug }: PythonConfig): boolean => backend !== 'default' || debug;

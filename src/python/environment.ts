@@ -10,7 +10,7 @@ import {
   variables,
   withOptions,
 } from '../process/environment.js';
-import { type Launch, prepareLaunch } from '../process/program.js';
+import { type Launch, findProgram, prepareLaunch } from '../process/program.js';
 import { type PythonConfig, encodePythonConfig, refuseDevMode, withoutOverride } from './config.js';
 
 /** The variables of `crates/python-hook/src/lib.rs`, where each is explained. */
@@ -30,14 +30,16 @@ export const hookVariables = {
 export function preparePython(
   python: string,
   args: readonly string[],
-  context?: { cwd?: string; env?: NodeJS.ProcessEnv },
+  { cwd = process.cwd(), env = process.env }: { cwd?: string; env?: NodeJS.ProcessEnv } = {},
 ): Launch {
-  const launch = prepareLaunch('mimalloc', python, args, context);
-  const { kind, isPython } = linuxBinding().inspectProgram(resolve(context?.cwd ?? '.', launch.file));
+  const launch = prepareLaunch('mimalloc', python, args, { cwd, env });
+  // The command itself, and not what `env` finds for a script's first line: that is the launcher's shell.
+  const file = findProgram(python, cwd, env);
+  const { kind, isPython } = linuxBinding().inspectProgram(resolve(cwd, file));
   if (kind !== 'elf' || isPython) return launch;
   throw new MallocBackendError(
     'ERR_CANNOT_SWITCH',
-    `${launch.file} is not Python, or does not export its interface: it neither defines PyMem_SetAllocator nor needs ` +
+    `${file} is not Python, or does not export its interface: it neither defines PyMem_SetAllocator nor needs ` +
       'a libpython',
   );
 }

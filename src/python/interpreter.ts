@@ -1,3 +1,4 @@
+import { constants } from 'node:buffer';
 import { isMainThread } from 'node:worker_threads';
 import { join } from 'node:path';
 import { type NativePort, linuxBinding } from '../binding.js';
@@ -5,18 +6,20 @@ import { MallocBackendError, shown } from '../errors.js';
 import { activeBackend } from '../process/owner.js';
 import {
   type PythonAllocatorConfig,
-  OVERRIDING,
   encodePythonConfig,
   parsePythonConfig,
   withoutOverride,
 } from './config.js';
 import { type Located, locatePython } from './locate.js';
 import { type PythonCounters, type PythonReport, describeCounters, describeReport } from './report.js';
-import { type PythonArgument, type PythonValue, toPython } from './value.js';
+import { type PythonArgument, type PythonValue, isPlain, toPython } from './value.js';
 
 /** How the interpreter is found and set up. */
 export interface PythonInterpreterOptions extends PythonAllocatorConfig {
-  /** The interpreter whose shared library is loaded: a path, or a name in PATH. Default: `python3`. */
+  /**
+   * The interpreter whose shared library is loaded: a path, or a name in PATH. Default: that which was installed with
+   * `libpython`, if that is given, and else `python3`.
+   */
   python?: string;
   /** The shared library itself. Default: that of `python`. */
   libpython?: string;
@@ -29,7 +32,10 @@ export interface PythonInterpreterOptions extends PythonAllocatorConfig {
    * which exports OpenSSL and zlib (`RTLD_DEEPBIND`). Only where libc owns `malloc`. Default: false.
    */
   deepBind?: boolean;
-  /** Variables to set in this process before Python reads them. On the main thread only. */
+  /**
+   * Variables to set in this process before Python reads them, as it starts; they stay. On the main thread only. They are
+   * among the options that a second start must have the same.
+   */
   env?: Readonly<Record<string, string>>;
 }
 
@@ -66,6 +72,7 @@ interface Pending {
   reject(error: unknown): void;
 }
 
+let lastStart: Promise<unknown> = Promise.resolve();
 let running: { interpreter: PythonInterpreter; key: string } | undefined;
 
 /**
@@ -80,7 +87,7 @@ export class PythonInterpreter {
   readonly #native = linuxBinding();
 
   private constructor() {
-    this.#port = this.#native.pythonPort((outcomes) => this.#settle(outcomes));
+    this.#port = this.#native.pythonPort((outcomes) => this.#settle(outcomes), constants.MAX_LENGTH);
   }
 
   /**
@@ -91,10 +98,17 @@ export class PythonInterpreter {
    * free-threaded build with other domains than `raw`), `ERR_PROGRAM_NOT_FOUND`, `ERR_LIBPYTHON_NOT_FOUND`,
    * `ERR_PYTHON_RUNNING` (with other options), `ERR_PYTHON_START`, `ERR_BACKEND_UNAVAILABLE`
    */
-  static async start(options: PythonInterpreterOptions = {}): Promise<PythonInterpreter> {
+  static start(options: PythonInterpreterOptions = {}): Promise<PythonInterpreter> {
+    // One after another: what one sets in the environment is not for the next to see.
+    const turn = lastStart.then(() => PythonInterpreter.#start(options));
+    lastStart = turn.catch(() => {});
+    return turn;
+  }
+
+  static async #start(options: PythonInterpreterOptions): Promise<PythonInterpreter> {
     const config = parsePythonConfig(options);
     const native = linuxBinding();
-    const { isolated = false, deepBind = false, env } = options;
+    const { isolated = false, deepBind = false } = options;
     for (const [name, value] of Object.entries({ isolated, deepBind })) {
       if (typeof value === 'boolean') continue;
       throw new MallocBackendError(
@@ -102,17 +116,31 @@ export class PythonInterpreter {
         `${name} must be true or false, not ${shown(value)}`,
       );
     }
-    if (deepBind) refuseDeepBind();
-    if (env !== undefined) setVariables(env);
-    if (!isolated) {
-      const without = withoutOverride(process.env, config);
-      if (without !== process.env) unsetOverride();
+    if (options.venv !== undefined && typeof options.venv !== 'string') {
+      throw new MallocBackendError('ERR_INVALID_ARGUMENT', `venv must be a path, not ${shown(options.venv)}`);
     }
-    const { venv, python = venv === undefined ? 'python3' : join(venv, 'bin', 'python3') } = options;
-    const located: Located = await locatePython(python, options.libpython, config);
-    const start = { ...located, isolated, deepBind, config: encodePythonConfig(config) };
+    if (deepBind) refuseDeepBind();
+    const own = ownVariables(options.env);
+    const wanted = { ...process.env, ...own };
+    const env = isolated ? wanted : withoutOverride(wanted, config);
+    const { venv, python = venv === undefined ? undefined : join(venv, 'bin', 'python3') } = options;
+    const located: Located = await locatePython(python, options.libpython, config, env);
+    const start = {
+      ...located,
+      isolated,
+      deepBind,
+      env: Object.keys(own)
+        .sort()
+        .map((name) => `${name}=${own[name]}`),
+      config: encodePythonConfig(config),
+    };
+    // Where one runs, nothing is set: it is the same, or an error.
+    const undo = native.pythonInfo() === null ? changeEnvironment(env) : () => {};
     const { failure, message } = await native.pythonStart(start);
-    if (failure !== undefined) throw startError(failure, message ?? '', located);
+    if (failure !== undefined) {
+      undo();
+      throw startError(failure, message ?? '', located);
+    }
     const key = JSON.stringify(start);
     if (running?.key !== key) running = { interpreter: new PythonInterpreter(), key };
     return running.interpreter;
@@ -160,13 +188,16 @@ export class PythonInterpreter {
     what: string,
     text: unknown,
     args: readonly unknown[],
-    kwargs: Readonly<Record<string, unknown>> | undefined,
-    { signal, repr = false }: PythonCallOptions,
+    kwargs: unknown,
+    options: PythonCallOptions,
   ): Promise<PythonValue> {
-    if (typeof text !== 'string') {
+    const { signal, repr } = checkedOptions(options);
+    if (typeof text !== 'string' || !isWellFormed(text)) {
       throw new MallocBackendError(
         'ERR_INVALID_ARGUMENT',
-        `the ${what} must be a string, not ${shown(text)}`,
+        typeof text === 'string'
+          ? `the ${what} has half of a surrogate pair in it, which no Python source can have; write it as an escape`
+          : `the ${what} must be a string, not ${shown(text)}`,
       );
     }
     if (!Array.isArray(args)) {
@@ -175,10 +206,16 @@ export class PythonInterpreter {
         `the arguments must be an array, not ${shown(args)}`,
       );
     }
+    if (kwargs !== undefined && !isPlain(kwargs)) {
+      throw new MallocBackendError(
+        'ERR_INVALID_ARGUMENT',
+        `the keyword arguments must be a plain object, not ${shown(kwargs)}`,
+      );
+    }
     if (signal?.aborted === true) throw aborted(signal);
-    const positional = args.map((value, index) => toPython(value, `argument ${index}`));
-    const named =
-      kwargs === undefined || isEmpty(kwargs) ? undefined : toPython(kwargs, 'the keyword arguments');
+    const positional = Array.from(args, (value, index) => toPython(value, `argument ${index}`));
+    const isEmpty = kwargs === undefined || Object.keys(kwargs).length === 0;
+    const named = isEmpty ? undefined : toPython(kwargs, 'the keyword arguments');
     const number = this.#native.pythonSubmit(this.#port, kind, text, positional, named, repr);
     if (number === null)
       throw new MallocBackendError('ERR_PYTHON_START', 'no interpreter runs in this process');
@@ -211,9 +248,24 @@ export class PythonInterpreter {
   }
 }
 
-function isEmpty(object: object): boolean {
-  return Object.getPrototypeOf(object) === Object.prototype && Object.keys(object).length === 0;
+/** Before anything is submitted: an error is not to leave a job behind that nobody waits for. */
+function checkedOptions(options: unknown): { signal: AbortSignal | undefined; repr: boolean } {
+  const refuse = (what: string, value: unknown) =>
+    new MallocBackendError('ERR_INVALID_ARGUMENT', `${what}, not ${shown(value)}`);
+  if (typeof options !== 'object' || options === null) {
+    throw refuse('the options of a call must be an object', options);
+  }
+  const { signal, repr = false } = options as { signal?: unknown; repr?: unknown };
+  if (typeof repr !== 'boolean') throw refuse('repr must be true or false', repr);
+  // Also one of another realm.
+  if (signal !== undefined && !(signal instanceof EventTarget && 'aborted' in signal)) {
+    throw refuse('signal must be an AbortSignal', signal);
+  }
+  return { signal: signal as AbortSignal | undefined, repr };
 }
+
+/** In Node 20, and not yet in the declarations of es2023. */
+const isWellFormed = (text: string): boolean => (text as string & { isWellFormed(): boolean }).isWellFormed();
 
 function failure(kind: string, payload: unknown): Error {
   if (kind === 'exception') return new PythonError(...(payload as [string, string, string]));
@@ -244,29 +296,43 @@ function refuseDeepBind(): void {
   );
 }
 
+/** Those to be set. */
+function ownVariables(env: unknown = {}): Record<string, string> {
+  const entries = typeof env === 'object' && env !== null ? Object.entries(env) : undefined;
+  const isVariable = ([name, value]: [string, unknown]) =>
+    name !== '' && !/[=\0]/.test(name) && typeof value === 'string' && !value.includes('\0');
+  if (entries?.every(isVariable) !== true) {
+    throw new MallocBackendError(
+      'ERR_INVALID_ARGUMENT',
+      `env must be an object of strings that can be variables, not ${shown(env)}`,
+    );
+  }
+  return Object.fromEntries(entries) as Record<string, string>;
+}
+
+/** Makes this process's environment that one. What it gives takes that back. */
+function changeEnvironment(wanted: NodeJS.ProcessEnv): () => void {
+  const before = { ...process.env };
+  const names = Object.keys({ ...before, ...wanted }).filter((name) => before[name] !== wanted[name]);
+  const give = (values: NodeJS.ProcessEnv) => {
+    for (const name of names) {
+      const value = values[name];
+      if (value === undefined) delete process.env[name];
+      else process.env[name] = value;
+    }
+  };
+  if (names.length > 0) requireMainThread(names.join(' and '));
+  give(wanted);
+  return () => give(before);
+}
+
 function requireMainThread(what: string): void {
   if (isMainThread) return;
   throw new MallocBackendError(
     'ERR_INVALID_ARGUMENT',
-    `${what} changes the environment of the process, which a worker has only a copy of; start on the main thread`,
+    `to change ${what} would change the environment of the process, which a worker has only a copy of; start on the ` +
+      'main thread',
   );
-}
-
-function setVariables(env: unknown): void {
-  const entries = typeof env === 'object' && env !== null ? Object.entries(env) : undefined;
-  if (entries === undefined || entries.some(([, value]) => typeof value !== 'string')) {
-    throw new MallocBackendError(
-      'ERR_INVALID_ARGUMENT',
-      `env must be an object of strings, not ${shown(env)}`,
-    );
-  }
-  requireMainThread('env');
-  for (const [name, value] of entries as [string, string][]) process.env[name] = value;
-}
-
-function unsetOverride(): void {
-  requireMainThread('unsetPythonMalloc');
-  for (const name of OVERRIDING) delete process.env[name];
 }
 
 function startError(failure: string, message: string, { libpython }: Located): MallocBackendError {

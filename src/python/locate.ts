@@ -48,18 +48,20 @@ export async function locatePython(
   python: unknown,
   libpython: unknown,
   config: PythonConfig,
+  env: NodeJS.ProcessEnv = process.env,
 ): Promise<Located> {
   for (const [name, value] of Object.entries({ python, libpython })) {
-    if (typeof value === 'string' || (name === 'libpython' && value === undefined)) continue;
+    if (typeof value === 'string' || value === undefined) continue;
     throw new MallocBackendError('ERR_INVALID_ARGUMENT', `${name} must be a path, not ${shown(value)}`);
   }
-  const file = resolve(findProgram(python as string, process.cwd(), process.env, 'the interpreter'));
-  const described = await ask(file);
+  const given = libpython === undefined ? undefined : existing(libpython as string);
+  const command = (python as string | undefined) ?? (given && interpreterOf(given)) ?? 'python3';
+  const file = resolve(findProgram(command, process.cwd(), env, 'the interpreter'));
+  const described = await ask(file, env);
   requireSupported(file, described, config);
-  if (libpython !== undefined) {
-    const given = resolve(libpython as string);
-    if (existsSync(given)) return { libpython: given, executable: described.executable };
-    throw new MallocBackendError('ERR_LIBPYTHON_NOT_FOUND', `libpython, ${given}, does not exist`);
+  if (given !== undefined) {
+    requireSameRelease(given, file, described);
+    return { libpython: given, executable: described.executable };
   }
   const candidates = sharedLibraries(described);
   const found = candidates.find((candidate) => existsSync(candidate));
@@ -73,27 +75,61 @@ export async function locatePython(
   );
 }
 
-function ask(file: string): Promise<Described> {
-  const known = answers.get(file);
+function existing(libpython: string): string {
+  const file = resolve(libpython);
+  if (existsSync(file)) return file;
+  throw new MallocBackendError('ERR_LIBPYTHON_NOT_FOUND', `libpython, ${file}, does not exist`);
+}
+
+/** `3.11`, from the library's name; some have a name without. */
+const releaseOf = (libpython: string): string | undefined =>
+  /^libpython(\d+\.\d+)/.exec(basename(realpathSync(libpython)))?.[1];
+
+/** The interpreter that was installed with the library: in a `bin` beside one of the folders above it. */
+function interpreterOf(libpython: string): string | undefined {
+  const release = releaseOf(libpython);
+  if (release === undefined) return undefined;
+  let folder = dirname(libpython);
+  while (folder !== dirname(folder)) {
+    const candidate = join(folder, 'bin', `python${release}`);
+    if (existsSync(candidate)) return candidate;
+    folder = dirname(folder);
+  }
+  return undefined;
+}
+
+function requireSameRelease(libpython: string, file: string, { version }: Described): void {
+  const [library, interpreter] = [releaseOf(libpython), version.slice(0, 2).join('.')];
+  if (library === undefined || library === interpreter) return;
+  throw new MallocBackendError(
+    'ERR_PYTHON_CONFIG',
+    `${libpython} is of Python ${library}, and ${file}, whose modules it would run with, of ${interpreter}; name the ` +
+      'interpreter that belongs to the library in python, or leave libpython out',
+  );
+}
+
+function ask(file: string, env: NodeJS.ProcessEnv): Promise<Described> {
+  const key = JSON.stringify([file, env]);
+  const known = answers.get(key);
   if (known !== undefined) return known;
-  const answer = promisify(execFile)(file, ['-c', QUESTION], { timeout: 60_000 }).then(
-    ({ stdout }) => JSON.parse(stdout) as Described,
-    (error: Error & { stderr?: string }) => {
-      answers.delete(file);
-      const why = error.stderr?.trim().split('\n').at(-1) ?? error.message;
+  // What is kept is what everyone gets who asks meanwhile: the error made of it, too.
+  const answer = promisify(execFile)(file, ['-c', QUESTION], { env, timeout: 60_000 })
+    .then(({ stdout }) => JSON.parse(stdout) as Described)
+    .catch((error: Error & { stderr?: string; code?: unknown }) => {
+      answers.delete(key);
       throw new MallocBackendError(
         'ERR_PYTHON_UNSUPPORTED',
-        `${file} does not answer as a Python does: ${why}`,
+        `${file} does not answer as a Python does: ${whyNoAnswer(error)}`,
       );
-    },
-  );
-  answers.set(file, answer);
-  return answer.catch((error: unknown) => {
-    answers.delete(file);
-    throw error instanceof MallocBackendError
-      ? error
-      : new MallocBackendError('ERR_PYTHON_UNSUPPORTED', `${file} does not answer as a Python does`);
-  });
+    });
+  answers.set(key, answer);
+  return answer;
+}
+
+function whyNoAnswer(error: Error & { stderr?: string; code?: unknown }): string {
+  if (error instanceof SyntaxError) return 'it printed something else';
+  const said = error.stderr?.trim().split('\n').at(-1);
+  return said || (typeof error.code === 'number' ? `it exited with status ${error.code}` : error.message);
 }
 
 function requireSupported(file: string, described: Described, { backend, domains }: PythonConfig): void {

@@ -1,6 +1,17 @@
 import type { MemoryAllocatorBackend } from '../backend.js';
 import { DOMAINS, type PythonDomain } from './config.js';
 
+/** Who serves one domain. */
+export interface PythonDomainReport {
+  /**
+   * The backend. `unknown` where it was set, and somebody has set another table over it since, of which nobody can tell
+   * where it takes its memory from. (What tracemalloc and the debug hooks sit on can be told.)
+   */
+  backend: MemoryAllocatorBackend | 'unknown';
+  /** Its version. */
+  version?: string;
+}
+
 /** Who serves Python's memory, as read back from the interpreter. */
 export interface PythonReport {
   /** Python's version, such as `3.11.2`. */
@@ -12,7 +23,7 @@ export interface PythonReport {
   /** The backend that was chosen. With `default` no domain is touched. */
   backend: MemoryAllocatorBackend;
   /** For each domain the backend that serves it and its version; null where that is left to Python. */
-  domains: Record<PythonDomain, { backend: MemoryAllocatorBackend; version?: string } | null>;
+  domains: Record<PythonDomain, PythonDomainReport | null>;
   /** Whether Python's debug hooks are on. */
   debug: boolean;
 }
@@ -44,13 +55,17 @@ export interface NativeReport {
   backend: string;
   backendVersion?: string | null;
   domains: string[];
+  unknown?: string[];
   debug: boolean;
 }
 
 export function describeReport(native: NativeReport): PythonReport {
   const backend = native.backend as MemoryAllocatorBackend;
   const served = { backend, ...(native.backendVersion ? { version: native.backendVersion } : {}) };
-  const entries = DOMAINS.map((domain) => [domain, native.domains.includes(domain) ? served : null]);
+  const entries = DOMAINS.map((domain) => {
+    if (native.unknown?.includes(domain)) return [domain, { backend: 'unknown' }];
+    return [domain, native.domains.includes(domain) ? served : null];
+  });
   return {
     version: native.version,
     freeThreaded: native.freeThreaded,

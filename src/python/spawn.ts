@@ -127,6 +127,23 @@ type Line =
   | { error: string }
   | { notPython: string };
 
+/** A launcher may write to any descriptor: what is no line of the hook's is nobody's concern. */
+function parseLine(text: string): Line | undefined {
+  let said: unknown;
+  try {
+    said = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  if (typeof said !== 'object' || said === null) return undefined;
+  const has = (name: string, type: string) => typeof (said as Record<string, unknown>)[name] === type;
+  const isReport =
+    has('pid', 'number') &&
+    ['version', 'executable', 'backend', 'library', 'malloc'].every((name) => has(name, 'string')) &&
+    Array.isArray((said as Partial<NativeReport>).domains);
+  return isReport || has('error', 'string') || has('notPython', 'string') ? (said as Line) : undefined;
+}
+
 function prove(
   child: ChildProcess,
   config: PythonConfig,
@@ -159,24 +176,32 @@ function prove(
     };
     child.once('error', onError);
     if (channel === null) return;
-    let text = '';
+    let rest = '';
+    let other: string | undefined;
     channel.setEncoding('utf8');
-    channel.on('data', (chunk: string) => (text += chunk));
+    // Read to its end, also when all is said: who writes is not to wait.
+    channel.on('data', (chunk: string) => {
+      const lines = (rest + chunk).split('\n');
+      rest = lines.pop() ?? '';
+      for (const line of lines.map(parseLine)) {
+        if (line === undefined) continue;
+        if ('error' in line) fail(line.error);
+        else if ('notPython' in line) other = line.notPython;
+        else {
+          const { pid, library, malloc } = line;
+          resolve({ pid, ...describeReport(line), library, malloc });
+        }
+      }
+    });
     channel.once('error', (error) => fail(error.message));
     channel.once('close', () => {
       child.off('error', onError);
-      const lines = text.split('\n').filter((line) => line !== '');
-      const said = lines.map((line) => JSON.parse(line) as Line);
-      const report = said.find((line) => 'version' in line);
-      const refusal = said.find((line) => 'error' in line);
-      const other = said.findLast((line) => 'notPython' in line);
-      if (report !== undefined) {
-        const { pid, library, malloc } = report;
-        resolve({ pid, ...describeReport(report), library, malloc });
-      } else if (refusal !== undefined) fail(refusal.error);
-      else if (other !== undefined)
-        fail(`${other.notPython} is not Python, or does not export its interface, and started none`);
-      else fail('the preloaded hook did not report; the dynamic loader may have ignored it');
+      fail(
+        other === undefined
+          ? 'the preloaded hook did not report; the dynamic loader may have ignored it'
+          : `${other} is not Python, or does not export its interface, and started none, or closed file descriptor ` +
+              `${seen}, through which that would have reported`,
+      );
     });
     child.once('exit', () => setImmediate(() => setImmediate(() => channel.destroy())));
   });

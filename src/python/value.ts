@@ -53,14 +53,12 @@ function objectToPython(value: object, place: string, depth: number): unknown {
   if (depth >= MAX_DEPTH)
     throw refused(place.slice(0, 80), `is nested more than ${MAX_DEPTH} deep, or within itself`);
   if (Array.isArray(value)) {
-    return value.map((item, index) => toPython(item, `${place}[${index}]`, depth + 1));
+    // (`map` would leave holes out, and they would be None.)
+    return Array.from(value, (item, index) => toPython(item, `${place}[${index}]`, depth + 1));
   }
   if (ArrayBuffer.isView(value)) return bytes(value.buffer, value.byteOffset, value.byteLength, place);
   if (types.isAnyArrayBuffer(value)) return bytes(value, 0, value.byteLength, place);
-  const prototype = Object.getPrototypeOf(value) as object | null;
-  // Also of another realm, whose Object.prototype is another.
-  const isPlain = prototype === null || Object.getPrototypeOf(prototype) === null;
-  if (!isPlain || types.isProxy(value)) {
+  if (!isPlain(value)) {
     const name = types.isProxy(value) ? 'Proxy' : (value.constructor?.name ?? 'object');
     throw refused(
       place,
@@ -71,6 +69,14 @@ function objectToPython(value: object, place: string, depth: number): unknown {
   for (const [name, item] of Object.entries(value))
     copy[name] = toPython(item, `${place}.${name}`, depth + 1);
   return copy;
+}
+
+/** Whether it is an object of names and values, and nothing more. */
+export function isPlain(value: unknown): value is Record<string, unknown> {
+  if (typeof value !== 'object' || value === null || types.isProxy(value)) return false;
+  const prototype = Object.getPrototypeOf(value) as object | null;
+  // Also of another realm, whose Object.prototype is another.
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
 function bytes(buffer: ArrayBufferLike, offset: number, length: number, place: string): Uint8Array {

@@ -1,14 +1,15 @@
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use malloc_backend::MemoryAllocatorBackend;
 use malloc_backend_python::interpreter::{Interpreter, Job, Options, Outcome, Request, StartError};
-use malloc_backend_python::{Config, Domain, Refusal};
+use malloc_backend_python::{Config, Domain, Refusal, Served};
 use napi::bindgen_prelude::{AsyncTask, External, FnArgs, Function, Result, Task};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi::{Env, Status, sys};
 use napi_derive::napi;
 
-use crate::python_value::{FromJs, Outcomes};
+use crate::python_value::{FromJs, MAX_BUFFER, Outcomes};
 
 /// How the interpreter is to be started.
 #[napi(object)]
@@ -17,6 +18,8 @@ pub struct PythonOptions {
     pub executable: String,
     pub isolated: bool,
     pub deep_bind: bool,
+    /// The variables that were set for it, `name=value`, in order.
+    pub env: Vec<String>,
     /// As the hook's: a backend, then what is on.
     pub config: String,
 }
@@ -67,12 +70,12 @@ impl Task for Start {
 /// Starts the interpreter of this process, or finds that it runs.
 #[napi]
 pub fn python_start(options: PythonOptions) -> AsyncTask<Start> {
-    let PythonOptions { libpython, executable, isolated, deep_bind, config } = options;
+    let PythonOptions { libpython, executable, isolated, deep_bind, env, config } = options;
     match config.parse::<Config>() {
         Err(error) => AsyncTask::new(Start(None, error.to_string())),
         Ok(config) => {
             let (libpython, executable) = (libpython.into(), executable.into());
-            let options = Options { libpython, executable, isolated, deep_bind, config };
+            let options = Options { libpython, executable, isolated, deep_bind, env, config };
             AsyncTask::new(Start(Some(options), String::new()))
         }
     }
@@ -88,6 +91,8 @@ pub struct PythonInfo {
     pub backend: String,
     pub backend_version: Option<String>,
     pub domains: Vec<String>,
+    /// Domains of which it cannot be told any more who serves them.
+    pub unknown: Vec<String>,
     pub debug: bool,
     /// For each of the four domains, the counters in their order.
     pub counters: Option<Vec<Vec<f64>>>,
@@ -99,6 +104,10 @@ pub fn python_info() -> Option<PythonInfo> {
     let interpreter = Interpreter::running()?;
     let report = interpreter.report();
     let options = interpreter.options();
+    let of = |who| {
+        let domains = Domain::ALL.into_iter().filter(|domain| report.domains[*domain as usize] == who);
+        domains.map(|domain| domain.as_str().to_owned()).collect()
+    };
     let path = |path: &std::path::Path| path.to_string_lossy().into_owned();
     Some(PythonInfo {
         version: report.version.number,
@@ -107,11 +116,8 @@ pub fn python_info() -> Option<PythonInfo> {
         libpython: path(&options.libpython),
         backend: report.backend.to_string(),
         backend_version: report.backend_version.filter(|_| report.backend != MemoryAllocatorBackend::Default),
-        domains: Domain::ALL
-            .into_iter()
-            .filter(|domain| report.domains[*domain as usize])
-            .map(|domain| domain.as_str().to_owned())
-            .collect(),
+        domains: of(Served::ByBackend),
+        unknown: of(Served::Unknown),
         debug: report.debug,
         counters: interpreter.counters().map(|domains| {
             domains.iter().map(|counters| counters.values().map(|value| value as f64).into()).collect()
@@ -127,9 +133,11 @@ pub struct Port {
     notify: Arc<Notify>,
 }
 
-/// Makes one. The function is called with what has arrived since the last time.
+/// Makes one. The function is called with what has arrived since the last time. `max_buffer` is the most bytes that a
+/// buffer can have here.
 #[napi]
-pub fn python_port(callback: Function<FnArgs<(Outcomes,)>, ()>) -> Result<External<Port>> {
+pub fn python_port(callback: Function<FnArgs<(Outcomes,)>, ()>, max_buffer: f64) -> Result<External<Port>> {
+    MAX_BUFFER.store(max_buffer as usize, Ordering::Relaxed);
     let arrived = Arc::new(Mutex::new(Vec::new()));
     let mailbox = Arc::clone(&arrived);
     let notify = callback.build_threadsafe_function::<()>().weak::<true>().build_callback(move |_| {

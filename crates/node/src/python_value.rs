@@ -2,18 +2,22 @@
 
 use std::ffi::{c_char, c_void};
 use std::ptr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use malloc_backend_python::interpreter::{Bytes, Failure, Outcome, OwnedBytes, Value};
 use napi::bindgen_prelude::{
     Array, BigInt, Buffer, FromNapiValue, JsObjectValue, JsValue, Null, Object, Result, ToNapiValue,
     TypeName, Uint8ArraySlice, Unknown, ValidateNapiValue,
 };
-use napi::{Env, JsString, ValueType, check_status, sys};
+use napi::{Env, Error, JsString, Status, ValueType, check_status, sys};
 
 /// The largest integer up to which every one is a number.
 const MAX_SAFE_INTEGER: f64 = 9_007_199_254_740_991.0;
 /// Up to here a buffer is copied into memory of V8's own.
 const SMALL: usize = 64 << 10;
+
+/// The most bytes that a buffer of this engine can have: `buffer.constants.MAX_LENGTH`, which each port tells.
+pub static MAX_BUFFER: AtomicUsize = AtomicUsize::new(usize::MAX);
 
 /// A value that came from JavaScript.
 pub struct FromJs(pub Value);
@@ -109,15 +113,22 @@ impl ToNapiValue for Outcomes {
         let env = Env::from_raw(raw);
         let mut all = env.create_array(0)?;
         for (number, outcome) in outcomes.0 {
+            // Each by itself: one that the engine cannot hold takes no other with it.
+            // SAFETY: the caller's environment.
+            let converted = outcome.and_then(|value| unsafe { convert(raw, value) });
             all.insert(number as f64)?;
-            match outcome {
+            match converted {
                 Ok(value) => {
                     all.insert("value")?;
-                    all.insert(ToJs(value))?;
+                    all.insert(value)?;
                 }
                 Err(Failure::Exception { class, message, traceback }) => {
                     all.insert("exception")?;
-                    all.insert(vec![class, message, traceback])?;
+                    // SAFETY: the caller's environment.
+                    match unsafe { texts(raw, [&class, &message, &traceback]) } {
+                        Ok(said) => all.insert(said)?,
+                        Err(_) => all.insert(vec![class, TOO_LONG.to_owned(), String::new()])?,
+                    }
                 }
                 Err(Failure::NoEquivalent(what)) => {
                     all.insert("no-equivalent")?;
@@ -132,6 +143,48 @@ impl ToNapiValue for Outcomes {
         // SAFETY: of this environment.
         unsafe { Array::to_napi_value(raw, all) }
     }
+}
+
+/// In the place of an exception's message that makes no string.
+const TOO_LONG: &str = "(its message is longer than a string can be)";
+
+/// A value that the engine refuses is one without an equivalent, and leaves no exception behind.
+///
+/// # Safety
+/// A live environment.
+unsafe fn convert(env: sys::napi_env, value: Value) -> std::result::Result<Unknown<'static>, Failure> {
+    // SAFETY: values of this environment, of which the result is one.
+    unsafe {
+        match ToJs::to_napi_value(env, ToJs(value)) {
+            Ok(value) => Ok(Unknown::from_raw_unchecked(env, value)),
+            Err(error) => {
+                clear_exception(env);
+                Err(Failure::NoEquivalent(match error.reason.as_str() {
+                    "" => "a value larger than the engine can hold".to_owned(),
+                    why => format!("a value larger than the engine can hold ({why})"),
+                }))
+            }
+        }
+    }
+}
+
+/// # Safety
+/// A live environment.
+unsafe fn texts(env: sys::napi_env, texts: [&str; 3]) -> Result<Unknown<'static>> {
+    // SAFETY: values of this environment.
+    unsafe {
+        let array = <Vec<&str>>::to_napi_value(env, texts.into());
+        let array = array.inspect_err(|_| clear_exception(env))?;
+        Ok(Unknown::from_raw_unchecked(env, array))
+    }
+}
+
+/// # Safety
+/// A live environment.
+unsafe fn clear_exception(env: sys::napi_env) {
+    let mut exception = ptr::null_mut();
+    // SAFETY: the caller's obligation. Where none is pending it gives undefined.
+    unsafe { sys::napi_get_and_clear_last_exception(env, &mut exception) };
 }
 
 struct ToJs(Value);
@@ -160,6 +213,10 @@ impl ToNapiValue for ToJs {
                     ))?;
                     Ok(result)
                 }
+                Value::Bytes(bytes) if bytes.len() > MAX_BUFFER.load(Ordering::Relaxed) => Err(Error::new(
+                    Status::InvalidArg,
+                    format!("{} bytes, and a buffer cannot have that many", bytes.len()),
+                )),
                 Value::Bytes(Bytes::Owned(bytes)) => handed_over(env, bytes),
                 Value::Bytes(Bytes::Copied(bytes)) if bytes.len() <= SMALL => {
                     let mut result = ptr::null_mut();
@@ -240,8 +297,12 @@ unsafe fn handed_over(env: sys::napi_env, bytes: OwnedBytes) -> Result<sys::napi
     unsafe {
         let status =
             sys::napi_create_external_buffer(env, length, data.cast(), Some(free), hint.cast(), &mut result);
-        if status == sys::Status::napi_ok {
-            return Ok(result);
+        match status {
+            sys::Status::napi_ok => return Ok(result),
+            // The finaliser is not called only in this case: the box is this function's again.
+            sys::Status::napi_no_external_buffers_allowed => {}
+            // Node may have taken it over, and calls it then; a leak at the worst.
+            _ => return check_status!(status).map(|()| result),
         }
         let copied = sys::napi_create_buffer_copy(env, length, data.cast(), ptr::null_mut(), &mut result);
         drop(Box::from_raw(hint));

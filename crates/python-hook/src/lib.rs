@@ -8,6 +8,7 @@
 
 extern crate alloc;
 
+mod descriptor;
 mod global;
 mod shared;
 
@@ -18,16 +19,21 @@ use core::ffi::{CStr, c_int};
 
 use malloc_backend::owner::Object;
 use malloc_backend::shim;
-use malloc_backend_preload::environment::{drop_preload, get, leave_preload, remove, restore, take};
+use malloc_backend_preload::environment::{drop_preload, get, leave_preload, remove, restore};
 use malloc_backend_preload::own;
 use malloc_backend_preload::report::{json, write};
-use malloc_backend_python::{AllocatorSymbols, Config, Counters, DOMAINS_COUNTED, Domain, Domains, Report};
+use malloc_backend_python::{
+    AllocatorSymbols, Config, Counters, DOMAINS_COUNTED, Domain, Domains, Report, Served, asks_for_dev_mode,
+};
+
+use crate::descriptor::Descriptor;
 
 /// What to set: see [`Config`]'s `FromStr`.
 const CONFIG: &CStr = c"MALLOC_BACKEND_PYTHON";
-/// A file descriptor: one line of JSON from each program on the way to Python, and from that. Python closes it.
+/// A file descriptor (see [`descriptor::find`]): one line of JSON from each program on the way to Python, and from that.
+/// Python closes it.
 const REPORT: &CStr = c"MALLOC_BACKEND_PYTHON_REPORT";
-/// A file descriptor open on the counters' memory.
+/// A file descriptor, likewise, open on the counters' memory.
 const COUNTERS: &CStr = c"MALLOC_BACKEND_PYTHON_COUNTERS";
 /// What is to become of the programs that Python starts. `inherit`: they are to have the same domains. Otherwise they
 /// are not, and `restore` gives the variables that came with the library their values of before, and `unswitch` takes
@@ -40,20 +46,26 @@ static CONSTRUCTOR: extern "C" fn() = start;
 
 extern "C" fn start() {
     let Some(config) = get(CONFIG) else { return };
-    let report = get(REPORT).and_then(number);
+    let (report, counters) = (descriptor::find(REPORT), descriptor::find(COUNTERS));
     // SAFETY: names in the global scope, where CPython's are in the program or in its libpython; neither is unloaded.
     let symbols = unsafe { AllocatorSymbols::find(|name| libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr())) };
     let Some(symbols) = symbols else {
         // (Where a person reads, the many programs of a launcher would be a nuisance.)
-        if let Some(fd) = report.filter(|fd| *fd > libc::STDERR_FILENO) {
+        if let Descriptor::Ours(fd @ 3..) = report {
             write(fd, format!("{{\"notPython\":{}}}\n", json(&executable())).as_bytes());
         }
         return;
     };
     remove(REPORT);
-    let counters = take(COUNTERS).and_then(number).and_then(shared::map);
-    let outcome = apply(&String::from_utf8_lossy(&config), symbols, counters);
-    if let Some(fd) = report {
+    remove(COUNTERS);
+    let config = String::from_utf8_lossy(&config);
+    let outcome = match (&report, &counters) {
+        // Whoever started it takes it that without a report Python did not begin.
+        (Descriptor::Replaced(fd), _) | (_, Descriptor::Replaced(fd)) => Err(replaced(*fd)),
+        (_, Descriptor::Ours(fd)) => apply(&config, symbols, shared::map(*fd)),
+        (_, Descriptor::None) => apply(&config, symbols, None),
+    };
+    if let Descriptor::Ours(fd) = report {
         let line = match &outcome {
             Ok(report) => described(report),
             Err(reason) => format!("{{\"error\":{}}}\n", json(reason)),
@@ -84,8 +96,11 @@ extern "C" fn start() {
     }
 }
 
-fn number(text: Vec<u8>) -> Option<c_int> {
-    str::from_utf8(&text).ok()?.parse().ok()
+fn replaced(fd: c_int) -> String {
+    format!(
+        "a launcher closed file descriptor {fd}, or put another file in its place, through which Python was to report; let \
+         it use another number"
+    )
 }
 
 fn apply(
@@ -104,6 +119,11 @@ fn apply(
             ));
         }
     }
+    if config.chooses() && asks_for_dev_mode(arguments().split(|byte| *byte == 0).skip(1)) {
+        return Err("Python was started with -X dev, by a launcher or the first line of a script, and would discard the \
+             allocators chosen for it; leave it out, or ask for the debug hooks by allocatorDebug"
+            .to_string());
+    }
     let domains =
         Domains::install(symbols, config, shared.unwrap_or(&OWN)).map_err(|refusal| refusal.to_string())?;
     Ok(domains.report())
@@ -112,7 +132,7 @@ fn apply(
 fn described(report: &Report) -> String {
     let served: Vec<String> = Domain::ALL
         .into_iter()
-        .filter(|domain| report.domains[*domain as usize])
+        .filter(|domain| report.domains[*domain as usize] == Served::ByBackend)
         .map(|domain| json(domain.as_str()))
         .collect();
     let malloc = Object::that_defines(c"malloc").map(|object| object.path()).unwrap_or_default();
@@ -132,6 +152,21 @@ fn described(report: &Report) -> String {
         json(&malloc),
         json(&library),
     )
+}
+
+/// This program's arguments and its name, each ended by a zero.
+fn arguments() -> Vec<u8> {
+    let mut all = Vec::new();
+    let mut piece = [0_u8; 4096];
+    // SAFETY: a C string; as many writable bytes as are said; the descriptor is closed once.
+    unsafe {
+        let fd = libc::open(c"/proc/self/cmdline".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
+        while let read @ 1.. = libc::read(fd, piece.as_mut_ptr().cast(), piece.len()) {
+            all.extend_from_slice(&piece[..read as usize]);
+        }
+        libc::close(fd);
+    }
+    all
 }
 
 /// This program's file.

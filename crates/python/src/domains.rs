@@ -2,7 +2,9 @@ use alloc::string::String;
 use core::ffi::{c_int, c_void};
 use core::fmt;
 use core::mem::MaybeUninit;
+use core::ptr;
 
+use malloc_backend::owner::Object;
 use malloc_backend::{MemoryAllocatorBackend, RawAllocator, Unavailable, Visitor};
 
 use crate::counters::DomainCounters;
@@ -48,12 +50,25 @@ pub struct Domains {
     symbols: AllocatorSymbols,
     config: Config,
     tables: Option<Tables>,
+    /// The functions of Python's debug hooks, one set for each of the three domains, where they were set up.
+    hooks: Option<[[usize; 4]; 3]>,
 }
 
 // SAFETY: the pointers in it are to functions and static counters.
 unsafe impl Send for Domains {}
 // SAFETY: see above.
 unsafe impl Sync for Domains {}
+
+/// Who serves a domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Served {
+    /// Python, as it would without us.
+    ByPython,
+    /// The backend.
+    ByBackend,
+    /// A table of somebody else's was set over the backend's, and nobody can tell what it does.
+    Unknown,
+}
 
 /// Who serves each domain, as read back from CPython.
 #[derive(Clone, Debug)]
@@ -64,8 +79,8 @@ pub struct Report {
     pub backend: MemoryAllocatorBackend,
     /// Its version, where it has one.
     pub backend_version: Option<String>,
-    /// Whether the backend serves the domain, in the order of [`Domain::ALL`].
-    pub domains: [bool; 4],
+    /// Who serves the domain, in the order of [`Domain::ALL`].
+    pub domains: [Served; 4],
     /// Whether CPython's debug hooks are on.
     pub debug: bool,
 }
@@ -81,6 +96,28 @@ impl Domains {
         config: Config,
         counters: &'static DomainCounters,
     ) -> Result<Self, Refusal> {
+        Self::check(&symbols, &config)?;
+        let tables = match config.backend {
+            MemoryAllocatorBackend::Default => None,
+            backend => Some(backend.visit(MakeTables(&config, counters)).map_err(Refusal::Unavailable)?),
+        };
+        let mut domains = Self { symbols, config, tables, hooks: None };
+        domains.set();
+        let report = domains.report();
+        let is_wrong = |domain: &Domain| {
+            (report.domains[*domain as usize] == Served::ByBackend) != config.serves(*domain)
+        };
+        match Domain::ALL.into_iter().find(is_wrong) {
+            Some(domain) => Err(Refusal::NotApplied(domain)),
+            None => Ok(domains),
+        }
+    }
+
+    /// Whether this Python can have its domains so; nothing is set.
+    ///
+    /// # Errors
+    /// A [`Refusal`] for the version or the build.
+    pub fn check(symbols: &AllocatorSymbols, config: &Config) -> Result<(), Refusal> {
         let version = symbols.version();
         if version.release < (3, 8) {
             return Err(Refusal::TooOld(version));
@@ -89,23 +126,10 @@ impl Domains {
         if version.free_threaded && bound.into_iter().any(|domain| config.serves(domain)) {
             return Err(Refusal::FreeThreaded(version));
         }
-        let tables = match config.backend {
-            MemoryAllocatorBackend::Default => None,
-            backend => Some(backend.visit(MakeTables(&config, counters)).map_err(Refusal::Unavailable)?),
-        };
-        let domains = Self { symbols, config, tables };
-        domains.set();
-        let report = domains.report();
-        match Domain::ALL
-            .into_iter()
-            .find(|domain| report.domains[*domain as usize] != config.serves(*domain))
-        {
-            Some(domain) => Err(Refusal::NotApplied(domain)),
-            None => Ok(domains),
-        }
+        Ok(())
     }
 
-    fn set(&self) {
+    fn set(&mut self) {
         for domain in Domain::ALL.into_iter().filter(|domain| self.config.serves(*domain)) {
             let Some(tables) = &self.tables else { continue };
             // SAFETY: CPython copies the tables, whose functions keep to its contract and are thread-safe.
@@ -117,8 +141,13 @@ impl Domains {
             }
         }
         if self.config.debug {
+            let three = [Domain::Raw, Domain::Mem, Domain::Obj];
+            let before = three.map(|domain| self.allocator(domain).functions());
             // SAFETY: takes nothing; it wraps what is set now.
             unsafe { (self.symbols.setup_debug_hooks)() }
+            let after = three.map(|domain| self.allocator(domain).functions());
+            // Where one is as before the hooks were on already, or there are none: nothing is known of them then.
+            self.hooks = before.iter().zip(&after).all(|(before, after)| before != after).then_some(after);
         }
     }
 
@@ -129,21 +158,27 @@ impl Domains {
             version: self.symbols.version(),
             backend: self.config.backend,
             backend_version: functions.and_then(|functions| (functions.version)()),
-            domains: Domain::ALL.map(|domain| self.is_served(domain)),
+            domains: Domain::ALL.map(|domain| self.served(domain)),
             debug: [Domain::Raw, Domain::Mem, Domain::Obj]
                 .into_iter()
-                .all(|domain| self.hooked(domain).is_some()),
+                .all(|domain| self.layers(domain).any(|table| self.is_hook(domain, &table))),
         }
     }
 
-    fn is_served(&self, domain: Domain) -> bool {
-        let Some(tables) = &self.tables else { return false };
-        if domain == Domain::Arena {
-            return tables.arena.addresses() == self.arena().addresses();
-        }
-        let ours = tables.domains[domain as usize].addresses();
-        let beneath = self.hooked(domain).map(|table| table.addresses());
-        self.allocator(domain).addresses() == ours || beneath == Some(ours)
+    fn served(&self, domain: Domain) -> Served {
+        let Some(tables) = self.tables.as_ref().filter(|_| self.config.serves(domain)) else {
+            return Served::ByPython;
+        };
+        let is_ours = match domain {
+            Domain::Arena => tables.arena.addresses() == self.arena().addresses(),
+            _ => self.layers(domain).any(|table| table.addresses() == self.ours(domain)),
+        };
+        if is_ours { Served::ByBackend } else { Served::Unknown }
+    }
+
+    /// The addresses of the table that was set for the domain.
+    fn ours(&self, domain: Domain) -> [usize; 5] {
+        self.tables.map_or([0; 5], |tables| tables.domains[domain as usize].addresses())
     }
 
     fn allocator(&self, domain: Domain) -> PyMemAllocatorEx {
@@ -164,29 +199,46 @@ impl Domains {
         }
     }
 
-    /// What the debug hooks were set over, if they are on. Their context is `debug_alloc_api_t` (Objects/obmalloc.c): a
-    /// letter for the domain, and the allocator beneath.
-    fn hooked(&self, domain: Domain) -> Option<PyMemAllocatorEx> {
+    /// The table that is set, and those beneath that can be known.
+    fn layers(&self, domain: Domain) -> impl Iterator<Item = PyMemAllocatorEx> {
+        // The hooks, tracemalloc and ours: there are no more.
+        core::iter::successors(Some(self.allocator(domain)), move |table| self.beneath(domain, table)).take(4)
+    }
+
+    fn is_hook(&self, domain: Domain, table: &PyMemAllocatorEx) -> bool {
+        self.hooks.is_some_and(|hooks| hooks[domain as usize] == table.functions())
+    }
+
+    /// What the debug hooks or tracemalloc were set over.
+    fn beneath(&self, domain: Domain, table: &PyMemAllocatorEx) -> Option<PyMemAllocatorEx> {
+        /// The hooks' context (Objects/obmalloc.c): a letter for the domain, and the allocator beneath.
         #[repr(C)]
         struct DebugAllocApi {
             letter: u8,
             allocator: PyMemAllocatorEx,
         }
-        // Without having asked for them the hooks are off: what would turn them on else is refused beforehand.
-        if !self.config.debug {
+        if table.ctx.is_null() || table.addresses() == self.ours(domain) {
             return None;
         }
-        let top = self.allocator(domain);
-        let ours =
-            self.tables.is_some_and(|tables| top.addresses() == tables.domains[domain as usize].addresses());
-        if top.ctx.is_null() || ours {
+        if self.is_hook(domain, table) {
+            // SAFETY: the functions are those that the hooks were seen to have when they were set up, and so the
+            // context is theirs: static, and not changed but by another set-up.
+            return Some(unsafe { (*table.ctx.cast::<DebugAllocApi>()).allocator });
+        }
+        // Python has one more table with a context: tracemalloc's, where it is the table beneath (Modules/_tracemalloc.c,
+        // Python/tracemalloc.c). Both the functions and the context are Python's own, in its program or library.
+        let python = Object::of(self.symbols.get_allocator as *const c_void);
+        let context = table.ctx.cast::<PyMemAllocatorEx>();
+        let (first, last) = (context.addr(), context.wrapping_add(1).addr().wrapping_sub(1));
+        let is_pythons =
+            |address: usize| python.is_some() && Object::of(ptr::without_provenance(address)) == python;
+        if !table.functions().into_iter().chain([first, last]).all(is_pythons) || !context.is_aligned() {
             return None;
         }
-        // SAFETY: neither a table of ours nor one without context, so that it is the hooks': CPython has no other
-        // table with a context, and nobody else sets one before `main`.
-        let api = unsafe { &*top.ctx.cast::<DebugAllocApi>() };
-        let letter = [b'r', b'm', b'o'][domain as usize];
-        (api.letter == letter).then_some(api.allocator)
+        // SAFETY: memory of an object file that stays loaded, from its first byte to its last, which that object's own
+        // functions have for their context. Were it no table, its words would not be those of ours, and nothing else
+        // is done with them than to compare and to look them up.
+        Some(unsafe { context.read_volatile() })
     }
 }
 

@@ -13,6 +13,7 @@
 
 extern crate alloc;
 
+mod arguments;
 mod config;
 mod counters;
 mod domains;
@@ -23,7 +24,8 @@ mod tables;
 #[cfg(feature = "tagged")]
 mod tagged;
 
+pub use arguments::asks_for_dev_mode;
 pub use config::{Config, Domain, ParseConfigError};
 pub use counters::{Counters, DOMAINS_COUNTED};
-pub use domains::{Domains, Refusal, Report};
+pub use domains::{Domains, Refusal, Report, Served};
 pub use symbols::{AllocatorSymbols, PythonVersion};

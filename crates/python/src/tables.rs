@@ -24,8 +24,13 @@ pub struct PyMemAllocatorEx {
 impl PyMemAllocatorEx {
     /// Where its slots point, to tell one table from another.
     pub fn addresses(&self) -> [usize; 5] {
+        let [malloc, calloc, realloc, free] = self.functions();
+        [self.ctx as usize, malloc, calloc, realloc, free]
+    }
+
+    /// The same of its functions alone.
+    pub fn functions(&self) -> [usize; 4] {
         [
-            self.ctx as usize,
             self.malloc.map_or(0, |function| function as usize),
             self.calloc.map_or(0, |function| function as usize),
             self.realloc.map_or(0, |function| function as usize),

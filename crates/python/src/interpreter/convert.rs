@@ -4,7 +4,7 @@ use std::ffi::{CStr, c_char};
 use std::ptr;
 
 use super::library::{Library, Object};
-use super::value::{Bytes, Failure, MAX_DEPTH, Value};
+use super::value::{Bytes, MAX_DEPTH, Value};
 
 /// From here on a `bytes` is handed over rather than copied.
 const HAND_OVER: isize = 64 << 10;
@@ -172,8 +172,9 @@ impl Library {
     /// # Safety
     /// The GIL is held.
     pub unsafe fn value(&self, object: Owned<'_>, or_repr: bool, depth: usize) -> Result<Value, Unconverted> {
-        // SAFETY: `object` is a live reference; what is borrowed from it is used before it is given back, but for the
-        // items of a list, which get a reference of their own, since to convert one can run code that changes the list.
+        // SAFETY: `object` is a live reference; what is borrowed from it is used before it is given back. The items are
+        // those of a tuple, which nobody changes: a list is made one first, since to convert an item can run code, and
+        // where there is no GIL others run all the time.
         unsafe {
             let this = object.get();
             if this == self._Py_NoneStruct {
@@ -184,12 +185,6 @@ impl Library {
             }
             let class = Owned::new(self, (self.PyObject_Type)(this))?;
             let is = |other: Object| class.get() == other || (self.PyType_IsSubtype)(class.get(), other) != 0;
-            let own = |item: Object| {
-                if !item.is_null() {
-                    (self.Py_IncRef)(item);
-                }
-                Owned::new(self, item)
-            };
             if is(self.PyLong_Type) {
                 return self.int(this);
             }
@@ -206,17 +201,16 @@ impl Library {
                 let bytes = Owned::new(self, (self.PyBytes_FromObject)(this))?;
                 return Ok(Value::Bytes(self.bytes_of(bytes)));
             }
-            let is_list = is(self.PyList_Type);
-            if (is_list || is(self.PyTuple_Type)) && depth < MAX_DEPTH {
-                let mut values = Vec::new();
-                let (size, item) = match is_list {
-                    true => (self.PyList_Size, self.PyList_GetItem),
-                    false => (self.PyTuple_Size, self.PyTuple_GetItem),
+            if (is(self.PyList_Type) || is(self.PyTuple_Type)) && depth < MAX_DEPTH {
+                let items = match is(self.PyList_Type) {
+                    true => Owned::new(self, (self.PyList_AsTuple)(this))?,
+                    false => object,
                 };
-                let mut index = 0;
-                while index < size(this) {
-                    values.push(self.value(own(item(this, index))?, or_repr, depth + 1)?);
-                    index += 1;
+                let size = (self.PyTuple_Size)(items.get());
+                let mut values = Vec::with_capacity(size as usize);
+                for index in 0..size {
+                    let item = self.new_reference((self.PyTuple_GetItem)(items.get(), index))?;
+                    values.push(self.value(item, or_repr, depth + 1)?);
                 }
                 return Ok(Value::List(values));
             }
@@ -232,6 +226,18 @@ impl Library {
                 MAX_DEPTH.. => format!("a {name} nested more than {MAX_DEPTH} deep, or within itself"),
                 _ => format!("a Python object of type {name}"),
             }))
+        }
+    }
+
+    /// # Safety
+    /// The GIL is held; a live object or null, which is a failure.
+    unsafe fn new_reference(&self, borrowed: Object) -> Result<Owned<'_>, Raised> {
+        // SAFETY: the caller's obligation.
+        unsafe {
+            if !borrowed.is_null() {
+                (self.Py_IncRef)(borrowed);
+            }
+            Owned::new(self, borrowed)
         }
     }
 
@@ -255,18 +261,15 @@ impl Library {
     /// # Safety
     /// The GIL is held; `this` is a live dict.
     unsafe fn entries(&self, this: Object, or_repr: bool, depth: usize) -> Result<Value, Unconverted> {
-        // SAFETY: the entries get references of their own before one is converted, which can run code that changes
-        // the dict.
+        // SAFETY: the items are a list of tuples made for this function alone.
         unsafe {
-            let (mut position, mut key, mut value) = (0, ptr::null_mut(), ptr::null_mut());
-            let mut entries = Vec::new();
-            while (self.PyDict_Next)(this, &mut position, &mut key, &mut value) != 0 {
-                (self.Py_IncRef)(key);
-                (self.Py_IncRef)(value);
-                entries.push((Owned::new(self, key)?, Owned::new(self, value)?));
-            }
-            let mut converted = Vec::with_capacity(entries.len());
-            for (key, value) in entries {
+            let items = Owned::new(self, (self.PyDict_Items)(this))?;
+            let size = (self.PyList_Size)(items.get());
+            let mut converted = Vec::with_capacity(size as usize);
+            for index in 0..size {
+                let item = (self.PyList_GetItem)(items.get(), index);
+                let key = self.new_reference((self.PyTuple_GetItem)(item, 0))?;
+                let value = self.new_reference((self.PyTuple_GetItem)(item, 1))?;
                 let class = Owned::new(self, (self.PyObject_Type)(key.get()))?;
                 let is_text = (self.PyType_IsSubtype)(class.get(), self.PyUnicode_Type) != 0;
                 let key = match (is_text, or_repr) {
@@ -325,7 +328,7 @@ impl Library {
 
     /// # Safety
     /// The GIL is held; `class` is a live type.
-    unsafe fn name_of_class(&self, class: Object) -> String {
+    pub unsafe fn name_of_class(&self, class: Object) -> String {
         // SAFETY: the caller's obligation.
         unsafe {
             let attribute = |name: &CStr| {
@@ -354,64 +357,16 @@ impl Library {
         })
     }
 
-    /// The exception that is set, which is cleared.
+    /// The same; nothing for `None`.
     ///
     /// # Safety
-    /// The GIL is held and an exception is set.
-    pub unsafe fn exception(&self) -> Failure {
-        // SAFETY: PyErr_Fetch gives three new references, of which the last two may be null until normalised.
-        unsafe {
-            let (mut class, mut value, mut traceback) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
-            (self.PyErr_Fetch)(&mut class, &mut value, &mut traceback);
-            (self.PyErr_NormalizeException)(&mut class, &mut value, &mut traceback);
-            let own = |object| Owned::new(self, object);
-            let (Ok(class), Ok(value)) = (own(class), own(value)) else {
-                return Failure::NoEquivalent("an exception without a type".to_owned());
-            };
-            let traceback = own(traceback).ok();
-            let message = own((self.PyObject_Str)(value.get())).and_then(|text| self.plain_text(text.get()));
-            let formatted = self.formatted(&class, &value, traceback.as_ref());
-            let name = self.name_of_class(class.get());
-            (self.PyErr_Clear)();
-            Failure::Exception {
-                class: name,
-                message: message.unwrap_or_default(),
-                traceback: formatted.unwrap_or_default(),
-            }
+    /// The GIL is held; `this` is a live object.
+    pub unsafe fn plain_text_or_none(&self, this: Object) -> Result<Option<String>, Raised> {
+        if this == self._Py_NoneStruct {
+            return Ok(None);
         }
-    }
-
-    /// `''.join(traceback.format_exception(class, value, traceback))`
-    ///
-    /// # Safety
-    /// The GIL is held.
-    unsafe fn formatted(
-        &self,
-        class: &Owned<'_>,
-        value: &Owned<'_>,
-        traceback: Option<&Owned<'_>>,
-    ) -> Result<String, Raised> {
-        // SAFETY: new references are owned, and a tuple takes over what is put into it.
-        unsafe {
-            let module = Owned::new(self, (self.PyImport_ImportModule)(c"traceback".as_ptr()))?;
-            let format = (self.PyObject_GetAttrString)(module.get(), c"format_exception".as_ptr());
-            let format = Owned::new(self, format)?;
-            let arguments = Owned::new(self, (self.PyTuple_New)(3))?;
-            let none = self._Py_NoneStruct;
-            for (index, object) in
-                [class.get(), value.get(), traceback.map_or(none, Owned::get)].into_iter().enumerate()
-            {
-                (self.Py_IncRef)(object);
-                (self.PyTuple_SetItem)(arguments.get(), index as isize, object);
-            }
-            let lines = (self.PyObject_Call)(format.get(), arguments.get(), ptr::null_mut());
-            let lines = Owned::new(self, lines)?;
-            let mut text = String::new();
-            for index in 0..(self.PyList_Size)(lines.get()) {
-                text += &self.plain_text((self.PyList_GetItem)(lines.get(), index))?;
-            }
-            Ok(text)
-        }
+        // SAFETY: the caller's obligation.
+        unsafe { self.plain_text(this) }.map(Some)
     }
 }
 

@@ -5,7 +5,8 @@ use std::ptr;
 
 use super::convert::{Owned, Raised, Unconverted};
 use super::initialize::{EVAL_INPUT, FILE_INPUT};
-use super::library::{Library, Object};
+use super::is_forked_child;
+use super::library::{CompilerFlags, Library, Object};
 use super::value::{Failure, Value};
 
 /// What is wanted.
@@ -43,6 +44,9 @@ impl Library {
                 Request::Eval(code) => self.run_in_main(&code, c"<eval>", EVAL_INPUT),
                 Request::Call(name, arguments, named) => self.call(&name, arguments, named),
             };
+            if is_forked_child() {
+                self.end_child(result.map(drop));
+            }
             let converted =
                 result.map_err(Unconverted::from).and_then(|object| self.value(object, or_repr, 0));
             match converted {
@@ -88,10 +92,15 @@ impl Library {
         start: c_int,
         scope: Object,
     ) -> Result<Owned<'_>, Raised> {
-        // SAFETY: C strings, and the caller's obligation.
+        // The flags of `compile` for a str: it is UTF-8, whatever a comment in it says.
+        const SOURCE_IS_UTF8: c_int = 0x0100;
+        const IGNORE_COOKIE: c_int = 0x0800;
+        let mut flags = CompilerFlags { flags: SOURCE_IS_UTF8 | IGNORE_COOKIE, feature_version: 0 };
+        // SAFETY: C strings, and the caller's obligation. (-1: optimised as the interpreter is told to.)
         unsafe {
             let code = self.c_string(code)?;
-            let code = Owned::new(self, (self.Py_CompileString)(code.as_ptr(), name.as_ptr(), start))?;
+            let code = (self.Py_CompileStringExFlags)(code.as_ptr(), name.as_ptr(), start, &mut flags, -1);
+            let code = Owned::new(self, code)?;
             Owned::new(self, (self.PyEval_EvalCode)(code.get(), scope, scope))
         }
     }
@@ -156,17 +165,16 @@ impl Library {
         unsafe {
             let first = name.split('.').next().unwrap_or_default();
             let key = self.object(Value::Text(first.to_owned()))?;
-            let found = (self.PyDict_GetItem)(self.main_scope()?, key.get());
-            let mut object = if found.is_null() {
-                let builtins = Owned::new(self, (self.PyImport_ImportModule)(c"builtins".as_ptr()))?;
-                match self.attribute(builtins.get(), key.get())? {
-                    Some(builtin) => builtin,
-                    None if first == name => self.undefined(name)?,
-                    None => self.import(first)?,
+            let mut object = match self.item(self.main_scope()?, key.get())? {
+                Some(found) => found,
+                None => {
+                    let builtins = Owned::new(self, (self.PyImport_ImportModule)(c"builtins".as_ptr()))?;
+                    match self.attribute(builtins.get(), key.get())? {
+                        Some(builtin) => builtin,
+                        None if first == name => return Err(self.undefined(name)),
+                        None => self.import(first)?,
+                    }
                 }
-            } else {
-                (self.Py_IncRef)(found);
-                Owned::new(self, found)?
             };
             let mut length = first.len();
             for part in name.split('.').skip(1) {
@@ -177,20 +185,59 @@ impl Library {
                     None => match self.import(&name[..length]) {
                         // (PyImport_ImportModule gives the last module of a dotted name.)
                         Ok(module) => module,
-                        Err(raised)
-                            if (self.PyErr_ExceptionMatches)(self.class(self.PyExc_ImportError)) == 0 =>
-                        {
-                            return Err(raised);
-                        }
-                        Err(_) => {
-                            (self.PyErr_Clear)();
-                            // Python's own words for what is missing.
-                            Owned::new(self, (self.PyObject_GetAttr)(object.get(), key.get()))?
-                        }
+                        Err(raised) if !self.was_not_found(&name[..length]) => return Err(raised),
+                        // Python's own words for what is missing.
+                        Err(_) => Owned::new(self, (self.PyObject_GetAttr)(object.get(), key.get()))?,
                     },
                 };
             }
             Ok(object)
+        }
+    }
+
+    /// Whether what is set says that there is no such module, or none that it could be in; it is cleared then. Of what
+    /// the module itself imports it says something else.
+    ///
+    /// # Safety
+    /// The GIL is held and an exception is set.
+    unsafe fn was_not_found(&self, module: &str) -> bool {
+        // SAFETY: PyErr_Fetch gives references, which PyErr_Restore takes back, or are given back here.
+        unsafe {
+            if (self.PyErr_ExceptionMatches)(self.class(self.PyExc_ModuleNotFoundError)) == 0 {
+                return false;
+            }
+            let (mut class, mut value, mut traceback) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
+            (self.PyErr_Fetch)(&mut class, &mut value, &mut traceback);
+            (self.PyErr_NormalizeException)(&mut class, &mut value, &mut traceback);
+            let name = (self.PyObject_GetAttrString)(value, c"name".as_ptr());
+            let name = Owned::new(self, name).and_then(|name| self.plain_text_or_none(name.get()));
+            let is_this = match name {
+                Ok(Some(name)) => module
+                    .strip_prefix(name.as_str())
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('.')),
+                Ok(None) => false,
+                Err(Raised) => {
+                    (self.PyErr_Clear)();
+                    false
+                }
+            };
+            (self.PyErr_Restore)(class, value, traceback);
+            if is_this {
+                (self.PyErr_Clear)();
+            }
+            is_this
+        }
+    }
+
+    /// The item of a dict, if there is one.
+    ///
+    /// # Safety
+    /// The GIL is held; live objects.
+    unsafe fn item(&self, dict: Object, key: Object) -> Result<Option<Owned<'_>>, Raised> {
+        // SAFETY: the caller's obligation.
+        unsafe {
+            let item = Owned::new(self, (self.PyObject_GetItem)(dict, key));
+            self.unless(item, self.PyExc_KeyError)
         }
     }
 
@@ -201,19 +248,34 @@ impl Library {
     unsafe fn attribute(&self, object: Object, name: Object) -> Result<Option<Owned<'_>>, Raised> {
         // SAFETY: the caller's obligation.
         unsafe {
-            match Owned::new(self, (self.PyObject_GetAttr)(object, name)) {
-                Ok(attribute) => Ok(Some(attribute)),
-                Err(Raised) if (self.PyErr_ExceptionMatches)(self.class(self.PyExc_AttributeError)) != 0 => {
+            let attribute = Owned::new(self, (self.PyObject_GetAttr)(object, name));
+            self.unless(attribute, self.PyExc_AttributeError)
+        }
+    }
+
+    /// Nothing where such an exception was raised, which is cleared.
+    ///
+    /// # Safety
+    /// The GIL is held; `exception` is a `PyExc_…`.
+    unsafe fn unless<'lib>(
+        &'lib self,
+        found: Result<Owned<'lib>, Raised>,
+        exception: Object,
+    ) -> Result<Option<Owned<'lib>>, Raised> {
+        // SAFETY: the caller's obligation.
+        unsafe {
+            match found {
+                Err(Raised) if (self.PyErr_ExceptionMatches)(self.class(exception)) != 0 => {
                     (self.PyErr_Clear)();
                     Ok(None)
                 }
-                Err(raised) => Err(raised),
+                found => found.map(Some),
             }
         }
     }
 
     /// The class behind a `PyExc_…`, which is a pointer to it.
-    fn class(&self, exception: Object) -> Object {
+    pub fn class(&self, exception: Object) -> Object {
         // SAFETY: a variable of libpython's, set since it was initialised.
         unsafe { exception.cast::<Object>().read() }
     }
@@ -228,15 +290,18 @@ impl Library {
         }
     }
 
-    /// The NameError for a name, from Python itself.
+    /// Raises NameError for a name.
     ///
     /// # Safety
     /// The GIL is held.
-    unsafe fn undefined(&self, name: &str) -> Result<Owned<'_>, Raised> {
-        let is_identifier = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_');
-        let code = if is_identifier { name.to_owned() } else { format!("raise NameError({name:?})") };
-        // SAFETY: the caller's obligation. An expression that is but a name reads the variable.
-        unsafe { self.run_in_main(&code, c"<call>", if is_identifier { EVAL_INPUT } else { FILE_INPUT }) }
+    unsafe fn undefined(&self, name: &str) -> Raised {
+        // SAFETY: the caller's obligation.
+        unsafe {
+            if let Ok(message) = self.object(Value::Text(format!("name '{name}' is not defined"))) {
+                (self.PyErr_SetObject)(self.class(self.PyExc_NameError), message.get());
+            }
+        }
+        Raised
     }
 
     /// Writes what `sys.stdout` and `sys.stderr` have buffered. What goes wrong is nobody's concern any more.

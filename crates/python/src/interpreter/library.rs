@@ -36,6 +36,14 @@ impl Status {
     }
 }
 
+/// `PyCompilerFlags` (Include/cpython/compile.h).
+#[repr(C)]
+pub struct CompilerFlags {
+    pub flags: c_int,
+    /// Looked at for syntax trees alone.
+    pub feature_version: c_int,
+}
+
 macro_rules! library {
     ($($(#[$doc:meta])* fn $name:ident($($argument:ty),*) $(-> $result:ty)?;)* $(static $data:ident;)*) => {
         /// The functions and objects of a libpython, by their names in its C interface.
@@ -95,15 +103,19 @@ library! {
     fn PyErr_Fetch(*mut Object, *mut Object, *mut Object);
     fn PyErr_NormalizeException(*mut Object, *mut Object, *mut Object);
     fn PyErr_Clear();
+    fn PyErr_Print();
+    fn PyErr_Restore(Object, Object, Object);
+    fn PyErr_SetObject(Object, Object);
     fn PyErr_ExceptionMatches(Object) -> c_int;
 
-    fn Py_CompileString(*const c_char, *const c_char, c_int) -> Object;
+    fn Py_CompileStringExFlags(*const c_char, *const c_char, c_int, *mut CompilerFlags, c_int) -> Object;
     fn PyEval_EvalCode(Object, Object, Object) -> Object;
     fn PyImport_ImportModule(*const c_char) -> Object;
     fn PyImport_AddModule(*const c_char) -> Object;
     fn PyModule_GetDict(Object) -> Object;
     fn PyObject_Call(Object, Object, Object) -> Object;
     fn PyObject_GetAttr(Object, Object) -> Object;
+    fn PyObject_GetItem(Object, Object) -> Object;
     fn PyObject_GetAttrString(Object, *const c_char) -> Object;
     fn PyObject_Repr(Object) -> Object;
     fn PyObject_Str(Object) -> Object;
@@ -129,14 +141,17 @@ library! {
     fn PyList_SetItem(Object, isize, Object) -> c_int;
     fn PyList_GetItem(Object, isize) -> Object;
     fn PyList_Size(Object) -> isize;
+    fn PyList_AsTuple(Object) -> Object;
     fn PyTuple_New(isize) -> Object;
     fn PyTuple_SetItem(Object, isize, Object) -> c_int;
     fn PyTuple_GetItem(Object, isize) -> Object;
     fn PyTuple_Size(Object) -> isize;
     fn PyDict_New() -> Object;
     fn PyDict_SetItem(Object, Object, Object) -> c_int;
-    fn PyDict_GetItem(Object, Object) -> Object;
-    fn PyDict_Next(Object, *mut isize, *mut Object, *mut Object) -> c_int;
+    fn PyDict_Items(Object) -> Object;
+    fn PySys_GetObject(*const c_char) -> Object;
+    fn PyFile_WriteObject(Object, Object, c_int) -> c_int;
+    fn PyFile_WriteString(*const c_char, Object) -> c_int;
 
     static _Py_NoneStruct;
     static _Py_TrueStruct;
@@ -152,7 +167,10 @@ library! {
     static PyDict_Type;
     static PyExc_KeyboardInterrupt;
     static PyExc_AttributeError;
-    static PyExc_ImportError;
+    static PyExc_KeyError;
+    static PyExc_ModuleNotFoundError;
+    static PyExc_NameError;
+    static PyExc_SystemExit;
 }
 
 // SAFETY: function pointers and the addresses of static objects.

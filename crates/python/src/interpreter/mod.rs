@@ -3,7 +3,9 @@
 //! There is one per process and for as long as the process lives: CPython does not survive to be initialised twice
 //! with other allocators, and finalising it takes what other threads still use.
 
+mod child;
 mod convert;
+mod exception;
 mod initialize;
 mod job;
 mod library;
@@ -35,6 +37,8 @@ pub struct Options {
     pub isolated: bool,
     /// `RTLD_DEEPBIND` for libpython and the extension modules.
     pub deep_bind: bool,
+    /// The variables that the caller has set for it, `name=value`. They are compared, and not set.
+    pub env: Vec<String>,
     /// Whose the domains are.
     pub config: Config,
 }
@@ -139,6 +143,10 @@ impl Drop for OwnedBytes {
 
 fn is_free_threaded() -> bool {
     FREE_THREADED.load(Ordering::Relaxed)
+}
+
+fn is_forked_child() -> bool {
+    FORKED.load(Ordering::Relaxed)
 }
 
 impl Interpreter {
@@ -291,8 +299,10 @@ impl Interpreter {
             true => unsafe { self.library.perform(job.request, job.or_repr) },
             false => Err(Failure::Cancelled),
         };
-        if FORKED.load(Ordering::Relaxed) {
-            self.end_child(outcome.is_ok());
+        if is_forked_child() {
+            // To convert the result forked.
+            // SAFETY: the GIL is held.
+            unsafe { self.library.end_child(Ok(())) }
         }
         {
             let mut progress = self.progress();
@@ -304,15 +314,6 @@ impl Interpreter {
         }
         (job.done)(number, outcome);
     }
-
-    /// A job forked, and its child came to the job's end: the host is not there to go on.
-    fn end_child(&self, succeeded: bool) -> ! {
-        // SAFETY: the GIL is held. Ends the process.
-        unsafe {
-            self.library.flush();
-            libc::_exit(if succeeded { 0 } else { 1 })
-        }
-    }
 }
 
 unsafe extern "C" fn in_forked_child() {
@@ -320,12 +321,14 @@ unsafe extern "C" fn in_forked_child() {
 }
 
 /// What Python has buffered for its standard streams is written. Python stays still from then on: what comes after
-/// takes away what it stands on.
+/// takes away what it stands on. In a forked child, whose last thread has ended, nothing comes after: the host's own
+/// functions for its end want threads that are not there.
 extern "C" fn at_exit() {
     const PATIENCE: Duration = Duration::from_secs(2);
     let Some(interpreter) = RUNNING.get() else { return };
-    if FORKED.load(Ordering::Relaxed) {
-        return;
+    if is_forked_child() {
+        // SAFETY: ends the process.
+        unsafe { libc::_exit(0) }
     }
     let (done, flushed) = channel();
     // Another thread, because whoever has the GIL may never give it back.

@@ -47,6 +47,16 @@ impl Bytes {
             _ => Self::Pieces(bytes.chunks(Self::PIECE).map(Box::from).collect()),
         }
     }
+
+    /// How many there are.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Copied(bytes) => bytes.len(),
+            Self::Pieces(pieces) => pieces.iter().map(|piece| piece.len()).sum(),
+            Self::Owned(bytes) => bytes.len(),
+        }
+    }
 }
 
 impl fmt::Debug for Bytes {

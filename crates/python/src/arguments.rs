@@ -1,0 +1,32 @@
+/// Whether Python's own arguments, without its name, ask for dev mode (`-X dev`), in which it sets its debug hooks anew.
+///
+/// The same as `refuseDevMode` in `src/python/config.ts`, for what a launcher or the first line of a script adds: an
+/// option's letters may stand together, and the first of `c`, `m`, `W` and `X` takes what follows
+/// (Python/getopt.c, `_PyOS_GetOpt`).
+pub fn asks_for_dev_mode<'a>(arguments: impl IntoIterator<Item = &'a [u8]>) -> bool {
+    let mut arguments = arguments.into_iter();
+    while let Some(word) = arguments.next() {
+        // The program begins here; what follows is its own.
+        let Some(letters) = word.strip_prefix(b"-").filter(|letters| !letters.is_empty() && *letters != b"-")
+        else {
+            return false;
+        };
+        if letters.starts_with(b"-") {
+            if letters == b"-check-hash-based-pycs" {
+                arguments.next();
+            }
+            continue;
+        }
+        let Some(at) = letters.iter().position(|letter| b"cmWX".contains(letter)) else { continue };
+        let inline = &letters[at + 1..];
+        let value = match letters[at] {
+            b'c' | b'm' => return false,
+            _ if inline.is_empty() => arguments.next().unwrap_or_default(),
+            _ => inline,
+        };
+        if letters[at] == b'X' && (value == b"dev" || value.starts_with(b"dev=")) {
+            return true;
+        }
+    }
+    false
+}

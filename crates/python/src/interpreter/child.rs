@@ -1,0 +1,64 @@
+//! The end of a forked child.
+
+use std::ffi::c_int;
+use std::ptr;
+
+use super::convert::{Owned, Raised};
+use super::library::Library;
+
+/// `Py_PRINT_RAW`: `str` and not `repr`.
+const PRINT_RAW: c_int = 1;
+
+impl Library {
+    /// A job forked, and its child came to the job's end: the host is not there to go on. The status is that with which
+    /// `python` would end.
+    ///
+    /// # Safety
+    /// The GIL is held; with `Raised` an exception is set.
+    pub unsafe fn end_child(&self, outcome: Result<(), Raised>) -> ! {
+        // SAFETY: the caller's obligation. Ends the process.
+        unsafe {
+            let status = match outcome {
+                Ok(()) => 0,
+                Err(Raised) => self.exit_status(),
+            };
+            self.flush();
+            libc::_exit(status)
+        }
+    }
+
+    /// What Python makes of an exception that nobody handles (Python/pythonrun.c, `handle_system_exit`).
+    ///
+    /// # Safety
+    /// The GIL is held and an exception is set, which is cleared.
+    unsafe fn exit_status(&self) -> c_int {
+        // SAFETY: the fetched references are owned, and what is borrowed from `sys` is used at once.
+        unsafe {
+            if (self.PyErr_ExceptionMatches)(self.class(self.PyExc_SystemExit)) == 0 {
+                (self.PyErr_Print)();
+                return 1;
+            }
+            let (mut class, mut value, mut traceback) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
+            (self.PyErr_Fetch)(&mut class, &mut value, &mut traceback);
+            (self.PyErr_NormalizeException)(&mut class, &mut value, &mut traceback);
+            let code = (self.PyObject_GetAttrString)(value, c"code".as_ptr());
+            let Ok(code) = Owned::new(self, code) else { return 1 };
+            if code.get() == self._Py_NoneStruct {
+                return 0;
+            }
+            let Ok(kind) = Owned::new(self, (self.PyObject_Type)(code.get())) else { return 1 };
+            if (self.PyType_IsSubtype)(kind.get(), self.PyLong_Type) != 0 {
+                let mut overflow = 0;
+                return (self.PyLong_AsLongLongAndOverflow)(code.get(), &mut overflow) as c_int;
+            }
+            let stderr = (self.PySys_GetObject)(c"stderr".as_ptr());
+            if !stderr.is_null() && stderr != self._Py_NoneStruct {
+                (self.PyFile_WriteObject)(code.get(), stderr, PRINT_RAW);
+                (self.PyErr_Clear)();
+                (self.PyFile_WriteString)(c"\n".as_ptr(), stderr);
+            }
+            (self.PyErr_Clear)();
+            1
+        }
+    }
+}

@@ -1,0 +1,5 @@
+import not_there
+
+
+def f():
+    return not_there
