@@ -122,6 +122,16 @@ describe('spawnPython', { skip: noPython, timeout: 240_000 }, () => {
     assert.match(stderr, /Begin jemalloc statistics/);
   });
 
+  test('hands them over before the first domain is used', async () => {
+    const { stdout, stderr } = await run(['-c', 'import os; print(os.environ.get("MIMALLOC_VERBOSE"))'], {
+      ...options,
+      allocatorPymallocArena: true,
+      set: { verbose: '1' },
+    });
+    assert.equal(stdout, 'None\n');
+    assert.match(stderr, /mimalloc: /);
+  });
+
   test('counts while the program runs', async () => {
     const child = spawnPython(
       ['-c', 'import sys; kept = bytes(50_000_000); print(flush=True); sys.stdin.read(1)'],

@@ -249,6 +249,9 @@ impl Visitor for MakeTables<'_> {
     type Output = Tables;
 
     fn visit<A: RawAllocator>(self) -> Tables {
+        // An allocator reads its options with its first block, while they are still in the environment.
+        // SAFETY: the block is live, and not used after.
+        unsafe { A::free(A::malloc(1)) };
         Tables::new::<A>(self.0, self.1)
     }
 }
