@@ -19,7 +19,10 @@ const GOOD: Functions = Functions::of::<Default>();
 /// Each mistake by its name.
 pub const MISTAKES: [(&str, Functions); 24] = [
     ("no bytes are null", Functions { malloc: no_bytes_are_null, ..GOOD }),
-    ("no bytes share a block", Functions { malloc: no_bytes_share, free: leak, ..GOOD }),
+    (
+        "no bytes share a block",
+        Functions { malloc: no_bytes_share, realloc: realloc_copies, free: leak, ..GOOD },
+    ),
     ("calloc multiplies unchecked", Functions { calloc: calloc_unchecked, ..GOOD }),
     ("calloc multiplies twice", Functions { calloc: calloc_twice, ..GOOD }),
     ("calloc leaves dirt", Functions { calloc: calloc_dirty, ..GOOD }),
@@ -241,7 +244,9 @@ fn malloc_of_thread(size: usize) -> *mut c_void {
     }
     thread_local!(static BLOCKS: RefCell<Blocks> = const { RefCell::new(Blocks(Vec::new())) });
     let block = (GOOD.malloc)(size);
-    BLOCKS.with_borrow_mut(|blocks| blocks.0.push(block));
+    if !block.is_null() {
+        BLOCKS.with_borrow_mut(|blocks| blocks.0.push(block));
+    }
     block
 }
 
