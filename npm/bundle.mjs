@@ -13,6 +13,8 @@ await build({
   platform: 'node',
   target: 'node20.19',
   format: 'cjs',
+  // Half the text is half the time that it takes to parse.
+  minify: true,
   // What CommonJS has in place of import.meta.
   define: { 'import.meta.url': 'moduleUrl', 'import.meta.dirname': '__dirname' },
   banner: { js: "const moduleUrl = require('node:url').pathToFileURL(__filename).href;" },
