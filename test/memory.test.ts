@@ -18,8 +18,9 @@ const fixture = join(root, 'dist', 'test', 'fixtures-ts', 'memory.js');
 const sum = (parts: MemoryParts) => Object.values({ ...parts }).reduce((a, b) => a + b, 0);
 
 function addsUp({ parts, rss, seen }: Probe): void {
-  for (const known of [rss, seen])
-    assert.ok(Math.abs(sum(parts) - known) < 0.05 * known, `${sum(parts)} of ${known}`);
+  assert.ok(Math.abs(sum(parts) - rss) < 0.05 * rss, `${sum(parts)} of ${rss}`);
+  // What Node saw after that: a collection in between, or an allocator's purge, makes a difference.
+  assert.ok(Math.abs(sum(parts) - seen) < 0.15 * seen, `${sum(parts)} of ${seen} seen after`);
   for (const [part, bytes] of Object.entries({ ...parts })) assert.ok(bytes >= 0, `${part} is ${bytes}`);
 }
 

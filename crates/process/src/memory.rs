@@ -44,7 +44,7 @@ impl MemoryMap {
 /// # Errors
 /// Where there is no such process, or it may not be looked into (ptrace(2), "Ptrace access mode checking").
 pub fn memory_map(pid: u32) -> io::Result<MemoryMap> {
-    const TRIES: usize = 3;
+    const TRIES: usize = 5;
     let mut tries = 0;
     loop {
         let mut map = classify(BufReader::with_capacity(1 << 16, File::open(format!("/proc/{pid}/smaps"))?))?;
