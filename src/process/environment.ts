@@ -100,7 +100,8 @@ function requireObject(what: string, value: unknown): void {
   throw new MallocBackendError('ERR_INVALID_ARGUMENT', `${what} must be an object, not ${shown(value)}`);
 }
 
-function parseChildren(children: unknown = 'inherit'): 'inherit' | 'none' {
+/** What `children` may be. */
+export function parseChildren(children: unknown = 'inherit'): 'inherit' | 'none' {
   if (children === 'inherit' || children === 'none') return children;
   throw new MallocBackendError(
     'ERR_INVALID_ARGUMENT',

@@ -1,9 +1,8 @@
 import * as childProcess from 'node:child_process';
 import type { ChildProcess, ForkOptions, SpawnOptions } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
-import type { Readable } from 'node:stream';
 import { type MemoryAllocatorBackend, parseBackend } from '../backend.js';
 import { MallocBackendError, shown } from '../errors.js';
+import { descriptors, listen, workingDirectory } from './channel.js';
 import { type SwitchOptions, switchedEnvironment, variables } from './environment.js';
 import { prepareLaunch } from './program.js';
 
@@ -122,12 +121,6 @@ function argumentsAndOptions<Options extends object>(
   );
 }
 
-function workingDirectory(cwd: string | URL | undefined): { cwd?: string } {
-  return cwd === undefined ? {} : { cwd: cwd instanceof URL ? fileURLToPath(cwd) : cwd };
-}
-
-type Stdio = Exclude<childProcess.StdioOptions, string>[number][];
-
 function prepare<Options extends SwitchedSpawnOptions | SwitchedForkOptions>(
   given: Options | undefined,
   standard: 'pipe' | 'inherit' = 'pipe',
@@ -144,16 +137,7 @@ function prepare<Options extends SwitchedSpawnOptions | SwitchedForkOptions>(
     ...(set === undefined ? {} : { set }),
   };
   const env = switchedEnvironment(backend, options, { probe: true });
-  const { stdio: wanted = standard } = given;
-  if (typeof wanted !== 'string' && !Array.isArray(wanted)) {
-    throw new MallocBackendError(
-      'ERR_INVALID_ARGUMENT',
-      `stdio must be a string such as 'pipe', or an array of what child_process takes, not ${shown(wanted)}`,
-    );
-  }
-  const stdio: Stdio = typeof wanted === 'string' ? [wanted, wanted, wanted] : [...wanted];
-  // The first three have defaults of their own, which another entry behind them must not shift.
-  while (stdio.length < 3) stdio.push('pipe');
+  const stdio = descriptors(given.stdio === undefined ? standard : given.stdio);
   stdio.push('pipe');
   env[variables.report] = String(stdio.length - 1);
   return { backend, rest, env, stdio };
@@ -166,25 +150,8 @@ function prove(backend: MemoryAllocatorBackend, fd: number, child: ChildProcess)
       reject(
         new MallocBackendError('ERR_NOT_APPLIED', `${child.spawnfile} does not run on ${backend}: ${why}`),
       );
-    // Once there is an answer, an error without a listener is again what it is for any child.
-    const onError = (error: Error) => fail(error.message);
-    child.once('error', onError);
-    // Out of descriptors, Node gives a child that has no streams at all, and says why on the next tick.
-    const streams = (child.stdio ?? []) as unknown as (Readable | null)[];
-    const channel = streams[fd] ?? null;
-    if (channel === null) {
-      setImmediate(fail, 'it could not be started');
-      return;
-    }
-    streams.length = fd;
     let report = '';
-    channel.setEncoding('utf8');
-    channel.on('data', (chunk: string) => {
-      report += chunk;
-    });
-    channel.once('error', (error) => fail(error.message));
-    channel.once('close', () => {
-      child.off('error', onError);
+    const end = () => {
       try {
         const { applied: isApplied, ...proof } = JSON.parse(report) as Proof & { applied: boolean };
         if (proof.pid !== child.pid) {
@@ -196,10 +163,8 @@ function prove(backend: MemoryAllocatorBackend, fd: number, child: ChildProcess)
       } catch {
         fail('the preloaded library did not report; the dynamic loader may have ignored it');
       }
-    });
-    // What a child has inherited keeps the channel open after its end. Its own report, sent before, is read in the
-    // next turn of the event loop.
-    child.once('exit', () => setImmediate(() => setImmediate(() => channel.destroy())));
+    };
+    listen(child, fd, { data: (chunk) => (report += chunk), end, fail });
   });
   return Object.assign(child, { applied });
 }

@@ -4,6 +4,7 @@ import { linuxBinding } from '../binding.js';
 import { MallocBackendError } from '../errors.js';
 import {
   type SwitchOptions,
+  parseChildren,
   preloadEntries,
   preloadable,
   switchedEnvironment,
@@ -55,13 +56,8 @@ export function hookedEnvironment(
 ): NodeJS.ProcessEnv {
   linuxBinding();
   refuseDevMode(args, config);
-  const { malloc, preset, set, children = 'none' } = options;
-  if (children !== 'none' && children !== 'inherit') {
-    throw new MallocBackendError(
-      'ERR_INVALID_ARGUMENT',
-      `children must be 'inherit' or 'none', not ${String(children)}`,
-    );
-  }
+  const { malloc, preset = 'none', set = {}, children: whose = 'none' } = options;
+  const children = parseChildren(whose);
   const missing = whyNotPython();
   if (missing !== undefined) {
     throw new MallocBackendError('ERR_SHIM_MISSING', `${missing}; install the platform package again`);
@@ -69,12 +65,8 @@ export function hookedEnvironment(
   const given = withoutOverride(options.env, config);
   const env =
     malloc === undefined
-      ? withOptions(config.backend, preset ?? 'none', set ?? {}, { ...given })
-      : switchedEnvironment(
-          malloc,
-          { env: given, ...(preset === undefined ? {} : { preset }), ...(set === undefined ? {} : { set }) },
-          { probe: false },
-        );
+      ? withOptions(config.backend, preset, set, { ...given })
+      : switchedEnvironment(malloc, { ...options, env: given, children: 'inherit' }, { probe: false });
   env[variables.preload] = [...preloadEntries(env), preloadable(hookFile())].join(':');
   env[hookVariables.config] = encodePythonConfig(config);
   // What came along for this child alone is taken away again by the hook.

@@ -4,10 +4,9 @@ import { randomUUID } from 'node:crypto';
 import { closeSync, ftruncateSync, openSync, readSync, unlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Readable } from 'node:stream';
-import { fileURLToPath } from 'node:url';
 import type { MemoryAllocatorBackend } from '../backend.js';
 import { MallocBackendError } from '../errors.js';
+import { descriptors, listen, workingDirectory } from '../process/channel.js';
 import type { SwitchOptions } from '../process/environment.js';
 import { type PythonAllocatorConfig, type PythonConfig, parsePythonConfig } from './config.js';
 import { hookVariables, hookedEnvironment, preparePython } from './environment.js';
@@ -73,21 +72,12 @@ export function spawnPython(args: readonly string[], options: SpawnPythonOptions
     );
   }
   const config = parsePythonConfig(options);
-  const { python = 'python3', malloc, preset, set, children = 'none', env: given = process.env } = options;
-  const env = hookedEnvironment(config, args as string[], {
-    env: given,
-    children,
-    ...(malloc === undefined ? {} : { malloc }),
-    ...(preset === undefined ? {} : { preset }),
-    ...(set === undefined ? {} : { set }),
-  });
-  const cwd = options.cwd === undefined ? {} : { cwd: pathOf(options.cwd) };
-  const { file, argv } = preparePython(python, args as string[], { ...cwd, env });
+  const { python = 'python3', env: given = process.env } = options;
+  const env = hookedEnvironment(config, args as string[], { ...options, env: given });
+  const context = { ...workingDirectory(options.cwd), env };
+  const { file, argv } = preparePython(python, args as string[], context);
+  const stdio = descriptors(options.stdio ?? 'pipe');
   const memory = config.counters ? sharedMemory() : undefined;
-  const { stdio: wanted = 'pipe' } = options;
-  const stdio: (childProcess.IOType | number | 'ipc' | null | undefined | import('node:stream').Stream)[] =
-    typeof wanted === 'string' ? [wanted, wanted, wanted] : [...(wanted ?? [])];
-  while (stdio.length < 3) stdio.push('pipe');
   const seen = stdio.length;
   env[hookVariables.report] = String(stdio.push('pipe') - 1);
   if (memory !== undefined) env[hookVariables.counters] = String(stdio.push(memory) - 1);
@@ -100,8 +90,6 @@ export function spawnPython(args: readonly string[], options: SpawnPythonOptions
     throw error;
   }
 }
-
-const pathOf = (cwd: string | URL): string => (typeof cwd === 'string' ? cwd : fileURLToPath(cwd));
 
 /** A file without a name, which the hook maps: it can be read while the child runs. */
 function sharedMemory(): number {
@@ -150,9 +138,6 @@ function prove(
   seen: number,
   memory: number | undefined,
 ): PythonChild {
-  const streams = (child.stdio ?? []) as unknown as (Readable | null)[];
-  const channel = streams[seen] ?? null;
-  if (streams.length > seen) streams.length = seen;
   let last: PythonCounters | undefined;
   let open = memory !== undefined;
   const finish = () => {
@@ -170,40 +155,34 @@ function prove(
           `${child.spawnfile} does not run on ${config.backend}: ${why}`,
         ),
       );
-    const onError = (error: Error) => {
-      finish();
-      fail(error.message);
-    };
-    child.once('error', onError);
-    if (channel === null) return;
     let rest = '';
     let other: string | undefined;
-    channel.setEncoding('utf8');
-    // Read to its end, also when all is said: who writes is not to wait.
-    channel.on('data', (chunk: string) => {
-      const lines = (rest + chunk).split('\n');
-      rest = lines.pop() ?? '';
-      for (const line of lines.map(parseLine)) {
-        if (line === undefined) continue;
-        if ('error' in line) fail(line.error);
-        else if ('notPython' in line) other = line.notPython;
-        else {
-          const { pid, library, malloc } = line;
-          resolve({ pid, ...describeReport(line), library, malloc });
-        }
+    const hear = (line: Line) => {
+      if ('error' in line) fail(line.error);
+      else if ('notPython' in line) other = line.notPython;
+      else {
+        const { pid, library, malloc } = line;
+        resolve({ pid, ...describeReport(line), library, malloc });
       }
+    };
+    listen(child, seen, {
+      data: (chunk) => {
+        const lines = (rest + chunk).split('\n');
+        rest = lines.pop() ?? '';
+        for (const line of lines.map(parseLine)) if (line !== undefined) hear(line);
+      },
+      end: () =>
+        fail(
+          other === undefined
+            ? 'the preloaded hook did not report; the dynamic loader may have ignored it'
+            : `${other} is not Python, or does not export its interface, and started none, or closed file descriptor ` +
+                `${seen}, through which that would have reported`,
+        ),
+      fail: (why) => {
+        finish();
+        fail(why);
+      },
     });
-    channel.once('error', (error) => fail(error.message));
-    channel.once('close', () => {
-      child.off('error', onError);
-      fail(
-        other === undefined
-          ? 'the preloaded hook did not report; the dynamic loader may have ignored it'
-          : `${other} is not Python, or does not export its interface, and started none, or closed file descriptor ` +
-              `${seen}, through which that would have reported`,
-      );
-    });
-    child.once('exit', () => setImmediate(() => setImmediate(() => channel.destroy())));
   });
   return Object.assign(child, {
     applied,
