@@ -108,6 +108,14 @@ export function backends(): BackendInfo[] {
     });
 }
 
+/** Why this build has not got the backend, if it has not. */
+export function whyNotAvailable(backend: MemoryAllocatorBackend): string | undefined {
+  const info = binding()
+    .backends()
+    .find(({ name }) => name === backend);
+  return info?.available === true ? undefined : (info?.reason ?? 'this build does not know it');
+}
+
 /** The backend that the addon's own Rust global allocator stands on; `default` is the system's. */
 export function rustGlobalAllocator(): MemoryAllocatorBackend {
   return parseBackend(binding().globalAllocator());

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
+import type { BackendStats } from './backend.js';
 import { MallocBackendError } from './errors.js';
 
 /** What `crates/node` exports. The two files say the same; test/binding.test.ts compares them. */
@@ -13,8 +14,7 @@ export interface Binding {
   createAllocator(backend: string, limit: number, quarantine: number, slot: Uint32Array): NativeAllocator;
   /** Live bytes and buffers, of all threads. */
   allocatedEverywhere(backend: string): number[];
-  /** Allocated, active, metadata, resident, mapped, retained; NaN for what the backend cannot tell. */
-  backendStats(backend: string): number[];
+  backendStats(backend: string): BackendStats;
   backendRelease(backend: string): boolean;
   /** Linux only, as are all below. */
   ownerHere?(): NativeOwner | null;
@@ -155,17 +155,7 @@ export interface NativeMemory {
   reserved: number;
   private: number;
   other: number;
-  stats?: NativeStats;
-}
-
-/** Bytes. */
-export interface NativeStats {
-  allocated?: number;
-  active?: number;
-  metadata?: number;
-  resident?: number;
-  mapped?: number;
-  retained?: number;
+  stats?: BackendStats;
   mappedBlocks?: number;
 }
 

@@ -1,5 +1,11 @@
 import { constants } from 'node:buffer';
-import { type BackendStats, type MemoryAllocatorBackend, defaultBackend, parseBackend } from '../backend.js';
+import {
+  type BackendStats,
+  type MemoryAllocatorBackend,
+  defaultBackend,
+  parseBackend,
+  whyNotAvailable,
+} from '../backend.js';
 import { binding, COPY, type NativeAllocator, Refused, ZERO } from '../binding.js';
 import { MallocBackendError, shown } from '../errors.js';
 import {
@@ -23,7 +29,6 @@ import {
 } from './refusals.js';
 import { Region, type RegionOptions } from './region.js';
 import { type AllocateOptions, type AllocatorSettings, mayCopy } from './settings.js';
-import { backendStats } from './stats.js';
 
 /** {@link BackendStats}, and what the allocator adds. */
 export interface AllocatorStats extends BackendStats {
@@ -86,13 +91,11 @@ export class Allocator implements Disposable {
     settings: AllocatorSettings = {},
   ): Allocator {
     const parsed = parseBackend(backend);
-    const info = binding()
-      .backends()
-      .find(({ name }) => name === parsed);
-    if (info?.available !== true) {
+    const missing = whyNotAvailable(parsed);
+    if (missing !== undefined) {
       throw new MallocBackendError(
         'ERR_BACKEND_UNAVAILABLE',
-        `${parsed} cannot allocate here: ${info?.reason ?? 'this build does not know it'}; backends() lists those that can`,
+        `${parsed} cannot allocate here: ${missing}; backends() lists those that can`,
       );
     }
     return new Allocator(parsed, settings, undefined);
@@ -230,7 +233,7 @@ export class Allocator implements Disposable {
    */
   stats(): AllocatorStats {
     const [, , , , , quarantined = 0, damaged = 0] = this.#native.figures();
-    return { ...backendStats(this.backend), quarantined, damaged };
+    return { ...binding().backendStats(this.backend), quarantined, damaged };
   }
 
   /**

@@ -44,12 +44,11 @@ export async function memory(pid: number = process.pid): Promise<MemoryBreakdown
         'ask as its user or as root',
     );
   }
-  const { mappedBlocks: _, ...allocator } = map.stats ?? {};
   return {
     pid,
     rss: map.rss,
     parts: parts(map, malloc.allocator, v8),
     malloc,
-    ...(map.stats === undefined ? {} : { allocator }),
+    ...(map.stats === undefined ? {} : { allocator: map.stats }),
   };
 }

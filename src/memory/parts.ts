@@ -73,7 +73,7 @@ export function parts(map: NativeMemory, allocator: string, v8?: V8Figures): Mem
 /** The physical memory of the allocator that serves `malloc`; undefined where its mappings cannot be told. */
 function mallocMemory(map: NativeMemory, allocator: string): number | undefined {
   if (allocator === 'glibc') {
-    return map.heap + map.arenas + Math.min(map.private, map.stats?.mappedBlocks ?? 0);
+    return map.heap + map.arenas + Math.min(map.private, map.mappedBlocks ?? 0);
   }
   if (!RESERVING.includes(allocator)) return undefined;
   // Nothing is marked as reserved where the kernel reserves for everybody (vm.overcommit_memory is 2).

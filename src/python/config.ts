@@ -1,5 +1,4 @@
-import { type MemoryAllocatorBackend, parseBackend } from '../backend.js';
-import { binding } from '../binding.js';
+import { type MemoryAllocatorBackend, parseBackend, whyNotAvailable } from '../backend.js';
 import { MallocBackendError, shown } from '../errors.js';
 
 /**
@@ -81,14 +80,9 @@ export function parsePythonConfig(config: PythonAllocatorConfig): PythonConfig {
         'the backend default',
     );
   }
-  const known = binding()
-    .backends()
-    .find(({ name }) => name === backend);
-  if (known?.available !== true) {
-    throw new MallocBackendError(
-      'ERR_BACKEND_UNAVAILABLE',
-      `cannot run Python on ${backend}: ${known?.reason}`,
-    );
+  const missing = whyNotAvailable(backend);
+  if (missing !== undefined) {
+    throw new MallocBackendError('ERR_BACKEND_UNAVAILABLE', `cannot run Python on ${backend}: ${missing}`);
   }
   return {
     backend,

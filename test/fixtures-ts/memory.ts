@@ -6,10 +6,13 @@ import { type MemoryBreakdown, memory } from '../../index.js';
 
 const MiB = 2 ** 20;
 
-/** A breakdown, and RSS as Node sees it right after. */
-export type Probe = MemoryBreakdown & { seen: number };
+/** A breakdown, and RSS as Node sees it right before and after. */
+export type Probe = MemoryBreakdown & { seen: [before: number, after: number] };
 
-const probe = async (): Promise<Probe> => ({ ...(await memory()), seen: process.memoryUsage.rss() });
+const probe = async (): Promise<Probe> => {
+  const before = process.memoryUsage.rss();
+  return { ...(await memory()), seen: [before, process.memoryUsage.rss()] };
+};
 
 export interface Probes {
   start: Probe;

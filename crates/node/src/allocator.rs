@@ -85,30 +85,6 @@ pub fn allocated_everywhere(backend: String) -> Vec<f64> {
     vec![bytes as f64, buffers as f64]
 }
 
-/// The backend's statistics, in the order of its `Stats`; NaN for what it cannot tell.
-#[napi]
-pub fn backend_stats(backend: String) -> Vec<f64> {
-    let stats = backend
-        .parse::<MemoryAllocatorBackend>()
-        .ok()
-        .and_then(|backend| backend.functions().ok())
-        .map(|functions| (functions.stats)())
-        .unwrap_or_default();
-    [stats.allocated, stats.active, stats.metadata, stats.resident, stats.mapped, stats.retained]
-        .map(|figure| figure.map_or(f64::NAN, |bytes| bytes as f64))
-        .into()
-}
-
-/// Has the backend give free memory back to the system. False where it has no way to.
-#[napi]
-pub fn backend_release(backend: String) -> bool {
-    backend
-        .parse::<MemoryAllocatorBackend>()
-        .ok()
-        .and_then(|backend| backend.functions().ok())
-        .is_some_and(|functions| (functions.release)().is_ok())
-}
-
 /// `as` saturates, so infinity is all there is.
 fn bytes(number: f64) -> u64 {
     number as u64

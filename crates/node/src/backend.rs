@@ -1,4 +1,4 @@
-use malloc_backend::{GLOBAL_ALLOCATOR, MemoryAllocatorBackend};
+use malloc_backend::{Functions, GLOBAL_ALLOCATOR, MemoryAllocatorBackend, Stats};
 use napi_derive::napi;
 
 /// One of the five backends, as it is in this build.
@@ -9,6 +9,48 @@ pub struct Backend {
     /// Why it is not.
     pub reason: Option<String>,
     pub version: Option<String>,
+}
+
+/// What an allocator can tell of itself, in bytes; absent what it cannot.
+#[napi(object)]
+pub struct AllocatorStats {
+    pub allocated: Option<f64>,
+    pub active: Option<f64>,
+    pub metadata: Option<f64>,
+    pub resident: Option<f64>,
+    pub mapped: Option<f64>,
+    pub retained: Option<f64>,
+}
+
+impl From<Stats> for AllocatorStats {
+    fn from(stats: Stats) -> Self {
+        let number = |bytes: Option<u64>| bytes.map(|bytes| bytes as f64);
+        Self {
+            allocated: number(stats.allocated),
+            active: number(stats.active),
+            metadata: number(stats.metadata),
+            resident: number(stats.resident),
+            mapped: number(stats.mapped),
+            retained: number(stats.retained),
+        }
+    }
+}
+
+/// The functions of a backend that this build has.
+fn functions(backend: &str) -> Option<Functions> {
+    backend.parse::<MemoryAllocatorBackend>().ok()?.functions().ok()
+}
+
+/// The backend's statistics.
+#[napi]
+pub fn backend_stats(backend: String) -> AllocatorStats {
+    functions(&backend).map(|functions| (functions.stats)()).unwrap_or_default().into()
+}
+
+/// Has the backend give free memory back to the system. False where it has no way to.
+#[napi]
+pub fn backend_release(backend: String) -> bool {
+    functions(&backend).is_some_and(|functions| (functions.release)().is_ok())
 }
 
 /// The five backends.
@@ -44,11 +86,7 @@ pub fn global_allocator() -> String {
 /// for `bytes` that cannot be had.
 #[napi]
 pub fn exercise(backend: String, bytes: u32) -> bool {
-    let Some(functions) =
-        backend.parse::<MemoryAllocatorBackend>().ok().and_then(|backend| backend.functions().ok())
-    else {
-        return false;
-    };
+    let Some(functions) = functions(&backend) else { return false };
     let size = bytes as usize;
     let block = (functions.malloc)(size);
     if block.is_null() {

@@ -1,5 +1,6 @@
-//! The Node-API bindings, and nothing else: each function hands its arguments to a crate below and shapes what
-//! comes back for `src/binding.ts`, which has the same declarations in TypeScript.
+//! The Node-API bindings: each function hands its arguments to a crate below and shapes what comes back for
+//! `src/binding.ts`, which has the same declarations in TypeScript. What an allocator of JavaScript's keeps of its
+//! buffers is here too (`account`, `heap`, `slots`, `quarantine`): it follows when V8 lets go of them.
 
 mod account;
 mod allocator;

@@ -6,33 +6,7 @@ use napi::bindgen_prelude::AsyncTask;
 use napi::{Env, Result, Task};
 use napi_derive::napi;
 
-/// What an allocator can tell of itself, in bytes.
-#[napi(object)]
-pub struct AllocatorStats {
-    pub allocated: Option<f64>,
-    pub active: Option<f64>,
-    pub metadata: Option<f64>,
-    pub resident: Option<f64>,
-    pub mapped: Option<f64>,
-    pub retained: Option<f64>,
-    /// Of what is mapped the blocks that glibc has mapped for themselves.
-    pub mapped_blocks: Option<f64>,
-}
-
-impl AllocatorStats {
-    fn new(stats: Stats, mapped_blocks: Option<u64>) -> Self {
-        let number = |bytes: Option<u64>| bytes.map(|bytes| bytes as f64);
-        Self {
-            allocated: number(stats.allocated),
-            active: number(stats.active),
-            metadata: number(stats.metadata),
-            resident: number(stats.resident),
-            mapped: number(stats.mapped),
-            retained: number(stats.retained),
-            mapped_blocks: number(mapped_blocks),
-        }
-    }
-}
+use crate::backend::AllocatorStats;
 
 /// A process's physical memory by its mappings, in bytes; or the system's error number.
 #[napi(object)]
@@ -50,6 +24,8 @@ pub struct MemoryOrError {
     pub other: f64,
     /// What this process's `malloc` tells of itself; absent for another process.
     pub stats: Option<AllocatorStats>,
+    /// Of what is mapped the blocks that glibc has mapped for themselves.
+    pub mapped_blocks: Option<f64>,
 }
 
 /// Reads a process's memory map: of this one on a thread of the pool, for the kernel takes its time.
@@ -89,7 +65,8 @@ impl Task for ReadMemory {
             reserved: map.reserved as f64,
             private: map.private as f64,
             other: map.other as f64,
-            stats: stats.map(|(stats, mapped_blocks)| AllocatorStats::new(stats, mapped_blocks)),
+            mapped_blocks: stats.and_then(|(_, mapped_blocks)| mapped_blocks).map(|bytes| bytes as f64),
+            stats: stats.map(|(stats, _)| stats.into()),
         })
     }
 }
