@@ -116,17 +116,43 @@ function reaches(backend: Tuned, asked: Asked, options: () => AllocatorOptions) 
 describe('jemalloc', { skip: cannotPreload, timeout: 120_000 }, () => {
   let options: string;
   before(() => {
-    // An option's type shows in its size.
+    // An option's type shows in its size. Where calloc's threshold is cannot be asked: whether it is above 10 MiB shows
+    // in the page faults that such a block has when it was used before.
     const source = `#include <dlfcn.h>
       #include <stdio.h>
       #include <stdlib.h>
       #include <string.h>
+      #include <sys/prctl.h>
+      #include <sys/resource.h>
+      static long faults(void) {
+        struct rusage usage;
+        getrusage(RUSAGE_SELF, &usage);
+        return usage.ru_minflt;
+      }
+      static int writes(void) {
+        enum { SIZE = 10 << 20 };
+        static char *volatile block;
+        long before = 0;
+        prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+        for (int n = 0; n < 4; n++) {
+          before = faults();
+          block = calloc(1, SIZE);
+          for (size_t at = 0; at < SIZE; at++) if (block[at] != 0) abort();
+          memset(block, 1, SIZE);
+          free(block);
+        }
+        return faults() - before < SIZE / 4096 / 2;
+      }
       int main(int argc, char **argv) {
         int (*ctl)(const char *, void *, size_t *, void *, size_t) = dlsym(RTLD_DEFAULT, "mallctl");
         free(malloc(1));
         for (int i = 1; i < argc; i++) {
           char name[99];
           long value = 0;
+          if (strcmp(argv[i], "calloc_madvise_threshold") == 0) {
+            printf("%s=%s\\n", argv[i], writes() ? "1099511627776" : "8388608");
+            continue;
+          }
           snprintf(name, sizeof name, "opt.%s", argv[i]);
           for (size_t size = 1; size <= 8; size *= 2) {
             size_t got = size;
