@@ -13,7 +13,7 @@ import { promisify } from 'node:util';
 import { MessageChannel, Worker, receiveMessageOnPort } from 'node:worker_threads';
 import { deflate, inflate } from 'node:zlib';
 import { Allocator, type AllocatorEvent } from '../index.js';
-import { BACKENDS, codeOf, isFilledWith } from './support/allocators.js';
+import { BACKENDS, codeOf, collectUntil, isFilledWith } from './support/allocators.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'malloc-backend-'));
 after(() => rm(folder, { recursive: true }));
@@ -107,29 +107,56 @@ for (const backend of BACKENDS) {
       assert.ok(buffer.equals(plain));
     });
 
-    test('a transfer, which Node answers with a copy or refuses', () => {
-      const buffer = filled();
-      const memory = buffer.buffer as ArrayBuffer;
-      for (const transfer of [
-        () => structuredClone(buffer, { transfer: [memory] }),
-        () => {
-          const { port1, port2 } = new MessageChannel();
-          try {
-            port1.postMessage(buffer, [memory]);
-            return (receiveMessageOnPort(port2) as { message: Uint8Array }).message;
-          } finally {
-            port1.close();
-          }
+    test('a transfer: to whom it went it belongs', async () => {
+      const { port1, port2 } = new MessageChannel();
+      const transfers = [
+        (buffer: Buffer) => structuredClone(buffer, { transfer: [buffer.buffer as ArrayBuffer] }),
+        (buffer: Buffer) => {
+          port1.postMessage(buffer, [buffer.buffer as ArrayBuffer]);
+          return (receiveMessageOnPort(port2) as { message: Uint8Array }).message;
         },
-      ]) {
-        try {
-          assert.ok(plain.equals(transfer()), 'Node 20 copies');
-        } catch (error) {
-          assert.equal((error as Error).name, 'DataCloneError', 'newer ones refuse');
+      ];
+      for (const transfer of transfers) {
+        const before = allocator.bytesAllocated;
+        const buffer = filled();
+        // Where Node-API makes the ArrayBuffers, Node 20 copies them and newer ones refuse.
+        if (process.platform !== 'linux') {
+          try {
+            assert.ok(plain.equals(transfer(buffer)));
+          } catch (error) {
+            assert.equal((error as Error).name, 'DataCloneError');
+          }
+          assert.ok(buffer.equals(plain));
+          allocator.free(buffer);
+          continue;
         }
-        assert.ok(buffer.equals(plain) && allocator.owns(buffer));
+        assert.ok(plain.equals(transfer(buffer)));
+        assert.equal(buffer.length, 0);
+        assert.equal(allocator.owns(buffer), false);
+        assert.throws(() => allocator.free(buffer), { code: 'ERR_NOT_ALLOCATED', message: /transferred/ });
+        await collectUntil(() => allocator.bytesAllocated === before);
+        assert.equal(allocator.bytesAllocated, before, 'it is freed when its new owner is collected');
       }
-      allocator.free(buffer);
+      port1.close();
+    });
+
+    test('a transfer to a worker, which ends with it', async () => {
+      const before = allocator.bytesAllocated;
+      const buffer = filled();
+      const code = `const { parentPort } = require('node:worker_threads');
+        parentPort.once('message', (data) => { globalThis.keep = data; parentPort.postMessage(data.length); setInterval(() => {}, 1e6); });`;
+      const worker = new Worker(code, { eval: true });
+      worker.postMessage(buffer, process.platform === 'linux' ? [buffer.buffer as ArrayBuffer] : []);
+      assert.deepEqual(await once(worker, 'message'), [plain.length]);
+      assert.equal(allocator.bytesAllocated, before + plain.length);
+      await worker.terminate();
+      if (process.platform === 'linux')
+        assert.equal(
+          codeOf(() => allocator.free(buffer)),
+          'ERR_NOT_ALLOCATED',
+        );
+      else allocator.free(buffer);
+      assert.equal(allocator.bytesAllocated, before);
     });
 
     test('a detachment by others is noticed', { skip: noTransfer }, () => {
@@ -143,6 +170,10 @@ for (const backend of BACKENDS) {
         'ERR_NOT_ALLOCATED',
       );
       assert.ok(plain.equals(new Uint8Array(moved)));
+      const longer = (moved as ArrayBuffer & { transfer(bytes: number): ArrayBuffer }).transfer(
+        2 * plain.length,
+      );
+      assert.ok(plain.equals(new Uint8Array(longer, 0, plain.length)));
     });
   });
 }

@@ -5,6 +5,7 @@ import { constants } from 'node:buffer';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { Allocator, type AllocatorEvent, backends, defaultBackend } from '../index.js';
+import { index } from './fixtures-ts/tools.js';
 import { BACKENDS, codeOf, collectUntil, isFilledWith } from './support/allocators.js';
 import { compiled } from './support/native.js';
 import { succeed } from './support/run.js';
@@ -411,6 +412,34 @@ describe('what it tells', () => {
     const after = external() - before;
     assert.ok(Math.abs(after) < 16 * MIB, `${after} is left`);
   });
+});
+
+const noV8 =
+  process.platform === 'linux' ? false : 'Node-API lets go of an ArrayBuffer in the next turn only';
+
+test('a loop that never awaits keeps nothing of what it freed', { skip: noV8 }, async () => {
+  // 64 bytes for each would be 12 MiB.
+  const code = `import { Allocator } from ${JSON.stringify(index)};
+    const loop = (allocator, times) => {
+      for (let n = 0; n < times; n++) allocator.free(allocator.allocate(65536).fill(n, 0, 1));
+    };
+    for (const backend of ${JSON.stringify(BACKENDS)}) {
+      const allocator = Allocator.create(backend);
+      loop(allocator, 20_000);
+      const before = process.memoryUsage.rss();
+      loop(allocator, 200_000);
+      console.log(backend, (process.memoryUsage.rss() - before) >> 20);
+    }`;
+  const { stdout } = await succeed(process.execPath, ['--input-type=module', '-e', code]);
+  const grown = stdout
+    .trim()
+    .split('\n')
+    .map((line) => line.split(' '));
+  assert.deepEqual(
+    grown.map(([backend]) => backend),
+    BACKENDS,
+  );
+  for (const [backend, mib] of grown) assert.ok(Number(mib) < 12, `${backend} grew by ${mib} MiB`);
 });
 
 describe('a runtime that refuses buffers over foreign memory', { skip: cannotPreload }, () => {

@@ -1,5 +1,16 @@
-//! Link arguments of an addon.
+//! The link arguments of an addon, and its one piece of C++.
 
 fn main() {
     napi_build::setup();
+    if std::env::var_os("CARGO_CFG_TARGET_OS").is_some_and(|os| os == "linux") {
+        println!("cargo:rerun-if-changed=src/backing_store.cc");
+        // As V8 is compiled. The size that a sized `delete` would be given is that of the declaration.
+        cc::Build::new()
+            .cpp(true)
+            .std("c++17")
+            .flags(["-fno-exceptions", "-fno-rtti", "-fno-sized-deallocation"])
+            .warnings_into_errors(true)
+            .file("src/backing_store.cc")
+            .compile("malloc_backend_v8");
+    }
 }

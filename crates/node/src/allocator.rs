@@ -170,6 +170,18 @@ unsafe extern "C" fn allocate(env: sys::napi_env, info: sys::napi_callback_info)
     }
 }
 
+/// Detaches an ArrayBuffer whose block was taken out of its slot; the slot may be another's from then on.
+///
+/// # Safety
+/// `env` is the current environment, and the value an ArrayBuffer of ours.
+unsafe fn detach(env: sys::napi_env, buffer: sys::napi_value) {
+    // SAFETY: the caller's obligation.
+    if !unsafe { external::detach(env, buffer) } {
+        // Never seen: only WebAssembly's memories refuse. JavaScript could reach the block, which is as good as freed.
+        std::process::abort();
+    }
+}
+
 /// `free(buffer, slot)`: 0, or why not.
 ///
 /// # Safety
@@ -178,13 +190,10 @@ unsafe extern "C" fn free(env: sys::napi_env, info: sys::napi_callback_info) -> 
     // SAFETY: the caller's obligation. The block is freed once no view shows it any more, by who took it.
     unsafe {
         let ([buffer, slot], handle) = call::<Handle, 2>(env, info);
-        let Some(slot) = handle.find(env, buffer, slot) else { return say(env, Refused::NotAllocated) };
-        if !external::detach(env, buffer) {
-            return say(env, Refused::Failed);
-        }
-        if let Some(block) = slot.take() {
-            handle.retire(block);
-        }
+        let slot = handle.find(env, buffer, slot);
+        let Some(block) = slot.and_then(Slot::take) else { return say(env, Refused::NotAllocated) };
+        detach(env, buffer);
+        handle.retire(block);
         say(env, Refused::No)
     }
 }
@@ -205,8 +214,8 @@ unsafe extern "C" fn reallocate(env: sys::napi_env, info: sys::napi_callback_inf
             return match external::create_v8s(env, &handle.heap, size, 1) {
                 Ok((new, start, index)) => {
                     start.cast::<u8>().copy_from_nonoverlapping(old.start.cast(), old.size.min(size));
-                    external::detach(env, buffer);
                     if let Some(old) = slot.take() {
+                        detach(env, buffer);
                         handle.heap.free(old);
                     }
                     handle.tell(index);
@@ -222,10 +231,7 @@ unsafe extern "C" fn reallocate(env: sys::napi_env, info: sys::napi_callback_inf
             Err(refusal) => return say(env, refusal.into()),
         };
         slot.take();
-        if !external::detach(env, buffer) {
-            // Never seen: only WebAssembly's memories refuse. JavaScript could reach the old block, freed as it is.
-            std::process::abort();
-        }
+        detach(env, buffer);
         if quarantined {
             handle.quarantine.borrow_mut().take_in(old);
         }

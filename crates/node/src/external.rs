@@ -1,4 +1,4 @@
-//! ArrayBuffers over memory that is not V8's, by Node-API's own functions.
+//! ArrayBuffers over memory that is not V8's.
 //!
 //! V8 is told of the memory once, and not by us: it counts the length of every ArrayBuffer that has a deleter,
 //! external ones included, from its creation to its detachment or collection. `process.memoryUsage()` shows it in
@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 use napi::sys;
 
+#[cfg(target_os = "linux")]
+use crate::backing_store;
 use crate::heap::Heap;
 use crate::slots::{Block, Slot};
 
@@ -23,22 +25,41 @@ pub enum Failure {
     Failed,
 }
 
-/// The finaliser of each ArrayBuffer below. Node calls it in a later tick once the memory was detached or
-/// collected, or when the environment ends, and then also for what is still in use there.
+/// Gives up the slot of an ArrayBuffer that has gone, and the block if it was not freed by hand.
 ///
 /// # Safety
-/// `hint` is a slot of [`lend`].
-unsafe extern "C" fn finalize(_: sys::napi_env, _: *mut c_void, hint: *mut c_void) {
+/// `hint` is a slot of [`lend`], and this is called once for it.
+unsafe fn give_up(hint: *mut c_void) {
     // SAFETY: slots do not move, and the heap's count that the slot holds is given up last.
     unsafe {
         let slot = &*hint.cast::<Slot>();
         let heap = Arc::from_raw(slot.heap.load(std::sync::atomic::Ordering::Acquire).cast_const());
-        // Nothing where it was freed by hand, which is the usual case.
         if let Some(block) = slot.take() {
             heap.free(block);
         }
         heap.slots.release(slot);
     }
+}
+
+/// V8's deleter. It is called during the detachment, unless a job of Node's still holds on to the memory; for an
+/// ArrayBuffer that is collected by any thread; and when the environment ends.
+///
+/// # Safety
+/// As [`give_up`].
+#[cfg(target_os = "linux")]
+unsafe extern "C" fn delete(_: *mut c_void, _: usize, hint: *mut c_void) {
+    // SAFETY: the caller's obligation.
+    unsafe { give_up(hint) }
+}
+
+/// Node-API's finaliser. It is called in a tick after the memory was detached or collected, or when the environment
+/// ends.
+///
+/// # Safety
+/// As [`give_up`].
+unsafe extern "C" fn finalize(_: sys::napi_env, _: *mut c_void, hint: *mut c_void) {
+    // SAFETY: the caller's obligation.
+    unsafe { give_up(hint) }
 }
 
 /// Ties a live block of the heap to a slot, with a count of the heap for the finaliser.
@@ -76,8 +97,13 @@ pub unsafe fn create(
         unsafe { heap.free(block) };
         return Err(Failure::Failed);
     };
-    let mut buffer = ptr::null_mut();
     let hint = ptr::from_ref(slot).cast_mut().cast();
+    #[cfg(target_os = "linux")]
+    // SAFETY: the block has that many bytes and lives until it is taken out of the slot, which the deleter frees.
+    if let Some(buffer) = unsafe { backing_store::array_buffer(env, block.start, block.size, delete, hint) } {
+        return Ok((buffer, slot.index()));
+    }
+    let mut buffer = ptr::null_mut();
     // SAFETY: the block has that many bytes and lives until the finaliser, and so does the slot.
     let status = unsafe {
         sys::napi_create_external_arraybuffer(env, block.start, block.size, Some(finalize), hint, &mut buffer)

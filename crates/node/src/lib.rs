@@ -5,6 +5,8 @@
 mod account;
 mod allocator;
 mod backend;
+#[cfg(target_os = "linux")]
+mod backing_store;
 mod external;
 mod functions;
 mod heap;

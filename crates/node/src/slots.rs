@@ -1,6 +1,6 @@
 //! Where an allocator keeps what it must know of each buffer until V8 has let go of it.
 //!
-//! A slot outlives its block: a buffer that is freed by hand is detached at once, while its finaliser comes later,
+//! A slot outlives its block: a buffer that is freed by hand is detached at once, while its finaliser may come later,
 //! and finds in the slot that nothing is left to do.
 
 use std::ffi::c_void;
