@@ -4,15 +4,14 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { type PythonChild, type SpawnPythonOptions, spawnPython } from '../index.js';
 import { file, scratch, watched } from './fixtures-ts/tools.js';
 import { environment } from './support/environment.js';
-import { BACKENDS, Matrix, SETS, domainsOf, noPython, pythons, python } from './support/pythons.js';
-import { succeed } from './support/run.js';
+import { testRealProgram } from './support/matrix.js';
+import { BACKENDS, noPython, python } from './support/pythons.js';
 import { root } from './support/shims.js';
 
-const program = join(root, 'test', 'python', 'program.py');
 const env = environment({});
 
 async function finished(
@@ -31,41 +30,10 @@ async function run(args: string[], options: SpawnPythonOptions) {
   return { applied, ...outcome, counters: child.pythonCounters() };
 }
 
-describe('a real program', { skip: noPython, concurrency: 2, timeout: 1_500_000 }, () => {
-  const matrix = new Matrix();
-  after(() => console.log(`${matrix}`));
-
-  for (const { file, version } of pythons) {
-    describe(`${file} (${version})`, { concurrency: 2 }, () => {
-      const plain = succeed(file, [program]);
-
-      for (const backend of BACKENDS) {
-        for (const [set, options] of Object.entries(SETS)) {
-          test(`${backend} ${set}`, async () => {
-            matrix.set(file, backend, set, 'FAILED');
-            const config = { ...options, allocatorBackend: backend, counters: true };
-            const { code, stdout, stderr, applied, counters } = await run([program], {
-              ...config,
-              python: file,
-            });
-            assert.equal(code, 0, stderr);
-            assert.equal(stdout, (await plain).stdout);
-            assert.equal(applied.version, version);
-            assert.equal(applied.backend, backend);
-            assert.equal(applied.debug, set.endsWith('debug'));
-            const expected = backend === 'default' ? [] : domainsOf(set);
-            for (const [domain, served] of Object.entries(applied.domains)) {
-              assert.equal(served?.backend, expected.includes(domain) ? backend : undefined, domain);
-              const { allocations, liveBlocks, liveBytes } = counters?.[domain as 'raw'] ?? assert.fail();
-              if (!expected.includes(domain)) assert.equal(allocations, 0, `${domain} is served`);
-              else assert.ok(allocations > 0 && liveBlocks >= 0 && liveBytes >= 0, `${domain} is not served`);
-            }
-            matrix.set(file, backend, set, 'ok');
-          });
-        }
-      }
-    });
-  }
+testRealProgram(0, async (program, config) => {
+  const { code, stdout, stderr, applied, counters } = await run([program], config);
+  assert.equal(code, 0, stderr);
+  return { stdout, report: applied, counters };
 });
 
 describe('spawnPython', { skip: noPython, timeout: 240_000 }, () => {

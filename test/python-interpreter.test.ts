@@ -7,14 +7,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { Worker } from 'node:worker_threads';
-import {
-  MallocBackendError,
-  PythonError,
-  PythonInterpreter,
-  type PythonArgument,
-  type PythonValue,
-} from '../index.js';
-import { evaluate, index, scratch, until, watched } from './fixtures-ts/tools.js';
+import { PythonError, PythonInterpreter, type PythonArgument, type PythonValue } from '../index.js';
+import { evaluate, index, rejects, scratch, until, watched } from './fixtures-ts/tools.js';
 import { noPython, python as found } from './support/pythons.js';
 import { run } from './support/run.js';
 import { root } from './support/shims.js';
@@ -36,21 +30,6 @@ ctypes.pythonapi.PyMem_GetAllocator(0, ctypes.byref(ours))
 foreign = (ctypes.c_void_p * 5)(ctypes.addressof(ours), *ours[1:])
 ctypes.pythonapi.PyMem_SetAllocator(0, ctypes.byref(foreign))
 `;
-
-async function rejects(
-  work: Promise<unknown>,
-  code: string,
-  ...patterns: RegExp[]
-): Promise<MallocBackendError> {
-  const error = await work.then(
-    () => assert.fail('it did not reject'),
-    (reason: unknown) => reason,
-  );
-  assert.ok(error instanceof MallocBackendError, String(error));
-  assert.equal(error.code, code, error.message);
-  for (const pattern of patterns) assert.match(error.message, pattern);
-  return error;
-}
 
 describe('values', { skip: noPython, timeout: 120_000 }, () => {
   const round = async (value: PythonArgument) => (await start()).call('copy.copy', [value]);

@@ -8,7 +8,6 @@ import { describe, test } from 'node:test';
 import {
   type MallocBackendErrorCode,
   type PythonAllocatorConfig,
-  MallocBackendError,
   PythonInterpreter,
   spawnPython,
 } from '../index.js';
@@ -75,16 +74,6 @@ const wrong: [string, PythonAllocatorConfig, string[] | undefined, MallocBackend
   ],
 ];
 
-async function rejected(work: Promise<unknown>, code: string, ...patterns: RegExp[]): Promise<void> {
-  const error = await work.then(
-    () => assert.fail('it did not reject'),
-    (reason: unknown) => reason,
-  );
-  assert.ok(error instanceof MallocBackendError, String(error));
-  assert.equal(error.code, code, error.message);
-  for (const pattern of patterns) assert.match(error.message, pattern);
-}
-
 /** Asks in a process of its own, so that none starts here by mistake. */
 async function startElsewhere(options: unknown, variables: Record<string, string> = {}) {
   return tools.evaluate<{ code: string; message: string }>(
@@ -99,7 +88,7 @@ describe('a choice of domains', { skip: noPython, timeout: 120_000 }, () => {
     test(`${what} is refused`, async () => {
       const options = typeof config === 'object' ? { ...config, python, env } : config;
       tools.refuses(() => spawnPython(['-c', ''], options), code, pattern);
-      await rejected(PythonInterpreter.start(config), code, pattern);
+      await tools.rejects(PythonInterpreter.start(config), code, pattern);
       if (args === undefined) return;
       const outcome = await tools.command(['python', ...args, '--', '-c', 'print(1)']);
       assert.equal(outcome.code, 2, outcome.stderr);
@@ -193,7 +182,7 @@ describe('what would discard the choice', { skip: noPython, timeout: 120_000 }, 
       let stdout = '';
       child.stdout?.on('data', (chunk) => (stdout += chunk));
       const closed = once(child, 'close');
-      await rejected(child.applied, 'ERR_NOT_APPLIED', /-X dev/);
+      await tools.rejects(child.applied, 'ERR_NOT_APPLIED', /-X dev/);
       assert.deepEqual([await closed, stdout], [[126, null], '']);
       // With nothing chosen there is nothing to discard.
       await spawnPython(args, { python: program, env }).applied;
@@ -206,7 +195,7 @@ describe('what would discard the choice', { skip: noPython, timeout: 120_000 }, 
     let stdout = '';
     child.stdout?.on('data', (chunk) => (stdout += chunk));
     const closed = once(child, 'close');
-    await rejected(child.applied, 'ERR_NOT_APPLIED', /PYTHONMALLOC is set/);
+    await tools.rejects(child.applied, 'ERR_NOT_APPLIED', /PYTHONMALLOC is set/);
     assert.deepEqual([await closed, stdout], [[126, null], '']);
   });
 });
@@ -219,11 +208,11 @@ describe('an interpreter', { skip: noPython, timeout: 120_000 }, () => {
   test('that is missing is refused', async () => {
     tools.refuses(() => spawnPython([], { ...options, python: 'no-python' }), 'ERR_PROGRAM_NOT_FOUND');
     tools.refuses(() => spawnPython([], { ...options, python: '/no/python' }), 'ERR_PROGRAM_NOT_FOUND');
-    await rejected(start('no-python'), 'ERR_PROGRAM_NOT_FOUND');
-    await rejected(start('', { venv: '/no/venv', python: undefined }), 'ERR_PROGRAM_NOT_FOUND');
-    await rejected(start(python, { libpython: '/no/libpython.so' }), 'ERR_LIBPYTHON_NOT_FOUND');
-    await rejected(start(python, { libpython: 3 }), 'ERR_INVALID_ARGUMENT');
-    await rejected(start(python, { isolated: 'yes' }), 'ERR_INVALID_ARGUMENT');
+    await tools.rejects(start('no-python'), 'ERR_PROGRAM_NOT_FOUND');
+    await tools.rejects(start('', { venv: '/no/venv', python: undefined }), 'ERR_PROGRAM_NOT_FOUND');
+    await tools.rejects(start(python, { libpython: '/no/libpython.so' }), 'ERR_LIBPYTHON_NOT_FOUND');
+    await tools.rejects(start(python, { libpython: 3 }), 'ERR_INVALID_ARGUMENT');
+    await tools.rejects(start(python, { isolated: 'yes' }), 'ERR_INVALID_ARGUMENT');
     const outcome = await tools.command(['python', 'mimalloc', '--python', 'no-python']);
     assert.equal(outcome.code, 127);
   });
@@ -233,7 +222,7 @@ describe('an interpreter', { skip: noPython, timeout: 120_000 }, () => {
     if (other === undefined) return context.skip('there is one release of Python only');
     const config = parsePythonConfig({});
     const { libpython, executable } = await locatePython(other.file, undefined, config);
-    await rejected(
+    await tools.rejects(
       start(python, { libpython }),
       'ERR_PYTHON_CONFIG',
       /is of Python 3\.\d+, and .* of 3\.\d+/,
@@ -267,9 +256,9 @@ describe('an interpreter', { skip: noPython, timeout: 120_000 }, () => {
       const old = tooOld?.file ?? '';
       const child = spawnPython(['-c', 'print(1)'], { ...options, python: old });
       const closed = once(child, 'close');
-      await rejected(child.applied, 'ERR_NOT_APPLIED', /older than 3\.8/);
+      await tools.rejects(child.applied, 'ERR_NOT_APPLIED', /older than 3\.8/);
       assert.deepEqual(await closed, [126, null]);
-      await rejected(start(old), 'ERR_PYTHON_UNSUPPORTED', /older than 3\.8/);
+      await tools.rejects(start(old), 'ERR_PYTHON_UNSUPPORTED', /older than 3\.8/);
     },
   );
 
@@ -279,14 +268,14 @@ describe('an interpreter', { skip: noPython, timeout: 120_000 }, () => {
     // Of a script it is not known beforehand what it ends in.
     const script = tools.file('launcher-of-none', '#!/bin/sh\nexec true\n');
     const child = spawnPython([], { ...options, python: script });
-    await rejected(child.applied, 'ERR_NOT_APPLIED', /true is not Python/);
-    await rejected(start('sh'), 'ERR_PYTHON_UNSUPPORTED', /does not answer as a Python does/);
-    await rejected(start('cat'), 'ERR_PYTHON_UNSUPPORTED');
-    await rejected(start('false'), 'ERR_PYTHON_UNSUPPORTED', /it exited with status 1$/);
+    await tools.rejects(child.applied, 'ERR_NOT_APPLIED', /true is not Python/);
+    await tools.rejects(start('sh'), 'ERR_PYTHON_UNSUPPORTED', /does not answer as a Python does/);
+    await tools.rejects(start('cat'), 'ERR_PYTHON_UNSUPPORTED');
+    await tools.rejects(start('false'), 'ERR_PYTHON_UNSUPPORTED', /it exited with status 1$/);
     const config = parsePythonConfig({});
     const twice = [1, 2].map(() => locatePython('echo', undefined, config));
     await Promise.all(
-      twice.map((each) => rejected(each, 'ERR_PYTHON_UNSUPPORTED', /printed something else/)),
+      twice.map((each) => tools.rejects(each, 'ERR_PYTHON_UNSUPPORTED', /printed something else/)),
     );
   });
 
@@ -329,7 +318,7 @@ describe('an interpreter', { skip: noPython, timeout: 120_000 }, () => {
     assert.deepEqual([freeThreaded, domains.raw?.backend, domains.obj], [true, 'mimalloc', null]);
     for (const domain of ['allocatorMem', 'allocatorObj', 'allocatorPymallocArena']) {
       const child = spawnPython([], { ...options, python: program, [domain]: true });
-      await rejected(child.applied, 'ERR_NOT_APPLIED', /free-threaded.*only the raw domain/);
+      await tools.rejects(child.applied, 'ERR_NOT_APPLIED', /free-threaded.*only the raw domain/);
     }
     // The interpreter in this process asks first.
     const answer = (variables: object, others: object = {}) =>
@@ -352,28 +341,28 @@ describe('an interpreter', { skip: noPython, timeout: 120_000 }, () => {
           ...others,
         })}'\n`,
       );
-    await rejected(
+    await tools.rejects(
       start(answer({}, { freeThreaded: true }), { allocatorObj: true }),
       'ERR_PYTHON_UNSUPPORTED',
       /free-threaded.*allocatorRaw/,
     );
-    await rejected(start(answer({}, { implementation: 'pypy' })), 'ERR_PYTHON_UNSUPPORTED', /pypy/);
-    await rejected(
+    await tools.rejects(start(answer({}, { implementation: 'pypy' })), 'ERR_PYTHON_UNSUPPORTED', /pypy/);
+    await tools.rejects(
       start(answer({ LIBPL: '/nowhere/config' })),
       'ERR_LIBPYTHON_NOT_FOUND',
       /no shared library.*enable-shared.*spawnPython/,
     );
     const broken = tools.file('libpython.so.1.0', 'not a library');
-    await rejected(start(python, { libpython: broken }), 'ERR_LIBPYTHON_NOT_FOUND', /cannot load/);
+    await tools.rejects(start(python, { libpython: broken }), 'ERR_LIBPYTHON_NOT_FOUND', /cannot load/);
     const empty = tools.cc('libempty.so', 'int nothing;', ['-shared', '-fPIC']);
-    await rejected(start(python, { libpython: empty }), 'ERR_LIBPYTHON_NOT_FOUND', /has no Py/);
+    await tools.rejects(start(python, { libpython: empty }), 'ERR_LIBPYTHON_NOT_FOUND', /has no Py/);
   });
 
   test('that does not keep what was set is found out', async () => {
     const program = tools.cc('deaf', fake('3.12.0 (deaf)'), ['-rdynamic']);
     const child = spawnPython([], { ...options, python: program });
     const closed = once(child, 'close');
-    await rejected(child.applied, 'ERR_NOT_APPLIED', /did not keep the allocator.*raw/);
+    await tools.rejects(child.applied, 'ERR_NOT_APPLIED', /did not keep the allocator.*raw/);
     assert.deepEqual(await closed, [126, null]);
   });
 

@@ -2,7 +2,7 @@
  * `npm run demo`: two real programs on four allocators, each proven, in one table.
  *
  * The Node program compresses, hashes and parses with worker threads; the Python program tokenises and counts with
- * threads. Both work on the files that come with this package's own dependencies.
+ * threads. Both work on the largest text files that come with this package's own dependencies.
  */
 
 import { existsSync } from 'node:fs';

@@ -172,8 +172,7 @@ export class PythonInterpreter {
   /** Who serves each domain, read back from the interpreter now. */
   info(): PythonInfo {
     const info = this.#native.pythonInfo();
-    if (info === null)
-      throw new MallocBackendError('ERR_PYTHON_START', 'no interpreter runs in this process');
+    if (info === null) throw notRunning();
     return { ...describeReport(info), libpython: info.libpython };
   }
 
@@ -217,8 +216,7 @@ export class PythonInterpreter {
     const isEmpty = kwargs === undefined || Object.keys(kwargs).length === 0;
     const named = isEmpty ? undefined : toPython(kwargs, 'the keyword arguments');
     const number = this.#native.pythonSubmit(this.#port, kind, text, positional, named, repr);
-    if (number === null)
-      throw new MallocBackendError('ERR_PYTHON_START', 'no interpreter runs in this process');
+    if (number === null) throw notRunning();
     if (this.#pending.size === 0) this.#native.pythonHold(this.#port, true);
     const outcome = new Promise<PythonValue>((resolve, reject) =>
       this.#pending.set(number, { resolve, reject }),
@@ -277,6 +275,10 @@ function failure(kind: string, payload: unknown): Error {
     );
   }
   return new MallocBackendError('ERR_ABORTED', 'the call was called off before it began');
+}
+
+function notRunning(): MallocBackendError {
+  return new MallocBackendError('ERR_PYTHON_START', 'no interpreter runs in this process');
 }
 
 function aborted(signal: AbortSignal): MallocBackendError {

@@ -114,15 +114,38 @@ export async function evaluate<Result = unknown>(
   return JSON.parse(stdout) as Result;
 }
 
-/** That a call throws the package's error with the code, and a message that matches all of these. */
+/** That it is the package's error with the code, and a message that matches all of these. */
+function assertRefusal(
+  error: unknown,
+  code: string,
+  patterns: readonly RegExp[],
+): asserts error is MallocBackendError {
+  assert.ok(error instanceof MallocBackendError, String(error));
+  assert.equal(error.code, code, error.message);
+  for (const pattern of patterns) assert.match(error.message, pattern);
+}
+
+/** That a call throws such an error. */
 export function refuses(work: () => unknown, code: string, ...patterns: RegExp[]): void {
   assert.throws(work, (error: unknown) => {
-    assert.ok(error instanceof MallocBackendError, String(error));
-    assert.equal(error.code, code, error.message);
+    assertRefusal(error, code, patterns);
     assert.equal(error.name, 'MallocBackendError');
-    for (const pattern of patterns) assert.match(error.message, pattern);
     return true;
   });
+}
+
+/** That a promise rejects with such an error, which may be of a class of its own. */
+export async function rejects(
+  work: Promise<unknown>,
+  code: string,
+  ...patterns: RegExp[]
+): Promise<MallocBackendError> {
+  const error = await work.then(
+    () => assert.fail('it did not reject'),
+    (reason: unknown) => reason,
+  );
+  assertRefusal(error, code, patterns);
+  return error;
 }
 
 /** A child that does not end is ended. */

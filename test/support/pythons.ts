@@ -50,28 +50,3 @@ export const SETS = {
   'raw+debug': { allocatorDebug: true },
   'raw+mem+obj+debug': { allocatorMem: true, allocatorObj: true, allocatorDebug: true },
 } as const;
-
-/** The domains of a set. */
-export function domainsOf(set: string): string[] {
-  return set.split('+').filter((part) => part !== 'debug');
-}
-
-/** Version × set, with what was seen for each backend. */
-export class Matrix {
-  readonly #cells = new Map<string, string>();
-
-  set(version: string, backend: string, set: string, outcome: string): void {
-    this.#cells.set(`${version} ${backend} ${set}`, outcome);
-  }
-
-  toString(): string {
-    const lines = [['Python', 'domains', ...BACKENDS]];
-    for (const { version, file } of pythons) {
-      for (const set of Object.keys(SETS)) {
-        const cells = BACKENDS.map((backend) => this.#cells.get(`${file} ${backend} ${set}`) ?? '-');
-        lines.push([`${version} ${file.startsWith('/usr/bin') ? '(system)' : '(pyenv)'}`, set, ...cells]);
-      }
-    }
-    return lines.map((line) => line.map((cell, at) => cell.padEnd(at < 2 ? 18 : 9)).join('')).join('\n');
-  }
-}

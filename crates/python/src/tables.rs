@@ -10,18 +10,27 @@ use malloc_backend::RawAllocator;
 use crate::counters::{Counters, DomainCounters};
 use crate::{Config, Domain};
 
+type Malloc = unsafe extern "C" fn(*mut c_void, usize) -> *mut c_void;
+type Calloc = unsafe extern "C" fn(*mut c_void, usize, usize) -> *mut c_void;
+type Realloc = unsafe extern "C" fn(*mut c_void, *mut c_void, usize) -> *mut c_void;
+type Free = unsafe extern "C" fn(*mut c_void, *mut c_void);
+
 /// CPython's structure of that name (Include/cpython/pymem.h).
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct PyMemAllocatorEx {
     pub ctx: *mut c_void,
-    pub malloc: Option<unsafe extern "C" fn(*mut c_void, usize) -> *mut c_void>,
-    pub calloc: Option<unsafe extern "C" fn(*mut c_void, usize, usize) -> *mut c_void>,
-    pub realloc: Option<unsafe extern "C" fn(*mut c_void, *mut c_void, usize) -> *mut c_void>,
-    pub free: Option<unsafe extern "C" fn(*mut c_void, *mut c_void)>,
+    pub malloc: Option<Malloc>,
+    pub calloc: Option<Calloc>,
+    pub realloc: Option<Realloc>,
+    pub free: Option<Free>,
 }
 
 impl PyMemAllocatorEx {
+    pub fn new(ctx: *mut c_void, malloc: Malloc, calloc: Calloc, realloc: Realloc, free: Free) -> Self {
+        Self { ctx, malloc: Some(malloc), calloc: Some(calloc), realloc: Some(realloc), free: Some(free) }
+    }
+
     /// Where its slots point, to tell one table from another.
     pub fn addresses(&self) -> [usize; 5] {
         let [malloc, calloc, realloc, free] = self.functions();
@@ -99,13 +108,8 @@ mod plain {
     use super::*;
 
     pub fn table<A: RawAllocator>() -> PyMemAllocatorEx {
-        PyMemAllocatorEx {
-            ctx: core::ptr::null_mut(),
-            malloc: Some(malloc::<A>),
-            calloc: Some(calloc::<A>),
-            realloc: Some(realloc::<A>),
-            free: Some(free::<A>),
-        }
+        let ctx = core::ptr::null_mut();
+        PyMemAllocatorEx::new(ctx, malloc::<A>, calloc::<A>, realloc::<A>, free::<A>)
     }
 
     pub fn arena<A: RawAllocator>() -> PyObjectArenaAllocator {
@@ -158,13 +162,7 @@ pub mod counted {
     use super::*;
 
     pub fn table<A: RawAllocator>(ctx: *mut c_void) -> PyMemAllocatorEx {
-        PyMemAllocatorEx {
-            ctx,
-            malloc: Some(malloc::<A>),
-            calloc: Some(calloc::<A>),
-            realloc: Some(realloc::<A>),
-            free: Some(free::<A>),
-        }
+        PyMemAllocatorEx::new(ctx, malloc::<A>, calloc::<A>, realloc::<A>, free::<A>)
     }
 
     pub fn arena<A: RawAllocator>(ctx: *mut c_void) -> PyObjectArenaAllocator {

@@ -21,13 +21,7 @@ const LIVE: u64 = 0x5bd1_e995_9d3c_2f41;
 const HEADER: usize = size_of::<Mark>();
 
 pub fn table<A: RawAllocator>(ctx: *mut c_void) -> PyMemAllocatorEx {
-    PyMemAllocatorEx {
-        ctx,
-        malloc: Some(malloc::<A>),
-        calloc: Some(calloc::<A>),
-        realloc: Some(realloc::<A>),
-        free: Some(free::<A>),
-    }
+    PyMemAllocatorEx::new(ctx, malloc::<A>, calloc::<A>, realloc::<A>, free::<A>)
 }
 
 fn tag(ctx: *mut c_void) -> u64 {

@@ -1,7 +1,6 @@
 //! The end of a forked child.
 
 use std::ffi::c_int;
-use std::ptr;
 
 use super::convert::{Owned, Raised};
 use super::library::Library;
@@ -32,15 +31,13 @@ impl Library {
     /// # Safety
     /// The GIL is held and an exception is set, which is cleared.
     unsafe fn exit_status(&self) -> c_int {
-        // SAFETY: the fetched references are owned, and what is borrowed from `sys` is used at once.
+        // SAFETY: what is fetched ends with the process, and what is borrowed from `sys` is used at once.
         unsafe {
             if (self.PyErr_ExceptionMatches)(self.class(self.PyExc_SystemExit)) == 0 {
                 (self.PyErr_Print)();
                 return 1;
             }
-            let (mut class, mut value, mut traceback) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
-            (self.PyErr_Fetch)(&mut class, &mut value, &mut traceback);
-            (self.PyErr_NormalizeException)(&mut class, &mut value, &mut traceback);
+            let [_, value, _] = self.fetch();
             let code = (self.PyObject_GetAttrString)(value, c"code".as_ptr());
             let Ok(code) = Owned::new(self, code) else { return 1 };
             if code.get() == self._Py_NoneStruct {

@@ -3,25 +3,37 @@
 use std::ptr;
 
 use super::convert::{Owned, Raised};
-use super::library::Library;
+use super::library::{Library, Object};
 use super::value::Failure;
 
 impl Library {
+    /// The class, value and traceback of the exception that is set, which is cleared: new references, of which the
+    /// traceback may be null.
+    ///
+    /// # Safety
+    /// The GIL is held and an exception is set.
+    pub unsafe fn fetch(&self) -> [Object; 3] {
+        let [mut class, mut value, mut traceback] = [ptr::null_mut(); 3];
+        // SAFETY: the caller's obligation. The value may be null until it is normalised.
+        unsafe {
+            (self.PyErr_Fetch)(&mut class, &mut value, &mut traceback);
+            (self.PyErr_NormalizeException)(&mut class, &mut value, &mut traceback);
+        }
+        [class, value, traceback]
+    }
+
     /// The exception that is set, which is cleared.
     ///
     /// # Safety
     /// The GIL is held and an exception is set.
     pub unsafe fn exception(&self) -> Failure {
-        // SAFETY: PyErr_Fetch gives three new references, of which the last two may be null until normalised.
+        // SAFETY: the caller's obligation; the references are owned.
         unsafe {
-            let (mut class, mut value, mut traceback) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
-            (self.PyErr_Fetch)(&mut class, &mut value, &mut traceback);
-            (self.PyErr_NormalizeException)(&mut class, &mut value, &mut traceback);
             let own = |object| Owned::new(self, object);
-            let (Ok(class), Ok(value)) = (own(class), own(value)) else {
+            let [Ok(class), Ok(value), traceback] = self.fetch().map(own) else {
                 return Failure::NoEquivalent("an exception without a type".to_owned());
             };
-            let traceback = own(traceback).ok();
+            let traceback = traceback.ok();
             let message = own((self.PyObject_Str)(value.get())).and_then(|text| self.plain_text(text.get()));
             // What `__str__` raised is not to be there when others run.
             (self.PyErr_Clear)();

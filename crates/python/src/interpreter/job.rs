@@ -201,14 +201,12 @@ impl Library {
     /// # Safety
     /// The GIL is held and an exception is set.
     unsafe fn was_not_found(&self, module: &str) -> bool {
-        // SAFETY: PyErr_Fetch gives references, which PyErr_Restore takes back, or are given back here.
+        // SAFETY: PyErr_Restore takes back what was fetched.
         unsafe {
             if (self.PyErr_ExceptionMatches)(self.class(self.PyExc_ModuleNotFoundError)) == 0 {
                 return false;
             }
-            let (mut class, mut value, mut traceback) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
-            (self.PyErr_Fetch)(&mut class, &mut value, &mut traceback);
-            (self.PyErr_NormalizeException)(&mut class, &mut value, &mut traceback);
+            let [class, value, traceback] = self.fetch();
             let name = (self.PyObject_GetAttrString)(value, c"name".as_ptr());
             let name = Owned::new(self, name).and_then(|name| self.plain_text_or_none(name.get()));
             let is_this = match name {
