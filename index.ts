@@ -17,13 +17,20 @@ export {
 } from './src/backend.js';
 export { type ActiveBackend, activeBackend } from './src/process/owner.js';
 export { type EnvironmentOptions, type SwitchOptions, environment } from './src/process/environment.js';
-export { type AllocatorOptions, type Preset, type PresetOption, presets } from './src/process/presets.js';
+export {
+  type AllocatorOptions,
+  type Preset,
+  type PresetOption,
+  type PresetTable,
+  presets,
+} from './src/process/presets.js';
 export {
   type AutoReleaseEvents,
   type AutoReleaseOptions,
   AutoRelease,
   autoRelease,
 } from './src/memory/auto.js';
+export type { ReleaseReason } from './src/memory/decide.js';
 export { type MemoryBreakdown, memory } from './src/memory/memory.js';
 export type { MemoryParts } from './src/memory/parts.js';
 export { type Release, releaseMemory } from './src/memory/release.js';

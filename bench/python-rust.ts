@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
+import { copyFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { geometricMean, interleaved, median, root, type Subject } from './measure.js';
+import { geometricMean, interleaved, median, root, scratch, type Subject } from './measure.js';
 import { environmentOf } from './subjects.js';
 import { markdown, ratio, type Options, type Table } from './table.js';
 
@@ -15,62 +16,79 @@ const ways = ['bare', 'table', 'tracked'] as const;
 /** Of each thread. With several it takes that many until they all run at once. */
 const steps = { 1: 500_000, 4: 2_000_000 } as const;
 
+/** What Rust's global allocator stands on: libc, as the packages are built, or one of ours by a cargo feature. */
+const globals = ['default', 'mimalloc'] as const;
+type Global = (typeof globals)[number];
+
 /** crates/python/examples/rust_table.rs */
-function build(): string {
-  const args = ['build', '--release', '--locked', '--quiet', '-p', 'malloc-backend-python'];
+function build(global: Global): string {
+  const features = global === 'default' ? [] : ['--features', `malloc-backend/global-${global}`];
+  const args = ['build', '--release', '--locked', '--quiet', '-p', 'malloc-backend-python', ...features];
   execFileSync('cargo', [...args, '--example', 'rust_table'], { cwd: root, stdio: 'inherit' });
-  return join(root, 'target/release/examples/rust_table');
+  const built = scratch(`rust_table-${global}`);
+  copyFileSync(join(root, 'target/release/examples/rust_table'), built);
+  return built;
 }
 
-async function* run({ runs = 7, quick, progress }: Options): AsyncIterable<string> {
-  const command = build();
-  for (const threads of [1, 4] as const) {
-    const each = quick ? steps[threads] / 10 : steps[threads];
-    const rows: string[][] = [];
-    const ratios = { cpu: [] as number[], wall: [] as number[] };
-    for (const live of [1_000, 100_000]) {
-      for (const [mix, title] of Object.entries(mixes)) {
-        const subjects = new Map<(typeof ways)[number], Subject>();
-        for (const way of ways) {
-          const args = [way, mix, threads, live, each].map(String);
-          subjects.set(way, { command, args, env: environmentOf('default') });
-        }
-        const costs = await interleaved(subjects, quick ? 3 : runs, (message) =>
-          progress(`${threads} ${live} ${mix} ${message}`),
-        );
-        const cost = (figure: 'cpu' | 'wall') => {
-          const [bare, table, tracked] = ways.map((way) => {
-            return median(costs.get(way)!.map((one) => one[figure]));
-          }) as [number, number, number];
-          ratios[figure].push(tracked / table);
-          return { bare, table, tracked, ratio: tracked / table };
-        };
-        const [cpu, wall] = [cost('cpu'), cost('wall')];
-        const perStep = (value: number): string => `${((value / each / threads) * 1e9).toFixed(0)} ns`;
-        rows.push([
-          title,
-          String(live),
-          ...[cpu.bare, cpu.table, cpu.tracked].map(perStep),
-          ratio(cpu.ratio),
-          ...(threads === 1 ? [] : [perStep(wall.table), perStep(wall.tracked), ratio(wall.ratio)]),
-        ]);
-      }
-    }
-    const mean = (figure: 'cpu' | 'wall'): string => ratio(geometricMean(ratios[figure]));
-    rows.push([
-      'geometric mean',
-      '',
-      '',
-      '',
-      '',
-      mean('cpu'),
-      ...(threads === 1 ? [] : ['', '', mean('wall')]),
-    ]);
-    const head = ['mix', 'live blocks', 'CPU per step: C', '`rust`', 'mutex and map', 'ratio'];
-    const clock = threads === 1 ? [] : ['by the clock: `rust`', 'mutex and map', 'ratio'];
-    const title = threads === 1 ? 'One thread' : `${threads} threads`;
-    yield `### ${title}\n\n${markdown([...head, ...clock], rows)}`;
+async function* run(options: Options): AsyncIterable<string> {
+  for (const global of globals) {
+    const command = build(global);
+    for (const threads of [1, 4] as const) yield await measured(command, global, threads, options);
   }
+}
+
+async function measured(
+  command: string,
+  global: Global,
+  threads: 1 | 4,
+  { runs = 7, quick, progress }: Options,
+): Promise<string> {
+  const each = quick ? steps[threads] / 10 : steps[threads];
+  const rows: string[][] = [];
+  const ratios = { cpu: [] as number[], wall: [] as number[] };
+  for (const live of [1_000, 100_000]) {
+    for (const [mix, title] of Object.entries(mixes)) {
+      const subjects = new Map<(typeof ways)[number], Subject>();
+      for (const way of ways) {
+        const args = [way, mix, threads, live, each].map(String);
+        subjects.set(way, { command, args, env: environmentOf('default') });
+      }
+      const costs = await interleaved(subjects, quick ? 3 : runs, (message) =>
+        progress(`${global} ${threads} ${live} ${mix} ${message}`),
+      );
+      const cost = (figure: 'cpu' | 'wall') => {
+        const [bare, table, tracked] = ways.map((way) => {
+          return median(costs.get(way)!.map((one) => one[figure]));
+        }) as [number, number, number];
+        ratios[figure].push(tracked / table);
+        return { bare, table, tracked, ratio: tracked / table };
+      };
+      const [cpu, wall] = [cost('cpu'), cost('wall')];
+      const perStep = (value: number): string => `${((value / each / threads) * 1e9).toFixed(0)} ns`;
+      rows.push([
+        title,
+        String(live),
+        ...[cpu.bare, cpu.table, cpu.tracked].map(perStep),
+        ratio(cpu.ratio),
+        ...(threads === 1 ? [] : [perStep(wall.table), perStep(wall.tracked), ratio(wall.ratio)]),
+      ]);
+    }
+  }
+  const mean = (figure: 'cpu' | 'wall'): string => ratio(geometricMean(ratios[figure]));
+  rows.push([
+    'geometric mean',
+    '',
+    '',
+    '',
+    '',
+    mean('cpu'),
+    ...(threads === 1 ? [] : ['', '', mean('wall')]),
+  ]);
+  const head = ['mix', 'live blocks', 'CPU per step: C', '`rust`', 'mutex and map', 'ratio'];
+  const clock = threads === 1 ? [] : ['by the clock: `rust`', 'mutex and map', 'ratio'];
+  const title = threads === 1 ? 'One thread' : `${threads} threads`;
+  const stands = global === 'default' ? 'on libc' : `on ${global} (\`global-${global}\`)`;
+  return `### ${title}, ${stands}\n\n${markdown([...head, ...clock], rows)}`;
 }
 
 export const pythonRust: Table = {

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { parsePythonConfig, type PythonAllocatorConfig } from '../src/python/config.js';
 import { hookedEnvironment } from '../src/python/environment.js';
-import { distribution, neutral } from './subjects.js';
+import { distribution, neutral, type Preset } from './subjects.js';
 
 export const pythonBackends = ['jemalloc', 'mimalloc', 'snmalloc', 'rust'] as const;
 export type PythonBackend = (typeof pythonBackends)[number];
@@ -22,9 +22,9 @@ export function plainPython(): NodeJS.ProcessEnv {
 }
 
 /** Python with its domains on the backend. The hook ends a process in which they are not. */
-export function pythonOn(backend: PythonBackend, set: DomainSet): NodeJS.ProcessEnv {
+export function pythonOn(backend: PythonBackend, set: DomainSet, preset: Preset = 'none'): NodeJS.ProcessEnv {
   const config = parsePythonConfig({ allocatorBackend: backend, ...domainSets[set] });
-  return hookedEnvironment(config, [], { env: plainPython() });
+  return hookedEnvironment(config, [], { env: plainPython(), preset });
 }
 
 /** What a person without this package would do: pymalloc or none, over libc's malloc or a distribution's allocator. */

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { presets } from '../index.js';
 import { geometricMean, interleaved, median, root, type Cost, type Subject } from './measure.js';
 import {
   domainSets,
@@ -31,7 +32,14 @@ function variants(): Variant[] {
   const theirs = [...withoutUs()].map(([name, env]) => ({ name, ours: false, env }));
   const sets = Object.keys(domainSets) as DomainSet[];
   const ours = pythonBackends.flatMap((backend) =>
-    sets.map((set) => ({ name: `${backend} ${set}`, ours: true, env: pythonOn(backend, set) })),
+    (presets[backend] === undefined ? (['none'] as const) : (['none', 'balanced'] as const)).flatMap(
+      (preset) =>
+        sets.map((set) => ({
+          name: `${backend} ${set}${preset === 'none' ? '' : `, ${preset}`}`,
+          ours: true,
+          env: pythonOn(backend, set, preset),
+        })),
+    ),
   );
   return [...theirs, ...ours];
 }

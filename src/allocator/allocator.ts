@@ -176,12 +176,16 @@ export class Allocator implements Disposable {
    * Nothing tells whether a job of Node's still reads it (`fs`, `zlib` and `crypto` work in other threads): wait for
    * the job, or give its promise as `after`.
    *
-   * @param options - `after`: free it when the promise has settled, either way. Until then the buffer stays as it is.
-   * @returns With `after`, a promise that resolves once it is freed. That `after` was rejected is no concern of it.
    * @throws {@link MallocBackendError} `ERR_NOT_ALLOCATED`: a buffer that was freed, transferred or claimed before,
    * another allocator's, a view on one, a plain one. `ERR_INVALID_ARGUMENT`
    */
   free(buffer: Uint8Array): void;
+  /**
+   * Frees the buffer once a promise has settled, either way. Until then it stays as it is.
+   *
+   * @returns Resolves once it is freed. That `after` was rejected is no concern of it.
+   * @throws {@link MallocBackendError} As the other, at once.
+   */
   free(buffer: Uint8Array, options: { after: PromiseLike<unknown> }): Promise<void>;
   free(buffer: Uint8Array, options?: { after: PromiseLike<unknown> }): void | Promise<void> {
     const slot = this.#slotOf(buffer, 'freed');

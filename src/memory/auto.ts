@@ -3,7 +3,7 @@ import { performance } from 'node:perf_hooks';
 import { linuxBinding } from '../binding.js';
 import { MallocBackendError, shown } from '../errors.js';
 import { memoryCgroups, nearest } from './cgroup.js';
-import { type Bounds, type Reason, begin, decide } from './decide.js';
+import { type Bounds, type ReleaseReason, begin, decide } from './decide.js';
 import { ownMalloc } from './own.js';
 import { type Release, releaseMemory, requireRelease } from './release.js';
 
@@ -30,7 +30,7 @@ export interface AutoReleaseOptions {
 /** The events of {@link AutoRelease}. */
 export interface AutoReleaseEvents {
   /** Memory was given back, and why. */
-  release: [release: Release & { reason: Reason }];
+  release: [release: Release & { reason: ReleaseReason }];
   /** It could not, or the cgroup could not be read. Without a listener it is a warning of the process, once. */
   error: [error: Error];
 }
@@ -72,7 +72,7 @@ export class AutoRelease extends EventEmitter<AutoReleaseEvents> {
   async #look(): Promise<void> {
     if (this.#looking) return;
     this.#looking = true;
-    let done: (Release & { reason: Reason }) | undefined;
+    let done: (Release & { reason: ReleaseReason }) | undefined;
     try {
       const reason = await this.#decide();
       if (reason !== undefined && !this.#stopped) done = { ...(await releaseMemory()), reason };
@@ -84,7 +84,7 @@ export class AutoRelease extends EventEmitter<AutoReleaseEvents> {
     if (done !== undefined && !this.#stopped) this.emit('release', done);
   }
 
-  async #decide(): Promise<Reason | undefined> {
+  async #decide(): Promise<ReleaseReason | undefined> {
     const loop = performance.eventLoopUtilization();
     const { utilization } = performance.eventLoopUtilization(loop, this.#loop);
     this.#loop = loop;

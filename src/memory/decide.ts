@@ -29,7 +29,7 @@ export interface State {
   pause: number;
 }
 
-export type Reason = 'idle' | 'threshold';
+export type ReleaseReason = 'idle' | 'threshold';
 
 /** One idle look may be a pause between two requests. */
 const QUIET_LOOKS = 2;
@@ -49,7 +49,7 @@ export const begin = (interval: number): State => ({
 });
 
 /** Whether to give memory back after this look, and why. A pure function: the clock is in the look. */
-export function decide(state: State, look: Look, bounds: Bounds): { state: State; release?: Reason } {
+export function decide(state: State, look: Look, bounds: Bounds): { state: State; release?: ReleaseReason } {
   const next = { ...state };
   const { idle, threshold, interval } = bounds;
   const isIdle = idle !== undefined && look.utilization < idle;

@@ -34,10 +34,10 @@ const counters: Record<string, { name: string; unit: string }> = {
 
 /**
  * Has a meter observe where this process's memory is, and what its allocator tells. Everything is read when the metrics
- * are collected, once for all, on a thread of libuv's pool: see {@link memory} for what that takes.
+ * are collected, once for all, on a thread of libuv's pool: see `memory` for what that takes.
  *
  * @param provider - Default: the global one.
- * @throws {@link MallocBackendError} `ERR_INVALID_ARGUMENT`; and as {@link activeBackend}
+ * @throws `MallocBackendError` `ERR_INVALID_ARGUMENT`; and as `activeBackend`
  */
 export function observeMallocMetrics(
   provider: MeterProvider = metrics.getMeterProvider(),

@@ -27,12 +27,12 @@ export interface MallocMetricsOptions {
 
 /**
  * Has the register collect where this process's memory is, and what its allocator tells. Everything is read when it is
- * scraped, once for all metrics, on a thread of libuv's pool: see {@link memory} for what that takes. A scrape fails
+ * scraped, once for all metrics, on a thread of libuv's pool: see `memory` for what that takes. A scrape fails
  * where that does.
  *
  * @param register - Default: prom-client's own.
- * @throws {@link MallocBackendError} `ERR_INVALID_ARGUMENT`, also for a register that has the metrics already; and as
- * {@link activeBackend}
+ * @throws `MallocBackendError` `ERR_INVALID_ARGUMENT`, also for a register that has the metrics already; and as
+ * `activeBackend`
  */
 export function collectMallocMetrics(
   register: Registry = standard as Registry,

@@ -19,7 +19,8 @@ export interface PresetOption {
   reason: string;
 }
 
-type Table = Record<Exclude<Preset, 'none'>, readonly PresetOption[]>;
+/** The options of each preset. */
+export type PresetTable = Record<Exclude<Preset, 'none'>, readonly PresetOption[]>;
 
 const clearing: PresetOption = {
   key: 'calloc_madvise_threshold',
@@ -29,7 +30,7 @@ const clearing: PresetOption = {
 };
 
 /** The presets, backend by backend. docs/presets.md has the same with a measurement of each. */
-export const presets: { readonly [Backend in MemoryAllocatorBackend]?: Table } = {
+export const presets: { readonly [Backend in MemoryAllocatorBackend]?: PresetTable } = {
   default: {
     'low-rss': [
       { key: 'arena_max', value: '1', reason: 'threads share one heap, and with it what is free in it' },
