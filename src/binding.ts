@@ -78,7 +78,7 @@ export interface NativeAllocator {
   /** Whether the slot is live and the buffer's. */
   holds(buffer: ArrayBuffer, slot: number): boolean;
   child(limit: number, quarantine: number, slot: Uint32Array): NativeAllocator;
-  region(bytes: number): NativeRegion | Refused;
+  region(bytes: number, numbers: Float64Array): NativeRegion | Refused;
   /** Bytes, high-water mark, bytes ever, allocations ever, buffers, bytes in quarantine, damaged blocks. */
   figures(): number[];
   /** The slot and the size of each live buffer, one after another. */
@@ -87,14 +87,17 @@ export interface NativeAllocator {
   flush(): Refused;
 }
 
-/** A region. Offsets and sizes are in bytes. */
+/**
+ * A region. Offsets and sizes are in bytes; `allocate` and `free` find theirs in the two `numbers` that it was made
+ * with, for as arguments they would cost as much as the block.
+ */
 export interface NativeRegion {
   /** The whole range. */
   memory: ArrayBuffer;
-  /** An offset; -1 where there is no room, -2 where a limit is in the way. */
-  allocate(bytes: number, alignment: number): number;
-  /** For a live block's offset, and what it was asked for with: nothing here checks that. */
-  free(offset: number, bytes: number): void;
+  /** So many bytes, at such an alignment: then the first number is an offset, -1 without room, -2 for a limit. */
+  allocate(): void;
+  /** A live block's offset, and what it was asked for with: nothing here checks that. */
+  free(): void;
   /** False where the region cannot go on. */
   reset(): boolean;
   /** False where the memory was detached before. */

@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { promisify } from 'node:util';
-import { MessageChannel, Worker, receiveMessageOnPort } from 'node:worker_threads';
+import { MessageChannel, Worker, markAsUntransferable, receiveMessageOnPort } from 'node:worker_threads';
 import { deflate, inflate } from 'node:zlib';
 import { Allocator, type AllocatorEvent } from '../index.js';
 import { BACKENDS, codeOf, collectUntil, isFilledWith } from './support/allocators.js';
@@ -24,6 +24,9 @@ const plain = Buffer.from(text);
 /** Why no memory can be moved away; false where it can. */
 const noTransfer: string | false =
   'transfer' in ArrayBuffer.prototype ? false : 'this Node has no ArrayBuffer.prototype.transfer';
+
+const noMove =
+  process.platform === 'linux' ? false : 'Node-API makes ArrayBuffers that Node does not transfer';
 
 for (const backend of BACKENDS) {
   describe(`a buffer of ${backend} passes unharmed through`, () => {
@@ -138,6 +141,54 @@ for (const backend of BACKENDS) {
         assert.equal(allocator.bytesAllocated, before, 'it is freed when its new owner is collected');
       }
       port1.close();
+    });
+
+    test('a slot that a transferred buffer had is another buffer’s', async () => {
+      const before = allocator.buffers;
+      const gone = filled();
+      if (process.platform === 'linux')
+        structuredClone(gone.buffer, { transfer: [gone.buffer as ArrayBuffer] });
+      else allocator.free(gone);
+      await collectUntil(() => allocator.buffers === before);
+      using empty = allocator.allocate(0);
+      assert.deepEqual([allocator.owns(gone), allocator.owns(empty)], [false, true]);
+      for (const refused of [() => allocator.free(gone), () => allocator.reallocate(gone, 1)])
+        assert.equal(codeOf(refused), 'ERR_NOT_ALLOCATED');
+      assert.equal(allocator.buffers, before + 1);
+    });
+
+    test('using, of what was transferred meanwhile', { skip: noMove }, () => {
+      const moved = (() => {
+        using buffer = filled();
+        return structuredClone(buffer, { transfer: [buffer.buffer as ArrayBuffer] });
+      })();
+      assert.ok(plain.equals(moved));
+    });
+
+    test('a mark that it is not transferable', () => {
+      for (const end of [
+        (buffer: Buffer) => allocator.free(buffer),
+        (buffer: Buffer) => allocator.free(allocator.reallocate(buffer, 10)),
+      ]) {
+        const buffer = filled();
+        markAsUntransferable(buffer.buffer);
+        end(buffer);
+        assert.equal(buffer.length, 0);
+      }
+    });
+
+    test('a property in the place of its memory', () => {
+      type Wasm = { WebAssembly: { Memory: new (options: { initial: number }) => { buffer: ArrayBuffer } } };
+      const { Memory } = (globalThis as unknown as Wasm).WebAssembly;
+      for (const other of [new ArrayBuffer(0), new Memory({ initial: 0 }).buffer, null]) {
+        for (const bytes of [0, 10]) {
+          const buffer = allocator.allocate(bytes);
+          Object.defineProperty(buffer, 'buffer', { value: other });
+          assert.ok(allocator.owns(buffer));
+          allocator.free(buffer);
+          assert.deepEqual([allocator.owns(buffer), buffer.length], [false, 0]);
+        }
+      }
     });
 
     test('a transfer to a worker, which ends with it', async () => {

@@ -34,6 +34,17 @@ describe('the declarations and the addon', () => {
     );
   });
 
+  test('it needs no C++ library', { skip: cannotPreload }, async () => {
+    const addon = join(binaryFolder(), `malloc-backend.${platform}.node`);
+    const { stdout } = await succeed('readelf', ['-dW', addon]);
+    const needed = [...stdout.matchAll(/\(NEEDED\).*\[(.*)\]/g)].map(([, name = '']) => name);
+    assert.ok(needed.length > 0);
+    assert.deepEqual(
+      needed.filter((name) => !/^(libc|libm|libgcc_s|libpthread|libdl|ld)\b/.test(name)),
+      [],
+    );
+  });
+
   test(
     'it can be loaded late: its thread-local memory is not laid out beforehand',
     { skip: cannotPreload },

@@ -154,7 +154,7 @@ export class Allocator implements Disposable {
     const memory =
       bytes > constants.MAX_LENGTH
         ? Refused.OutOfMemory
-        : this.#native.reallocate(buffer.buffer as ArrayBuffer, slot, bytes, zero);
+        : this.#native.reallocate(OwnedBuffer.memoryOf(buffer), slot, bytes, zero);
     if (typeof memory === 'number') {
       if (memory === Refused.NotAllocated) throw notAllocated(buffer, this, 'resized');
       throw this.#refusal(memory, bytes, bytes - before);
@@ -203,7 +203,7 @@ export class Allocator implements Disposable {
   /** Whether the buffer is a live one of this allocator. One of a child's is the child's. */
   owns(buffer: unknown): boolean {
     const slot = OwnedBuffer.slotOf(buffer, this);
-    return slot >= 0 && this.#native.holds((buffer as Uint8Array).buffer as ArrayBuffer, slot);
+    return slot >= 0 && this.#native.holds(OwnedBuffer.memoryOf(buffer as object), slot);
   }
 
   /** Bytes in live buffers, those of its children included. */
@@ -286,11 +286,14 @@ export class Allocator implements Disposable {
     checkBytes(options.bytes);
     const debug = flag(options.debug, 'debug');
     if (!this.#open) throw disposed(this);
+    const numbers = new Float64Array(2);
     const native =
-      options.bytes > constants.MAX_LENGTH ? Refused.OutOfMemory : this.#native.region(options.bytes);
+      options.bytes > constants.MAX_LENGTH
+        ? Refused.OutOfMemory
+        : this.#native.region(options.bytes, numbers);
     if (native === Refused.Unsupported) throw noRegion(this);
     if (typeof native === 'number') throw this.#refusal(native, options.bytes, 0);
-    return new Region(native, (more) => this.#refusal(Refused.Limit, more, more), debug);
+    return new Region(native, numbers, (more) => this.#refusal(Refused.Limit, more, more), debug);
   }
 
   /** The live buffers of this allocator, without those of its children. With `trace` each has its stack. */
@@ -334,7 +337,7 @@ export class Allocator implements Disposable {
 
   #free(buffer: Uint8Array, slot: number): void {
     const bytes = buffer.byteLength;
-    if (this.#native.free(buffer.buffer as ArrayBuffer, slot) !== Refused.No) {
+    if (this.#native.free(OwnedBuffer.memoryOf(buffer), slot) !== Refused.No) {
       throw notAllocated(buffer, this, 'freed');
     }
     OwnedBuffer.claim(buffer, true);

@@ -20,16 +20,19 @@ const CLAIMED = -2;
  */
 export class OwnedBuffer extends Uint8Array {
   readonly #allocator: Allocator;
+  /** Its `buffer`, which a property of that name cannot change. */
+  readonly #memory: ArrayBuffer;
   #slot: number;
 
   constructor(memory: ArrayBuffer, allocator: Allocator, slot: number) {
     super(memory);
     this.#allocator = allocator;
+    this.#memory = memory;
     this.#slot = slot;
   }
 
   [Symbol.dispose](): void {
-    if (this.#slot >= 0) this.#allocator.free(this as unknown as Buffer);
+    if (this.#allocator.owns(this)) this.#allocator.free(this as unknown as Buffer);
   }
 
   /** The slot of a buffer that is this allocator's to free; negative for any other value. */
@@ -37,6 +40,11 @@ export class OwnedBuffer extends Uint8Array {
     return typeof value === 'object' && value !== null && #slot in value && value.#allocator === allocator
       ? value.#slot
       : FREED;
+  }
+
+  /** The memory of a buffer that has a slot. */
+  static memoryOf(value: object): ArrayBuffer {
+    return (value as OwnedBuffer).#memory;
   }
 
   /** Once called, the buffer is nobody's to free. */

@@ -3,7 +3,7 @@ export type AllocatorEvent =
   | { type: 'allocate'; bytes: number }
   | { type: 'reallocate'; bytes: number; before: number }
   | { type: 'free'; bytes: number }
-  /** A buffer that nobody freed, freed because it was collected. */
+  /** A buffer that nobody freed was collected, and with it its memory, unless that was transferred. */
   | { type: 'collect'; bytes: number }
   /** What was refused because of a limit. */
   | { type: 'limit'; bytes: number; limit: number }

@@ -34,6 +34,8 @@ export class Region implements Disposable {
   /** The reserved address space in bytes. */
   readonly bytes: number;
   readonly #native: NativeRegion;
+  /** What the native side is given and answers. */
+  readonly #numbers: Float64Array;
   readonly #memory: ArrayBuffer;
   readonly #limitExceeded: (more: number) => MallocBackendError;
   readonly #watch: Watch | undefined;
@@ -44,8 +46,14 @@ export class Region implements Disposable {
   #usable = true;
 
   /** @internal Regions come from `allocator.region()`. */
-  constructor(native: NativeRegion, limitExceeded: (more: number) => MallocBackendError, debug: boolean) {
+  constructor(
+    native: NativeRegion,
+    numbers: Float64Array,
+    limitExceeded: (more: number) => MallocBackendError,
+    debug: boolean,
+  ) {
     this.#native = native;
+    this.#numbers = numbers;
     this.#memory = native.memory;
     this.#limitExceeded = limitExceeded;
     this.bytes = native.memory.byteLength;
@@ -68,7 +76,7 @@ export class Region implements Disposable {
       if (options.alignment !== undefined) checkAlignment((alignment = options.alignment));
       zero = flag(options.zero, 'zero');
     }
-    let offset = this.#native.allocate(bytes, alignment);
+    let offset = this.#nativeAllocate(bytes, alignment);
     if (offset < 0) offset = this.#allocateAgain(offset, bytes, alignment);
     const view = new BlockView(this.#memory, offset, bytes, this, this.#generation);
     this.#bytesAllocated += bytes;
@@ -90,7 +98,7 @@ export class Region implements Disposable {
     this.#bytesAllocated -= bytes;
     this.#views -= 1;
     const offset = BlockView.offsetOf(view);
-    if (this.#watch === undefined) this.#native.free(offset, bytes);
+    if (this.#watch === undefined) this.#nativeFree(offset, bytes);
     else this.#letGo(this.#watch.freed(view, offset, bytes, this.free));
   }
 
@@ -167,8 +175,21 @@ export class Region implements Disposable {
     );
   }
 
+  #nativeAllocate(bytes: number, alignment: number): number {
+    this.#numbers[0] = bytes;
+    this.#numbers[1] = alignment;
+    this.#native.allocate();
+    return this.#numbers[0];
+  }
+
+  #nativeFree(offset: number, bytes: number): void {
+    this.#numbers[0] = offset;
+    this.#numbers[1] = bytes;
+    this.#native.free();
+  }
+
   #letGo(blocks: { offset: number; bytes: number }[]): void {
-    for (const { offset, bytes } of blocks) this.#native.free(offset, bytes);
+    for (const { offset, bytes } of blocks) this.#nativeFree(offset, bytes);
   }
 
   /** After a refusal: tries again without what is held back, or says why not. */
@@ -176,7 +197,7 @@ export class Region implements Disposable {
     this.#checkUsable();
     if (this.#watch !== undefined) {
       this.#letGo(this.#watch.release(0));
-      const offset = this.#native.allocate(bytes, alignment);
+      const offset = this.#nativeAllocate(bytes, alignment);
       if (offset >= 0) return offset;
     }
     if (refused === LIMIT) throw this.#limitExceeded(bytes);

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use malloc_backend::MemoryAllocatorBackend;
-use napi::bindgen_prelude::{Env, FromNapiValue, Object, Uint32Array};
+use napi::bindgen_prelude::{Env, Float64Array, FromNapiValue, Object, Uint32Array};
 use napi::{Error, JsValue, Result, sys};
 use napi_derive::napi;
 
@@ -209,28 +209,32 @@ unsafe extern "C" fn reallocate(env: sys::napi_env, info: sys::napi_callback_inf
         let ([buffer, slot, size, flags], handle) = call::<Handle, 4>(env, info);
         let (size, flags) = (number(env, size) as usize, number(env, flags) as u32);
         let Some(slot) = handle.find(env, buffer, slot) else { return say(env, Refused::NotAllocated) };
-        let Some(old) = slot.block() else { return say(env, Refused::NotAllocated) };
+        // Out of the slot from here on, or put back: nobody else frees it meanwhile.
+        let Some(old) = slot.take() else { return say(env, Refused::NotAllocated) };
         if old.is_v8s() {
             return match external::create_v8s(env, &handle.heap, size, 1) {
                 Ok((new, start, index)) => {
                     start.cast::<u8>().copy_from_nonoverlapping(old.start.cast(), old.size.min(size));
-                    if let Some(old) = slot.take() {
-                        detach(env, buffer);
-                        handle.heap.free(old);
-                    }
+                    detach(env, buffer);
+                    handle.heap.free(old);
                     handle.tell(index);
                     new
                 }
-                Err(failure) => say(env, failure.into()),
+                Err(failure) => {
+                    slot.put(old);
+                    say(env, failure.into())
+                }
             };
         }
         // A job that still reads the old block is what the quarantine is for.
         let quarantined = handle.quarantine.borrow().is_on();
         let block = match handle.heap.reallocate(old, size, flags & ZERO != 0, quarantined) {
             Ok(block) => block,
-            Err(refusal) => return say(env, refusal.into()),
+            Err(refusal) => {
+                slot.put(old);
+                return say(env, refusal.into());
+            }
         };
-        slot.take();
         detach(env, buffer);
         if quarantined {
             handle.quarantine.borrow_mut().take_in(old);
@@ -315,16 +319,20 @@ unsafe extern "C" fn child(env: sys::napi_env, info: sys::napi_callback_info) ->
     }
 }
 
-/// `region(bytes)`: a region whose bytes count here too, or why there is none.
+/// `region(bytes, numbers)`: a region whose bytes count here too, or why there is none.
 ///
 /// # Safety
 /// Called by Node, as a function of `object`.
 unsafe extern "C" fn region(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
     // SAFETY: the caller's obligation.
     unsafe {
-        let ([size], handle) = call::<Handle, 1>(env, info);
+        let ([size, numbers], handle) = call::<Handle, 2>(env, info);
         let size = number(env, size) as usize;
-        match crate::region::create(env, handle.heap.functions.backend, size, handle.heap.account.clone()) {
+        let Ok(numbers) = Float64Array::from_napi_value(env, numbers) else {
+            return say(env, Refused::Failed);
+        };
+        let (backend, account) = (handle.heap.functions.backend, handle.heap.account.clone());
+        match crate::region::create(env, backend, size, account, numbers) {
             Ok(region) => region,
             Err(refused) => say(env, refused),
         }

@@ -3,14 +3,19 @@
 // Node-API's own function costs twice as much: it makes a Buffer to get at the ArrayBuffer, and keeps a reference and a
 // task of the event loop for the finaliser, so that a loop which never awaits grows. What is declared here are the
 // few parts of V8's include/v8-array-buffer.h and v8-isolate.h that are used. They have been the same from Node 20 to
-// Node 26, and backing_store.rs sees to it that no other version is asked. Weak: where one is missing it is null.
+// Node 26, and backing_store.rs sees to it that no other version is asked. All of it is weak: where a runtime does not
+// have it, or no C++ library, the address is null.
 
 #include <cstddef>
+#include <cstdlib>
 #include <memory>
 #include <type_traits>
 #include <utility>
 
 #define FROM_NODE __attribute__((weak))
+
+// What V8 allocates a BackingStore by, and so what it is freed by: `operator delete(void *)`.
+extern "C" FROM_NODE void _ZdlPv(void *block);
 
 namespace v8 {
 
@@ -25,30 +30,78 @@ struct Local {
   T *place;
 };
 
+class Value;
+
 class BackingStore {
  public:
   FROM_NODE ~BackingStore();
 };
 
+// Stands in for std::unique_ptr, which is one pointer too, and returned in memory because it has a destructor. This one
+// frees nothing.
+struct Owned {
+  BackingStore *store;
+  Owned(Owned &&) = delete;
+  ~Owned() {}
+};
+
 class ArrayBuffer {
  public:
   using Deleter = void (*)(void *data, std::size_t length, void *hint);
-  FROM_NODE static std::unique_ptr<BackingStore> NewBackingStore(void *data, std::size_t length, Deleter deleter,
-                                                                 void *hint);
+  FROM_NODE static Owned NewBackingStore(void *data, std::size_t length, Deleter deleter, void *hint);
   FROM_NODE static Local<ArrayBuffer> New(Isolate *isolate, std::shared_ptr<BackingStore> store);
 };
 
 static_assert(std::is_trivially_copyable_v<Local<ArrayBuffer>>, "it is returned in a register, as V8's own is");
+static_assert(!std::is_trivially_copyable_v<Owned>, "it is returned in memory, as std::unique_ptr is");
+
+// A member function, whose `this` is the handle's place. Of such a one no address can be compared.
+FROM_NODE void SetDetachKey(ArrayBuffer *buffer, Local<Value> key) __asm__(
+    "_ZN2v811ArrayBuffer12SetDetachKeyENS_5LocalINS_5ValueEEE");
 
 }  // namespace v8
 
-// The destructor, which has no address to compare, came with the first of them.
+namespace {
+
+// The C library's, so that this library needs no C++ one.
+template <class T>
+struct Malloc {
+  using value_type = T;
+  Malloc() = default;
+  template <class U>
+  Malloc(const Malloc<U> &) {}
+  T *allocate(std::size_t count) {
+    void *block = std::malloc(count * sizeof(T));
+    if (block == nullptr) std::abort();
+    return static_cast<T *>(block);
+  }
+  void deallocate(T *block, std::size_t) { std::free(block); }
+  friend bool operator==(const Malloc &, const Malloc &) { return true; }
+  friend bool operator!=(const Malloc &, const Malloc &) { return false; }
+};
+
+struct Destroy {
+  void operator()(v8::BackingStore *store) const {
+    store->~BackingStore();
+    _ZdlPv(store);
+  }
+};
+
+}  // namespace
+
+// The destructor, which has no address to compare, came with the others.
 extern "C" bool malloc_backend_has_v8() {
   return &v8::ArrayBuffer::NewBackingStore != nullptr && &v8::ArrayBuffer::New != nullptr &&
-         &v8::Isolate::GetCurrent != nullptr;
+         &v8::SetDetachKey != nullptr && &v8::Isolate::GetCurrent != nullptr && &_ZdlPv != nullptr;
 }
 
 extern "C" void *malloc_backend_array_buffer(void *data, std::size_t length, v8::ArrayBuffer::Deleter deleter, void *hint) {
-  auto store = v8::ArrayBuffer::NewBackingStore(data, length, deleter, hint);
+  v8::Owned owned = v8::ArrayBuffer::NewBackingStore(data, length, deleter, hint);
+  std::shared_ptr<v8::BackingStore> store(owned.store, Destroy(), Malloc<char>());
   return v8::ArrayBuffer::New(v8::Isolate::GetCurrent(), std::move(store)).place;
+}
+
+// `buffer` and `undefined` are napi_values.
+extern "C" void malloc_backend_unlock(void *buffer, void *undefined) {
+  v8::SetDetachKey(static_cast<v8::ArrayBuffer *>(buffer), {static_cast<v8::Value *>(undefined)});
 }

@@ -1,4 +1,5 @@
 //! ArrayBuffers over foreign memory by V8's own functions (backing_store.cc), where they are known to be the same.
+//! Elsewhere nothing is done, and Node-API is to be asked.
 
 use std::ffi::{CStr, c_void};
 use std::ops::RangeInclusive;
@@ -10,7 +11,7 @@ use napi::sys;
 /// Is called with `hint` once nothing shows the memory any more: during the detachment, or by any thread.
 pub type Deleter = unsafe extern "C" fn(data: *mut c_void, length: usize, hint: *mut c_void);
 
-/// The releases that this was tried with. In others an ArrayBuffer is made by Node-API.
+/// The releases whose functions are the same; 20, 22, 24, 25 and 26 were tried.
 const RELEASES: RangeInclusive<u32> = 20..=26;
 
 unsafe extern "C" {
@@ -21,9 +22,10 @@ unsafe extern "C" {
         deleter: Deleter,
         hint: *mut c_void,
     ) -> sys::napi_value;
+    fn malloc_backend_unlock(buffer: sys::napi_value, undefined: sys::napi_value);
 }
 
-/// An ArrayBuffer over so many bytes; `None`, and nothing was done, where Node-API is to be asked.
+/// An ArrayBuffer over so many bytes.
 ///
 /// # Safety
 /// `env` is the current environment, in a call from JavaScript. The memory lives until the deleter is called.
@@ -34,13 +36,39 @@ pub unsafe fn array_buffer(
     deleter: Deleter,
     hint: *mut c_void,
 ) -> Option<sys::napi_value> {
-    static KNOWN: OnceLock<bool> = OnceLock::new();
-    // SAFETY: the caller's obligation. The three functions are there.
+    // SAFETY: the caller's obligation.
+    unsafe { are_known(env).then(|| malloc_backend_array_buffer(data, length, deleter, hint)) }
+}
+
+/// Lets an ArrayBuffer be detached that was marked as not transferable: from Node 24 on that is a key that
+/// `napi_detach_arraybuffer` does not have, and without it Node ends the process.
+///
+/// # Safety
+/// `env` is the current environment, in a call from JavaScript, and the value an ArrayBuffer of it.
+pub unsafe fn unlock(env: sys::napi_env, buffer: sys::napi_value) {
+    let mut undefined = ptr::null_mut();
+    // SAFETY: the caller's obligation.
     unsafe {
-        KNOWN
-            .get_or_init(|| malloc_backend_has_v8() && is_release(env) && takes_foreign_memory(env))
-            .then(|| malloc_backend_array_buffer(data, length, deleter, hint))
+        if are_known(env) && sys::napi_get_undefined(env, &mut undefined) == sys::Status::napi_ok {
+            malloc_backend_unlock(buffer, undefined);
+        }
     }
+}
+
+/// Whether V8's functions are there and known, and its sandbox is not.
+///
+/// # Safety
+/// `env` is the current environment, in a call from JavaScript.
+unsafe fn are_known(env: sys::napi_env) -> bool {
+    static KNOWN: OnceLock<bool> = OnceLock::new();
+    if let Some(known) = KNOWN.get() {
+        return *known;
+    }
+    // SAFETY: the caller's obligation.
+    let known = unsafe {
+        if malloc_backend_has_v8() && is_release(env) { takes_foreign_memory(env) } else { Some(false) }
+    };
+    known.is_some_and(|known| *KNOWN.get_or_init(|| known))
 }
 
 /// Whether this is one of the [`RELEASES`].
@@ -57,17 +85,19 @@ unsafe fn is_release(env: sys::napi_env) -> bool {
     }
 }
 
-/// Whether V8 is without its sandbox, in which foreign memory ends the process. Node-API says so.
+/// Whether V8 is without its sandbox, in which foreign memory ends the process: Node-API says so. `None` where it does
+/// not, as in a worker that is ending.
 ///
 /// # Safety
 /// `env` is the current environment.
-unsafe fn takes_foreign_memory(env: sys::napi_env) -> bool {
+unsafe fn takes_foreign_memory(env: sys::napi_env) -> Option<bool> {
     static BYTE: u8 = 0;
     let mut buffer = ptr::null_mut();
     let data = (&raw const BYTE).cast_mut().cast();
     // SAFETY: the byte is there as long as the process, and nothing has the ArrayBuffer that would write to it.
-    unsafe {
-        sys::napi_create_external_arraybuffer(env, data, 1, None, ptr::null_mut(), &mut buffer)
-            == sys::Status::napi_ok
+    match unsafe { sys::napi_create_external_arraybuffer(env, data, 1, None, ptr::null_mut(), &mut buffer) } {
+        sys::Status::napi_ok => Some(true),
+        sys::Status::napi_no_external_buffers_allowed => Some(false),
+        _ => None,
     }
 }

@@ -165,23 +165,33 @@ pub unsafe fn create_v8s(
     Err(Failure::Failed)
 }
 
-/// Where an ArrayBuffer's memory is, and how much of it; `None` for what is no ArrayBuffer. One that is detached
-/// has no bytes.
+/// Where an ArrayBuffer's memory is, and how much of it; `None` for what is no ArrayBuffer, or detached.
 ///
 /// # Safety
 /// `env` is the current environment, and the value one of its.
 pub unsafe fn memory_of(env: sys::napi_env, buffer: sys::napi_value) -> Option<(*mut c_void, usize)> {
-    let (mut start, mut size) = (ptr::null_mut(), 0);
-    // SAFETY: the caller's obligation, and two places to write to.
-    let status = unsafe { sys::napi_get_arraybuffer_info(env, buffer, &mut start, &mut size) };
-    (status == sys::Status::napi_ok).then_some((start, size))
+    let (mut start, mut size, mut detached) = (ptr::null_mut(), 0, false);
+    // SAFETY: the caller's obligation, and places to write to.
+    unsafe {
+        if sys::napi_get_arraybuffer_info(env, buffer, &mut start, &mut size) != sys::Status::napi_ok {
+            return None;
+        }
+        // Without bytes it may be one that had some.
+        let known =
+            size > 0 || sys::napi_is_detached_arraybuffer(env, buffer, &mut detached) == sys::Status::napi_ok;
+        (known && !detached).then_some((start, size))
+    }
 }
 
 /// Detaches an ArrayBuffer: every view on it, wherever it is, is empty from then on.
 ///
 /// # Safety
-/// `env` is the current environment, and the value one of its.
+/// `env` is the current environment, and the value an ArrayBuffer of ours.
 pub unsafe fn detach(env: sys::napi_env, buffer: sys::napi_value) -> bool {
     // SAFETY: the caller's obligation.
-    unsafe { sys::napi_detach_arraybuffer(env, buffer) == sys::Status::napi_ok }
+    unsafe {
+        #[cfg(target_os = "linux")]
+        backing_store::unlock(env, buffer);
+        sys::napi_detach_arraybuffer(env, buffer) == sys::Status::napi_ok
+    }
 }

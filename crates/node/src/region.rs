@@ -16,12 +16,13 @@ mod present {
 
     use malloc_backend::MemoryAllocatorBackend;
     use malloc_backend::region::{NoRegion, Region};
+    use napi::bindgen_prelude::Float64Array;
     use napi::{JsValue, sys};
 
     use crate::account::Account;
     use crate::allocator::Refused;
     use crate::external;
-    use crate::functions::{self, call, give, number};
+    use crate::functions::{self, call};
 
     /// A region and what is live in it. The ArrayBuffer's finaliser and each function have a count of it; the region
     /// itself goes when it is disposed, or with the ArrayBuffer.
@@ -32,9 +33,26 @@ mod present {
         account: Arc<Account>,
         /// Live bytes, as they were asked for.
         live: Cell<usize>,
+        /// What `allocate` and `free` are given, and `allocate` answers: as arguments the numbers would cost as much
+        /// as the block.
+        numbers: RefCell<Float64Array>,
     }
 
     impl Held {
+        /// The two numbers.
+        fn numbers(&self) -> [f64; 2] {
+            self.numbers.borrow().first_chunk().copied().unwrap_or_default()
+        }
+
+        /// The answer, in the first of them.
+        fn answer(&self, number: f64) {
+            let mut numbers = self.numbers.borrow_mut();
+            // SAFETY: the array belongs to one region in JavaScript, which reads it between calls, on this thread.
+            if let Some(place) = unsafe { numbers.as_mut() }.first_mut() {
+                *place = number;
+            }
+        }
+
         fn end(&self) {
             self.account.unreserve(self.live.take());
             self.region.take();
@@ -56,13 +74,19 @@ mod present {
         backend: MemoryAllocatorBackend,
         size: usize,
         account: Arc<Account>,
+        numbers: Float64Array,
     ) -> Result<sys::napi_value, Refused> {
         let region = Region::new(backend, size).map_err(|error| match error {
             NoRegion::Unsupported(_) => Refused::Unsupported,
             NoRegion::OutOfMemory => Refused::OutOfMemory,
         })?;
         let (start, size) = (region.start(), region.size());
-        let held = Rc::new(Held { region: RefCell::new(Some(region)), account, live: Cell::new(0) });
+        let held = Rc::new(Held {
+            region: RefCell::new(Some(region)),
+            account,
+            live: Cell::new(0),
+            numbers: RefCell::new(numbers),
+        });
         let object = functions::object(
             env,
             held.clone(),
@@ -103,43 +127,43 @@ mod present {
     const FULL: f64 = -1.0;
     const LIMIT: f64 = -2.0;
 
-    /// `allocate(bytes, alignment)`: an offset, or a negative number.
+    /// `allocate()`, of so many bytes at such an alignment; an offset, or a negative number.
     ///
     /// # Safety
     /// Called by Node, as a function of the region.
     unsafe extern "C" fn allocate(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
         // SAFETY: the caller's obligation.
-        unsafe {
-            let ([size, alignment], held) = call::<Held, 2>(env, info);
-            let (size, alignment) = (number(env, size) as usize, number(env, alignment) as usize);
-            if !held.account.reserve(size) {
-                return give(env, LIMIT);
-            }
+        let ([], held) = unsafe { call::<Held, 0>(env, info) };
+        let [size, alignment] = held.numbers().map(|number| number as usize);
+        held.answer(if held.account.reserve(size) {
             let region = held.region.borrow();
             match region.as_ref().and_then(|region| region.allocate(size, alignment)) {
                 Some(offset) => {
                     held.account.note_peak();
                     held.live.set(held.live.get() + size);
-                    give(env, offset as f64)
+                    offset as f64
                 }
                 None => {
                     held.account.unreserve(size);
-                    give(env, FULL)
+                    FULL
                 }
             }
-        }
+        } else {
+            LIMIT
+        });
+        ptr::null_mut()
     }
 
-    /// `free(offset, bytes)`. `src/allocator/region.ts` gives it each offset once, from a field that nothing else can
-    /// write to.
+    /// `free()`, at such an offset, of so many bytes. `src/allocator/region.ts` gives it each offset once, from a field
+    /// that nothing else can write to.
     ///
     /// # Safety
-    /// Called by Node, as a function of the region, with what `allocate` gave and was given.
+    /// Called by Node, as a function of the region, with what `allocate` answered and was given.
     unsafe extern "C" fn free(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
         // SAFETY: the caller's obligation.
         unsafe {
-            let ([offset, size], held) = call::<Held, 2>(env, info);
-            let (offset, size) = (number(env, offset) as usize, number(env, size) as usize);
+            let ([], held) = call::<Held, 0>(env, info);
+            let [offset, size] = held.numbers().map(|number| number as usize);
             if let Some(region) = held.region.borrow().as_ref() {
                 region.free(offset);
                 held.live.set(held.live.get().saturating_sub(size));
@@ -191,6 +215,7 @@ mod absent {
     use std::sync::Arc;
 
     use malloc_backend::MemoryAllocatorBackend;
+    use napi::bindgen_prelude::Float64Array;
     use napi::sys;
 
     use crate::account::Account;
@@ -205,6 +230,7 @@ mod absent {
         _: MemoryAllocatorBackend,
         _: usize,
         _: Arc<Account>,
+        _: Float64Array,
     ) -> Result<sys::napi_value, Refused> {
         Err(Refused::Unsupported)
     }

@@ -19,7 +19,7 @@ pub struct Slot {
     block: AtomicPtr<c_void>,
     size: AtomicUsize,
     alignment: AtomicUsize,
-    /// Holds one count of the heap from `take` on, for the finaliser.
+    /// Holds one count of the heap from `acquire` to `release`, for the finaliser.
     pub heap: AtomicPtr<Heap>,
 }
 
