@@ -2,6 +2,7 @@
 
 use std::ffi::c_void;
 use std::sync::Arc;
+use std::sync::atomic::AtomicPtr;
 
 use malloc_backend::{Functions, MIN_ALIGNMENT};
 
@@ -14,6 +15,9 @@ pub struct Heap {
     pub functions: Functions,
     pub account: Arc<Account>,
     pub slots: Slots,
+    /// A small block that stays, so that a backend which has nothing else on this thread does not give up, and set up
+    /// anew, what a single large buffer lies in: mimalloc's segments cost it more than the buffer. May be null.
+    keeper: AtomicPtr<c_void>,
 }
 
 /// Why there is no block.
@@ -24,7 +28,8 @@ pub enum Refusal {
 
 impl Heap {
     pub fn new(functions: Functions, account: Arc<Account>) -> Arc<Self> {
-        Arc::new(Self { functions, account, slots: Slots::new() })
+        let keeper = AtomicPtr::new((functions.malloc)(MIN_ALIGNMENT));
+        Arc::new(Self { functions, account, slots: Slots::new(), keeper })
     }
 
     /// A block that is in the books.
@@ -120,5 +125,12 @@ impl Heap {
             // SAFETY: the caller's obligation.
             unsafe { (self.functions.free)(block.start) }
         }
+    }
+}
+
+impl Drop for Heap {
+    fn drop(&mut self) {
+        // SAFETY: the block is the backend's, or null, and nobody else has it.
+        unsafe { (self.functions.free)(*self.keeper.get_mut()) }
     }
 }
