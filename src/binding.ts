@@ -11,7 +11,7 @@ export interface Binding {
   globalAllocator(): string;
   exercise(backend: string, bytes: number): boolean;
   /** Infinity for no limit; 0 for no quarantine. */
-  createAllocator(backend: string, limit: number, quarantine: number, slot: Uint32Array): NativeAllocator;
+  createAllocator(backend: string, limit: number, quarantine: number, slot: Float64Array): NativeAllocator;
   /** Live bytes and buffers, of all threads. */
   allocatedEverywhere(backend: string): number[];
   backendStats(backend: string): BackendStats;
@@ -77,7 +77,7 @@ export interface NativeAllocator {
   free(buffer: ArrayBuffer, slot: number): Refused;
   /** Whether the slot is live and the buffer's. */
   holds(buffer: ArrayBuffer, slot: number): boolean;
-  child(limit: number, quarantine: number, slot: Uint32Array): NativeAllocator;
+  child(limit: number, quarantine: number, slot: Float64Array): NativeAllocator;
   region(bytes: number, numbers: Float64Array): NativeRegion | Refused;
   /** Bytes, high-water mark, bytes ever, allocations ever, buffers, bytes in quarantine, damaged blocks. */
   figures(): number[];

@@ -54,7 +54,7 @@ export class Allocator implements Disposable {
   readonly #settings: AllocatorSettings;
   readonly #observer: Observer | undefined;
   /** Where the native side leaves the slot of a new buffer. */
-  readonly #slot: Uint32Array;
+  readonly #slot: Float64Array;
   /** Damaged blocks that were reported. */
   #damaged = 0;
   #disposed = false;
@@ -72,7 +72,7 @@ export class Allocator implements Disposable {
     this.#observer = Observer.of(optionalFunction(settings.log, 'log'), flag(settings.trace, 'trace'));
     this.#settings = settings;
     this.#parent = parent;
-    this.#slot = new Uint32Array(1);
+    this.#slot = new Float64Array(1);
     this.#native =
       parent === undefined
         ? binding().createAllocator(backend, this.limit, quarantine, this.#slot)

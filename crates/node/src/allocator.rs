@@ -8,13 +8,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use malloc_backend::MemoryAllocatorBackend;
-use napi::bindgen_prelude::{Env, Float64Array, FromNapiValue, Object, Uint32Array};
+use napi::bindgen_prelude::{Env, Float64Array, FromNapiValue, Object};
 use napi::{Error, JsValue, Result, sys};
 use napi_derive::napi;
 
 use crate::account::{Account, everywhere};
 use crate::external::{self, Failure};
-use crate::functions::{self, call, list, number};
+use crate::functions::{self, Numbers, call, list, number};
 use crate::heap::{Heap, Refusal};
 use crate::quarantine::Quarantine;
 use crate::slots::{Block, Slot};
@@ -56,7 +56,7 @@ pub struct Handle {
     heap: Arc<Heap>,
     quarantine: RefCell<Quarantine>,
     /// Where the slot of a new buffer is left for JavaScript: a second result, without an object to carry it.
-    slot: RefCell<Uint32Array>,
+    slot: Numbers,
 }
 
 /// Makes an allocator. `limit` and `quarantine` are in bytes, `limit` is infinite for none. The slot of each buffer
@@ -67,7 +67,7 @@ pub fn create_allocator(
     backend: String,
     limit: f64,
     quarantine: f64,
-    slot: Uint32Array,
+    slot: Float64Array,
 ) -> Result<Object<'_>> {
     let functions = backend
         .parse::<MemoryAllocatorBackend>()
@@ -91,20 +91,11 @@ fn bytes(number: f64) -> u64 {
 }
 
 impl Handle {
-    fn new(heap: Arc<Heap>, quarantine: f64, slot: Uint32Array) -> Self {
+    fn new(heap: Arc<Heap>, quarantine: f64, slot: Float64Array) -> Self {
         Self {
             quarantine: RefCell::new(Quarantine::new(heap.clone(), bytes(quarantine) as usize)),
             heap,
-            slot: RefCell::new(slot),
-        }
-    }
-
-    /// Leaves the slot's number for JavaScript.
-    fn tell(&self, slot: u32) {
-        let mut place = self.slot.borrow_mut();
-        // SAFETY: the array belongs to one allocator in JavaScript, which reads it between calls, on this thread.
-        if let Some(place) = unsafe { place.as_mut() }.first_mut() {
-            *place = slot;
+            slot: Numbers::new(slot),
         }
     }
 }
@@ -165,7 +156,7 @@ unsafe extern "C" fn allocate(env: sys::napi_env, info: sys::napi_callback_info)
             }
             Err(failure) => return say(env, failure.into()),
         };
-        handle.tell(slot);
+        handle.slot.put(f64::from(slot));
         buffer
     }
 }
@@ -217,7 +208,7 @@ unsafe extern "C" fn reallocate(env: sys::napi_env, info: sys::napi_callback_inf
                     start.cast::<u8>().copy_from_nonoverlapping(old.start.cast(), old.size.min(size));
                     detach(env, buffer);
                     handle.heap.free(old);
-                    handle.tell(index);
+                    handle.slot.put(f64::from(index));
                     new
                 }
                 Err(failure) => {
@@ -241,7 +232,7 @@ unsafe extern "C" fn reallocate(env: sys::napi_env, info: sys::napi_callback_inf
         }
         match external::create(env, &handle.heap, block) {
             Ok((buffer, slot)) => {
-                handle.tell(slot);
+                handle.slot.put(f64::from(slot));
                 buffer
             }
             Err(failure) => say(env, failure.into()),
@@ -312,7 +303,7 @@ unsafe extern "C" fn child(env: sys::napi_env, info: sys::napi_callback_info) ->
         let parent = &handle.heap;
         let account = Account::new(parent.functions.backend, bytes(limit), Some(parent.account.clone()));
         // Only V8 itself can fail here, and has then set an exception, or is ending.
-        let made = Uint32Array::from_napi_value(env, slot).and_then(|slot| {
+        let made = Float64Array::from_napi_value(env, slot).and_then(|slot| {
             object(env, Handle::new(Heap::new(parent.functions, account), quarantine, slot))
         });
         made.map_or(ptr::null_mut(), |object| object.raw())
@@ -332,7 +323,7 @@ unsafe extern "C" fn region(env: sys::napi_env, info: sys::napi_callback_info) -
             return say(env, Refused::Failed);
         };
         let (backend, account) = (handle.heap.functions.backend, handle.heap.account.clone());
-        match crate::region::create(env, backend, size, account, numbers) {
+        match crate::region::create(env, backend, size, account, Numbers::new(numbers)) {
             Ok(region) => region,
             Err(refused) => say(env, refused),
         }

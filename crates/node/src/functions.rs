@@ -1,11 +1,12 @@
 //! JavaScript functions that each know the Rust object they belong to, made by Node-API's own functions: a call of one
 //! is a large part of what a buffer costs, and this is as little as a call can be.
 
+use std::cell::RefCell;
 use std::ffi::{CStr, c_void};
 use std::ptr;
 use std::rc::Rc;
 
-use napi::bindgen_prelude::{Env, FromNapiValue, JsObjectValue, Object};
+use napi::bindgen_prelude::{Env, Float64Array, FromNapiValue, JsObjectValue, Object};
 use napi::{Result, Unknown, check_status, sys};
 
 pub type Callback = unsafe extern "C" fn(sys::napi_env, sys::napi_callback_info) -> sys::napi_value;
@@ -105,4 +106,23 @@ pub unsafe fn list(env: sys::napi_env, numbers: &[f64]) -> sys::napi_value {
         }
     }
     result
+}
+
+/// Numbers that JavaScript and an object's functions leave for each other in an array: as arguments and results they
+/// would cost as much as a block.
+pub struct Numbers(pub RefCell<Float64Array>);
+
+impl Numbers {
+    pub fn new(array: Float64Array) -> Self {
+        Self(RefCell::new(array))
+    }
+
+    /// Leaves a number in the first place.
+    pub fn put(&self, number: f64) {
+        let mut array = self.0.borrow_mut();
+        // SAFETY: the array belongs to one object in JavaScript, which reads it between calls, on this thread.
+        if let Some(place) = unsafe { array.as_mut() }.first_mut() {
+            *place = number;
+        }
+    }
 }

@@ -16,13 +16,12 @@ mod present {
 
     use malloc_backend::MemoryAllocatorBackend;
     use malloc_backend::region::{NoRegion, Region};
-    use napi::bindgen_prelude::Float64Array;
     use napi::{JsValue, sys};
 
     use crate::account::Account;
     use crate::allocator::Refused;
     use crate::external;
-    use crate::functions::{self, call};
+    use crate::functions::{self, Numbers, call};
 
     /// A region and what is live in it. The ArrayBuffer's finaliser and each function have a count of it; the region
     /// itself goes when it is disposed, or with the ArrayBuffer.
@@ -33,24 +32,14 @@ mod present {
         account: Arc<Account>,
         /// Live bytes, as they were asked for.
         live: Cell<usize>,
-        /// What `allocate` and `free` are given, and `allocate` answers: as arguments the numbers would cost as much
-        /// as the block.
-        numbers: RefCell<Float64Array>,
+        /// What `allocate` and `free` are given, and `allocate` answers.
+        numbers: Numbers,
     }
 
     impl Held {
-        /// The two numbers.
-        fn numbers(&self) -> [f64; 2] {
-            self.numbers.borrow().first_chunk().copied().unwrap_or_default()
-        }
-
-        /// The answer, in the first of them.
-        fn answer(&self, number: f64) {
-            let mut numbers = self.numbers.borrow_mut();
-            // SAFETY: the array belongs to one region in JavaScript, which reads it between calls, on this thread.
-            if let Some(place) = unsafe { numbers.as_mut() }.first_mut() {
-                *place = number;
-            }
+        /// The two numbers that a function is given.
+        fn given(&self) -> [f64; 2] {
+            self.numbers.0.borrow().first_chunk().copied().unwrap_or_default()
         }
 
         fn end(&self) {
@@ -74,19 +63,14 @@ mod present {
         backend: MemoryAllocatorBackend,
         size: usize,
         account: Arc<Account>,
-        numbers: Float64Array,
+        numbers: Numbers,
     ) -> Result<sys::napi_value, Refused> {
         let region = Region::new(backend, size).map_err(|error| match error {
             NoRegion::Unsupported(_) => Refused::Unsupported,
             NoRegion::OutOfMemory => Refused::OutOfMemory,
         })?;
         let (start, size) = (region.start(), region.size());
-        let held = Rc::new(Held {
-            region: RefCell::new(Some(region)),
-            account,
-            live: Cell::new(0),
-            numbers: RefCell::new(numbers),
-        });
+        let held = Rc::new(Held { region: RefCell::new(Some(region)), account, live: Cell::new(0), numbers });
         let object = functions::object(
             env,
             held.clone(),
@@ -134,8 +118,8 @@ mod present {
     unsafe extern "C" fn allocate(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
         // SAFETY: the caller's obligation.
         let ([], held) = unsafe { call::<Held, 0>(env, info) };
-        let [size, alignment] = held.numbers().map(|number| number as usize);
-        held.answer(if held.account.reserve(size) {
+        let [size, alignment] = held.given().map(|number| number as usize);
+        held.numbers.put(if held.account.reserve(size) {
             let region = held.region.borrow();
             match region.as_ref().and_then(|region| region.allocate(size, alignment)) {
                 Some(offset) => {
@@ -163,7 +147,7 @@ mod present {
         // SAFETY: the caller's obligation.
         unsafe {
             let ([], held) = call::<Held, 0>(env, info);
-            let [offset, size] = held.numbers().map(|number| number as usize);
+            let [offset, size] = held.given().map(|number| number as usize);
             if let Some(region) = held.region.borrow().as_ref() {
                 region.free(offset);
                 held.live.set(held.live.get().saturating_sub(size));
@@ -215,11 +199,11 @@ mod absent {
     use std::sync::Arc;
 
     use malloc_backend::MemoryAllocatorBackend;
-    use napi::bindgen_prelude::Float64Array;
     use napi::sys;
 
     use crate::account::Account;
     use crate::allocator::Refused;
+    use crate::functions::Numbers;
 
     /// There are no regions on this platform, or without a backend for them.
     ///
@@ -230,7 +214,7 @@ mod absent {
         _: MemoryAllocatorBackend,
         _: usize,
         _: Arc<Account>,
-        _: Float64Array,
+        _: Numbers,
     ) -> Result<sys::napi_value, Refused> {
         Err(Refused::Unsupported)
     }
