@@ -8,7 +8,9 @@ import {
   pythonVersion,
   withoutUs,
   type DomainSet,
+  type PythonBackend,
 } from './python-subjects.js';
+import type { Preset } from './subjects.js';
 import { markdown, megabytes, ratio, seconds, type Options, type Table } from './table.js';
 
 /** bench/programs, and turns that take about a second. */
@@ -28,17 +30,19 @@ interface Variant {
   env: NodeJS.ProcessEnv;
 }
 
+const presetsOf = (backend: PythonBackend): Preset[] =>
+  presets[backend] === undefined ? ['none'] : ['none', 'balanced'];
+
 function variants(): Variant[] {
   const theirs = [...withoutUs()].map(([name, env]) => ({ name, ours: false, env }));
   const sets = Object.keys(domainSets) as DomainSet[];
   const ours = pythonBackends.flatMap((backend) =>
-    (presets[backend] === undefined ? (['none'] as const) : (['none', 'balanced'] as const)).flatMap(
-      (preset) =>
-        sets.map((set) => ({
-          name: `${backend} ${set}${preset === 'none' ? '' : `, ${preset}`}`,
-          ours: true,
-          env: pythonOn(backend, set, preset),
-        })),
+    presetsOf(backend).flatMap((preset) =>
+      sets.map((set) => ({
+        name: `${backend} ${set}${preset === 'none' ? '' : `, ${preset}`}`,
+        ours: true,
+        env: pythonOn(backend, set, preset),
+      })),
     ),
   );
   return [...theirs, ...ours];
