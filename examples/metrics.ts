@@ -2,7 +2,7 @@
 // cgroup's limit.
 //
 //   npm run build
-//   node dist/cli.cjs run jemalloc -- node dist/examples/metrics.js 8080
+//   node dist/cli/main.cjs run jemalloc -- node dist/examples/metrics.js 8080
 //   curl "localhost:8080/compress?mib=64" && curl localhost:8080/metrics
 
 import { createServer } from 'node:http';

@@ -1,22 +1,35 @@
-// Makes one file of the command: Node starts it in half the time that the modules take one by one, and `run` is to
-// cost no more than a start of Node.
+// Makes one file of each command: Node starts it in a fraction of the time that its modules take one by one, and `run`
+// is to cost no more than a start of Node.
 
 import { join } from 'node:path';
 import { build } from 'esbuild';
 
 const root = join(import.meta.dirname, '..');
+const modules = join(root, 'dist/src/cli');
 
 await build({
-  entryPoints: [join(root, 'dist/src/cli/main.js')],
-  outfile: join(root, 'dist/cli.cjs'),
+  entryPoints: ['main', 'run', 'python', 'env', 'doctor'].map((name) => join(modules, `${name}.js`)),
+  outdir: join(root, 'dist/cli'),
+  outExtension: { '.js': '.cjs' },
   bundle: true,
   platform: 'node',
   target: 'node20.19',
   format: 'cjs',
-  // Half the text is half the time that it takes to parse.
+  // Less text is less time that it takes to parse.
   minify: true,
-  // What CommonJS has in place of import.meta.
-  define: { 'import.meta.url': 'moduleUrl', 'import.meta.dirname': '__dirname' },
-  banner: { js: "const moduleUrl = require('node:url').pathToFileURL(__filename).href;" },
+  // Where CommonJS has no import.meta. Node's createRequire takes a path as well as a URL.
+  define: { 'import.meta.url': '__filename', 'import.meta.dirname': '__dirname' },
+  // The commands, which main.ts imports when they are called: by `require`, which Node has ready at its start.
+  supported: { 'dynamic-import': false },
+  plugins: [
+    {
+      name: 'commands',
+      setup({ onResolve }) {
+        onResolve({ filter: /^\.\/\w+\.js$/ }, ({ kind, path }) =>
+          kind === 'dynamic-import' ? { path: path.replace(/js$/, 'cjs'), external: true } : undefined,
+        );
+      },
+    },
+  ],
   logLevel: 'warning',
 });

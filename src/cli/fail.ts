@@ -1,4 +1,4 @@
-import { MallocBackendError, type MallocBackendErrorCode } from '../errors.js';
+import type { MallocBackendError, MallocBackendErrorCode } from '../errors.js';
 
 /** Wrong usage, as bash has it. */
 const USAGE = 2;
@@ -22,7 +22,8 @@ const statuses: { readonly [Code in MallocBackendErrorCode]?: number } = {
 export function fail(error: unknown): number {
   // util.parseArgs has errors of its own.
   const misused = (error as NodeJS.ErrnoException).code?.startsWith('ERR_PARSE_ARGS_') === true;
-  if (!misused && !(error instanceof MallocBackendError)) throw error;
+  // By name: each command's file has a class of its own (npm/bundle.mjs).
+  if (!misused && (error as Error).name !== 'MallocBackendError') throw error;
   console.error(`malloc-backend: ${(error as Error).message}`);
   return misused ? USAGE : (statuses[(error as MallocBackendError).code] ?? CANNOT_RUN);
 }

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fail } from './fail.js';
 
-/** A command is imported when it is called: `run` must not wait for the others. */
+/** A command is imported when it is called, from its own file (npm/bundle.mjs): `run` must not wait for the others. */
 const commands: Record<
   string,
   () => Promise<{ help: string; main: (args: string[]) => void | Promise<void> }>
@@ -42,11 +42,11 @@ function usage(problem: string): void {
 }
 
 function version(): string {
-  const manifest = readFileSync(join(import.meta.dirname, '../package.json'), 'utf8');
+  const manifest = readFileSync(join(import.meta.dirname, '../../package.json'), 'utf8');
   return (JSON.parse(manifest) as { version: string }).version;
 }
 
-// No top-level await: the command is shipped as one CommonJS file, which Node starts faster.
+// No top-level await: the command is shipped as CommonJS, which Node starts faster.
 async function main([name, ...args]: string[]): Promise<void> {
   if (name === undefined) return usage('no command was given');
   if (name === '--help' || name === '-h' || name === 'help') return console.log(help);

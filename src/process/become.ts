@@ -47,15 +47,14 @@ function isUnderNpx(): boolean {
  * whatever is not; the kernel still knows it.
  */
 function bytes(strings: readonly string[], original: 'cmdline' | 'environ'): Uint8Array {
-  const lossy = strings.some((string) => string.includes('\ufffd'));
+  if (!strings.some((string) => string.includes('\ufffd')))
+    return Buffer.from(strings.map((string) => `${string}\0`).join(''));
   const originals = new Map<string, Buffer[]>();
-  if (lossy) {
-    const all = readFileSync(`/proc/self/${original}`);
-    for (let start = 0, end; (end = all.indexOf(0, start)) !== -1; start = end + 1) {
-      const one = all.subarray(start, end);
-      const text = one.toString();
-      originals.set(text, [...(originals.get(text) ?? []), one]);
-    }
+  const all = readFileSync(`/proc/self/${original}`);
+  for (let start = 0, end; (end = all.indexOf(0, start)) !== -1; start = end + 1) {
+    const one = all.subarray(start, end);
+    const text = one.toString();
+    originals.set(text, [...(originals.get(text) ?? []), one]);
   }
   const zero = Buffer.alloc(1);
   // From the end: what different bytes have become may look the same, and what came before the command is gone.

@@ -208,6 +208,7 @@ function whyNotLoadable(
   loader: string,
   ownLoader: string | undefined,
 ): string | undefined {
+  if (loader === ownLoader) return undefined;
   const real = (path: string | undefined) =>
     path !== undefined && isAbsolute(path) && existsSync(path) ? realpathSync(path) : path;
   if (real(loader) === real(ownLoader)) return undefined;

@@ -12,7 +12,7 @@ import { type Options, type Outcome, run, succeed } from '../support/run.js';
 import { platform, root } from '../support/shims.js';
 
 /** The command, as it is shipped. */
-export const cli = join(root, 'dist', 'cli.cjs');
+export const cli = join(root, 'dist', 'cli', 'main.cjs');
 /** `malloc-backend/register`. */
 export const register = join(root, 'dist', 'src', 'register.js');
 /** `malloc-backend`, for an import. */
