@@ -13,8 +13,8 @@ const mixes = {
 } as const;
 /** C's functions, the table that the crate gives to CPython, and the prior art's mutex and map. */
 const ways = ['bare', 'table', 'tracked'] as const;
-/** Of each thread. With several it takes that many until they all run at once. */
-const steps = { 1: 500_000, 4: 2_000_000 } as const;
+/** Of each thread: so many that the start of the program, its threads and its first blocks do not count. */
+const steps = 2_000_000;
 
 /** What Rust's global allocator stands on: libc, as the packages are built, or one of ours by a cargo feature. */
 const globals = ['default', 'mimalloc'] as const;
@@ -43,7 +43,7 @@ async function measured(
   threads: 1 | 4,
   { runs = 7, quick, progress }: Options,
 ): Promise<string> {
-  const each = quick ? steps[threads] / 10 : steps[threads];
+  const each = quick ? steps / 10 : steps;
   const rows: string[][] = [];
   const ratios = { cpu: [] as number[], wall: [] as number[] };
   for (const live of [1_000, 100_000]) {

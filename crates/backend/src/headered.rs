@@ -23,6 +23,14 @@ struct Header {
 
 const _: () = assert!(size_of::<Header>() <= MIN_ALIGNMENT);
 
+/// A block that shrinks by no more than half, nor by more than this, stays as it is: what could go back is too small to
+/// go to the system, and the allocator would take its time.
+const KEPT: usize = 4096;
+
+/// Up to this size, with the header, a block that does not fit is moved rather than resized: that is the size up to which
+/// glibc has a cache for each thread, and its `realloc` does not use it (malloc/malloc.c, `_int_realloc`).
+const MOVED: usize = 1024;
+
 /// The layout that the allocator below sees, or `None` where there is no such layout.
 fn layout(size: usize, align: usize) -> Option<Layout> {
     Layout::from_size_align(size.checked_add(align)?, align).ok()
@@ -84,9 +92,23 @@ pub unsafe fn realloc<A: GlobalAlloc>(allocator: &A, block: *mut c_void, size: u
     }
     // SAFETY: a live block has its header; its layout was valid when the block was made.
     let Header { size: old, align } = unsafe { header(block).read() };
+    if size <= old && old - size <= (old / 2).min(KEPT) {
+        return block;
+    }
     let (Some(before), Some(after)) = (layout(old, align), layout(size, align)) else {
         return ptr::null_mut();
     };
+    if before.size() <= MOVED && after.size() <= MOVED {
+        let moved = allocate(allocator, size, align, A::alloc);
+        if !moved.is_null() {
+            // SAFETY: both blocks have so many bytes, and they are two; the old one is live, and not used from here on.
+            unsafe {
+                moved.copy_from_nonoverlapping(block, old.min(size));
+                free(allocator, block);
+            }
+        }
+        return moved;
+    }
     // SAFETY: `base` and `before` are those of the allocation, and `after` is a valid layout of the same
     // alignment and of a size that is not zero.
     let base = unsafe { allocator.realloc(block.byte_sub(align).cast(), before, after.size()) };
