@@ -27,16 +27,23 @@ pub mod nonstandard {
 unsafe impl RawAllocator for Jemalloc {
     const BACKEND: MemoryAllocatorBackend = MemoryAllocatorBackend::Jemalloc;
 
+    const LEAST: usize = MIN_ALIGNMENT;
+
     #[inline(always)]
     fn malloc(size: usize) -> *mut c_void {
+        Self::malloc_raised(aligned_by_size(size))
+    }
+
+    #[inline(always)]
+    fn malloc_raised(size: usize) -> *mut c_void {
         // SAFETY: takes any size; so `calloc` and, for a power of two, `aligned_alloc`.
-        unsafe { sys::malloc(aligned_by_size(size)) }
+        unsafe { sys::malloc(size) }
     }
 
     #[inline(always)]
     fn calloc(count: usize, size: usize) -> *mut c_void {
         let (count, size) = aligned_by_size_of_array(count, size);
-        // SAFETY: see `malloc`.
+        // SAFETY: see `malloc_raised`.
         unsafe { sys::calloc(count, size) }
     }
 
@@ -64,7 +71,7 @@ unsafe impl RawAllocator for Jemalloc {
         if !alignment.is_power_of_two() {
             return ptr::null_mut();
         }
-        // SAFETY: see `malloc`.
+        // SAFETY: see `malloc_raised`.
         unsafe { sys::aligned_alloc(alignment.max(MIN_ALIGNMENT), size) }
     }
 

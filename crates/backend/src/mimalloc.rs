@@ -35,16 +35,23 @@ impl Mimalloc {
 unsafe impl RawAllocator for Mimalloc {
     const BACKEND: MemoryAllocatorBackend = MemoryAllocatorBackend::Mimalloc;
 
+    const LEAST: usize = MIN_ALIGNMENT;
+
     #[inline(always)]
     fn malloc(size: usize) -> *mut c_void {
+        Self::malloc_raised(aligned_by_size(size))
+    }
+
+    #[inline(always)]
+    fn malloc_raised(size: usize) -> *mut c_void {
         // SAFETY: takes any size; so `mi_calloc`.
-        unsafe { sys::mi_malloc(aligned_by_size(size)) }
+        unsafe { sys::mi_malloc(size) }
     }
 
     #[inline(always)]
     fn calloc(count: usize, size: usize) -> *mut c_void {
         let (count, size) = aligned_by_size_of_array(count, size);
-        // SAFETY: see `malloc`.
+        // SAFETY: see `malloc_raised`.
         unsafe { sys::mi_calloc(count, size) }
     }
 

@@ -44,8 +44,17 @@ pub unsafe trait RawAllocator {
     /// Which of the five this is.
     const BACKEND: MemoryAllocatorBackend;
 
+    /// To how many bytes the allocator has to be asked for fewer to be raised, for the alignment; 0 for none.
+    const LEAST: usize = 0;
+
     /// A block of at least `size` bytes with undefined contents, or null.
     fn malloc(size: usize) -> *mut c_void;
+
+    /// [`malloc`](Self::malloc) of no less than [`LEAST`](Self::LEAST) bytes, for a caller who has seen to that.
+    #[inline(always)]
+    fn malloc_raised(size: usize) -> *mut c_void {
+        Self::malloc(size)
+    }
 
     /// A zeroed block for `count` elements of `size` bytes each, or null, also where the product overflows.
     fn calloc(count: usize, size: usize) -> *mut c_void;

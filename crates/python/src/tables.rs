@@ -102,13 +102,13 @@ impl Tables {
     }
 }
 
-/// Straight to the allocator: a tail call each.
+/// Straight to the allocator: a tail call each. The context is [`RawAllocator::LEAST`], which saves `malloc` to load it.
 #[cfg_attr(feature = "tagged", allow(dead_code))]
 mod plain {
     use super::*;
 
     pub fn table<A: RawAllocator>() -> PyMemAllocatorEx {
-        let ctx = core::ptr::null_mut();
+        let ctx = core::ptr::without_provenance_mut(A::LEAST);
         PyMemAllocatorEx::new(ctx, malloc::<A>, calloc::<A>, realloc::<A>, free::<A>)
     }
 
@@ -120,8 +120,8 @@ mod plain {
         }
     }
 
-    unsafe extern "C" fn malloc<A: RawAllocator>(_ctx: *mut c_void, size: usize) -> *mut c_void {
-        A::malloc(size)
+    unsafe extern "C" fn malloc<A: RawAllocator>(ctx: *mut c_void, size: usize) -> *mut c_void {
+        if A::LEAST == 0 { A::malloc(size) } else { A::malloc_raised(size.max(ctx.addr())) }
     }
 
     unsafe extern "C" fn calloc<A: RawAllocator>(
