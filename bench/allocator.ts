@@ -32,7 +32,6 @@ async function* pairs({ runs = 9, quick, progress }: Options): AsyncIterable<str
     const rows = new Map(ways.map((way) => [way, [way]]));
     const sizes = [16 * KIB, 64 * KIB, MIB];
     for (const size of sizes) {
-      // So many that the compiler's work does not count, which is 15 ms of CPU time.
       const count = (size < MIB ? 500_000 : use === 'fill' ? 20_000 : 100_000) / (quick ? 20 : 1);
       const subjects = new Map(ways.map((way) => [way, subject(use, way, size, count)]));
       const costs = await interleaved(subjects, quick ? 3 : runs, (message) =>

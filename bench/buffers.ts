@@ -55,8 +55,8 @@ const uses = {
 
 /** How many operations there are between two turns of the event loop. */
 const BURST = 1000;
-/** How many until the compiler has done its work. */
-const WARM_UP = 20_000;
+/** How many of which size until the compiler has done its work: its threads' time is the process's. */
+const WARM_UP = { count: 200_000, size: 16 * 2 ** 10 };
 
 async function churn(way: Way, size: number, count: number, use: keyof typeof uses): Promise<void> {
   const write = uses[use];
@@ -108,7 +108,8 @@ async function main([task = '', name = '', size = '', count = '']: string[]): Pr
   const base = process.memoryUsage.rss();
   let peak = base;
   const look = (): void => void (peak = Math.max(peak, process.memoryUsage.rss()));
-  if (task !== 'rush' && task !== 'cache') await churn(way, Number(size), WARM_UP, 'byte');
+  if (task !== 'rush' && task !== 'cache')
+    await churn(way, WARM_UP.size, WARM_UP.count, task as keyof typeof uses);
   const start = process.hrtime.bigint();
   const before = process.cpuUsage();
   if (task === 'rush') rush(way, Number(size), operations, look);

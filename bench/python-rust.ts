@@ -13,8 +13,8 @@ const mixes = {
 } as const;
 /** C's functions, the table that the crate gives to CPython, and the prior art's mutex and map. */
 const ways = ['bare', 'table', 'tracked'] as const;
-/** Of each thread: so many that the start of the program, its threads and its first blocks do not count. */
-const steps = 2_000_000;
+/** Of all threads together: so many that the start of the program and of its threads, and its first blocks, hardly count. */
+const steps = 8_000_000;
 
 /** What Rust's global allocator stands on: libc, as the packages are built, or one of ours by a cargo feature. */
 const globals = ['default', 'mimalloc'] as const;
@@ -43,7 +43,7 @@ async function measured(
   threads: 1 | 4,
   { runs = 7, quick, progress }: Options,
 ): Promise<string> {
-  const each = quick ? steps / 10 : steps;
+  const each = steps / threads / (quick ? 10 : 1);
   const rows: string[][] = [];
   const ratios = { cpu: [] as number[], wall: [] as number[] };
   for (const live of [1_000, 100_000]) {

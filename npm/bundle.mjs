@@ -25,8 +25,10 @@ await build({
     {
       name: 'commands',
       setup({ onResolve }) {
-        onResolve({ filter: /^\.\/\w+\.js$/ }, ({ kind, path }) =>
-          kind === 'dynamic-import' ? { path: path.replace(/js$/, 'cjs'), external: true } : undefined,
+        onResolve({ filter: /^\.\/\w+\.js$/ }, ({ kind, path, importer }) =>
+          kind === 'dynamic-import' && importer === join(modules, 'main.js')
+            ? { path: path.replace(/js$/, 'cjs'), external: true }
+            : undefined,
         );
       },
     },

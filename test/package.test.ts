@@ -189,7 +189,7 @@ describe('the tarballs', { skip }, () => {
     assert.deepEqual([whole.code, whole.stderr], [0, '']);
     const cases = [
       [`npm/${platform}`, 'libmalloc_backend_jemalloc.so'],
-      ['.', 'dist/cli/main.cjs'],
+      ['.', 'dist/cli/run.cjs'],
     ] as const;
     for (const [folder, file] of cases) {
       renameSync(join(checkout, folder, file), join(checkout, 'away'));

@@ -208,6 +208,7 @@ function whyNotLoadable(
   loader: string,
   ownLoader: string | undefined,
 ): string | undefined {
+  // As nearly always: then nobody need follow links.
   if (loader === ownLoader) return undefined;
   const real = (path: string | undefined) =>
     path !== undefined && isAbsolute(path) && existsSync(path) ? realpathSync(path) : path;

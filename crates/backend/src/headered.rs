@@ -17,6 +17,7 @@ use crate::MIN_ALIGNMENT;
 
 #[repr(C)]
 struct Header {
+    /// Of the block's room: more than was asked for, where it has shrunk.
     size: usize,
     align: usize,
 }
@@ -28,7 +29,7 @@ const _: () = assert!(size_of::<Header>() <= MIN_ALIGNMENT);
 const KEPT: usize = 4096;
 
 /// Up to this size, with the header, a block that does not fit is moved rather than resized: that is the size up to which
-/// glibc has a cache for each thread, and its `realloc` does not use it (malloc/malloc.c, `_int_realloc`).
+/// glibc has a cache for each thread, and its `realloc` takes nothing from it (malloc/malloc.c, `_int_realloc`).
 const MOVED: usize = 1024;
 
 /// The layout that the allocator below sees, or `None` where there is no such layout.

@@ -6,7 +6,7 @@ use core::ptr;
 use tikv_jemalloc_ctl::{epoch, raw, stats};
 use tikv_jemalloc_sys as sys;
 
-use crate::raw::{aligned_by_size, aligned_by_size_of_array};
+use crate::raw::{ALIGNED_BY_SIZE, aligned_by_size, aligned_by_size_of_array};
 use crate::{CannotRelease, MIN_ALIGNMENT, MemoryAllocatorBackend, RawAllocator, Stats};
 
 /// The C function, for a library whose own `malloc` is a jump to it.
@@ -27,15 +27,16 @@ pub mod nonstandard {
 unsafe impl RawAllocator for Jemalloc {
     const BACKEND: MemoryAllocatorBackend = MemoryAllocatorBackend::Jemalloc;
 
-    const LEAST: usize = MIN_ALIGNMENT;
+    const LEAST: usize = ALIGNED_BY_SIZE;
 
     #[inline(always)]
     fn malloc(size: usize) -> *mut c_void {
-        Self::malloc_raised(aligned_by_size(size))
+        // SAFETY: that is at least `LEAST`.
+        unsafe { Self::malloc_raised(aligned_by_size(size)) }
     }
 
     #[inline(always)]
-    fn malloc_raised(size: usize) -> *mut c_void {
+    unsafe fn malloc_raised(size: usize) -> *mut c_void {
         // SAFETY: takes any size; so `calloc` and, for a power of two, `aligned_alloc`.
         unsafe { sys::malloc(size) }
     }

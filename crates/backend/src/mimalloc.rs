@@ -5,7 +5,7 @@ use core::ptr;
 
 use libmimalloc_sys as sys;
 
-use crate::raw::{aligned_by_size, aligned_by_size_of_array};
+use crate::raw::{ALIGNED_BY_SIZE, aligned_by_size, aligned_by_size_of_array};
 use crate::{CannotRelease, MIN_ALIGNMENT, MemoryAllocatorBackend, RawAllocator, Stats};
 
 /// The C function, for a library whose own `malloc` is a jump to it.
@@ -35,15 +35,16 @@ impl Mimalloc {
 unsafe impl RawAllocator for Mimalloc {
     const BACKEND: MemoryAllocatorBackend = MemoryAllocatorBackend::Mimalloc;
 
-    const LEAST: usize = MIN_ALIGNMENT;
+    const LEAST: usize = ALIGNED_BY_SIZE;
 
     #[inline(always)]
     fn malloc(size: usize) -> *mut c_void {
-        Self::malloc_raised(aligned_by_size(size))
+        // SAFETY: that is at least `LEAST`.
+        unsafe { Self::malloc_raised(aligned_by_size(size)) }
     }
 
     #[inline(always)]
-    fn malloc_raised(size: usize) -> *mut c_void {
+    unsafe fn malloc_raised(size: usize) -> *mut c_void {
         // SAFETY: takes any size; so `mi_calloc`.
         unsafe { sys::mi_malloc(size) }
     }

@@ -12,15 +12,19 @@ pub const MIN_ALIGNMENT: usize = 16;
 #[cfg(any(feature = "jemalloc", feature = "mimalloc"))]
 #[inline(always)]
 pub(crate) const fn aligned_by_size(size: usize) -> usize {
-    if size > 8 { size } else { MIN_ALIGNMENT }
+    if size < ALIGNED_BY_SIZE { MIN_ALIGNMENT } else { size }
 }
+
+/// From so many bytes up they align a block to [`MIN_ALIGNMENT`].
+#[cfg(any(feature = "jemalloc", feature = "mimalloc"))]
+pub(crate) const ALIGNED_BY_SIZE: usize = 9;
 
 /// [`aligned_by_size`] for `count` elements of `size` bytes: the pair, unless the product is that small.
 #[cfg(any(feature = "jemalloc", feature = "mimalloc"))]
 #[inline(always)]
 pub(crate) const fn aligned_by_size_of_array(count: usize, size: usize) -> (usize, usize) {
     match count.checked_mul(size) {
-        Some(total) if total <= 8 => (1, MIN_ALIGNMENT),
+        Some(total) if total < ALIGNED_BY_SIZE => (1, MIN_ALIGNMENT),
         _ => (count, size),
     }
 }
@@ -44,15 +48,18 @@ pub unsafe trait RawAllocator {
     /// Which of the five this is.
     const BACKEND: MemoryAllocatorBackend;
 
-    /// To how many bytes the allocator has to be asked for fewer to be raised, for the alignment; 0 for none.
+    /// A request for fewer bytes is raised to so many, for the alignment; 0 where none is.
     const LEAST: usize = 0;
 
     /// A block of at least `size` bytes with undefined contents, or null.
     fn malloc(size: usize) -> *mut c_void;
 
-    /// [`malloc`](Self::malloc) of no less than [`LEAST`](Self::LEAST) bytes, for a caller who has seen to that.
+    /// [`malloc`](Self::malloc), for a caller who has raised the size.
+    ///
+    /// # Safety
+    /// `size` is at least [`LEAST`](Self::LEAST).
     #[inline(always)]
-    fn malloc_raised(size: usize) -> *mut c_void {
+    unsafe fn malloc_raised(size: usize) -> *mut c_void {
         Self::malloc(size)
     }
 

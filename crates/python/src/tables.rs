@@ -121,7 +121,11 @@ mod plain {
     }
 
     unsafe extern "C" fn malloc<A: RawAllocator>(ctx: *mut c_void, size: usize) -> *mut c_void {
-        if A::LEAST == 0 { A::malloc(size) } else { A::malloc_raised(size.max(ctx.addr())) }
+        if A::LEAST == 0 {
+            return A::malloc(size);
+        }
+        // SAFETY: the context is `LEAST`; CPython hands it over as it is.
+        unsafe { A::malloc_raised(size.max(ctx.addr())) }
     }
 
     unsafe extern "C" fn calloc<A: RawAllocator>(
