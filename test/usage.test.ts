@@ -7,7 +7,7 @@ import { describe, test } from 'node:test';
 import * as tools from './fixtures-ts/tools.js';
 import { environment } from './support/environment.js';
 import { run } from './support/run.js';
-import { cannotPreload } from './support/shims.js';
+import { cannotPreload, root } from './support/shims.js';
 
 const { command } = tools;
 const env = environment();
@@ -104,7 +104,7 @@ describe('usage', { skip: cannotPreload, timeout: 120_000 }, () => {
       assert.match(stdout, /Examples:\n {2}/);
     }
     const { stdout } = await command(['--version']);
-    const { version } = JSON.parse(readFileSync(join(dirname(tools.cli), '..', 'package.json'), 'utf8')) as {
+    const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
       version: string;
     };
     assert.equal(stdout, `${version}\n`);
