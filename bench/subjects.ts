@@ -17,16 +17,12 @@ export function variants(): { backend: Backend; preset: Preset; name: string }[]
   );
 }
 
-/**
- * This process's environment without what would switch or tune an allocator (a user's own settings win over a preset),
- * or be work at each start of Node: certificates in NODE_EXTRA_CA_CERTS are, up to Node 20.
- */
+/** This process's environment without what would switch or tune an allocator: a user's own settings win over a preset. */
 export function neutral(): NodeJS.ProcessEnv {
   const own = Object.entries(process.env);
   return Object.fromEntries(
     own.filter(
-      ([name]) =>
-        !/^(LD_PRELOAD|GLIBC_TUNABLES|MALLOC_.*|MIMALLOC_.*|UV_THREADPOOL_SIZE|NODE_.*)$/.test(name),
+      ([name]) => !/^(LD_PRELOAD|GLIBC_TUNABLES|MALLOC_.*|MIMALLOC_.*|UV_THREADPOOL_SIZE)$/.test(name),
     ),
   );
 }
