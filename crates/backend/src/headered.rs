@@ -96,10 +96,7 @@ pub unsafe fn realloc<A: GlobalAlloc>(allocator: &A, block: *mut c_void, size: u
     if size <= old && old - size <= (old / 2).min(KEPT) {
         return block;
     }
-    let (Some(before), Some(after)) = (layout(old, align), layout(size, align)) else {
-        return ptr::null_mut();
-    };
-    if before.size() <= MOVED && after.size() <= MOVED {
+    if old.max(size).saturating_add(align) <= MOVED {
         let moved = allocate(allocator, size, align, A::alloc);
         if !moved.is_null() {
             // SAFETY: both blocks have so many bytes, and they are two; the old one is live, and not used from here on.
@@ -110,6 +107,9 @@ pub unsafe fn realloc<A: GlobalAlloc>(allocator: &A, block: *mut c_void, size: u
         }
         return moved;
     }
+    let (Some(before), Some(after)) = (layout(old, align), layout(size, align)) else {
+        return ptr::null_mut();
+    };
     // SAFETY: `base` and `before` are those of the allocation, and `after` is a valid layout of the same
     // alignment and of a size that is not zero.
     let base = unsafe { allocator.realloc(block.byte_sub(align).cast(), before, after.size()) };
