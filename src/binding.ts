@@ -11,7 +11,7 @@ export interface Binding {
   globalAllocator(): string;
   exercise(backend: string, bytes: number): boolean;
   /** Infinity for no limit; 0 for no quarantine. */
-  createAllocator(backend: string, limit: number, quarantine: number, slot: Float64Array): NativeAllocator;
+  createAllocator(backend: string, limit: number, quarantine: number, numbers: Float64Array): NativeAllocator;
   /** Live bytes and buffers, of all threads. */
   allocatedEverywhere(backend: string): number[];
   backendStats(backend: string): BackendStats;
@@ -68,16 +68,20 @@ export interface NativePythonInfo {
 }
 
 /**
- * An allocator. A number in place of a buffer, and any but 0 from `free`, is one of {@link Refused}. The slot of a
- * returned buffer is left in the array that the allocator was made with.
+ * An allocator. What `allocate`, `reallocate` and `free` are asked for stands in the three `numbers` that it was made
+ * with, for as arguments they would cost as much as the block. In the first one they leave the slot of the buffer that
+ * they return, or why they return none: one of {@link Refused}.
  */
 export interface NativeAllocator {
-  allocate(bytes: number, alignment: number, flags: number): ArrayBuffer | Refused;
-  reallocate(buffer: ArrayBuffer, slot: number, bytes: number, flags: number): ArrayBuffer | Refused;
-  free(buffer: ArrayBuffer, slot: number): Refused;
+  /** Bytes, alignment and flags. */
+  allocate(): ArrayBuffer | undefined;
+  /** Slot, bytes and flags. */
+  reallocate(buffer: ArrayBuffer): ArrayBuffer | undefined;
+  /** Slot. */
+  free(buffer: ArrayBuffer): void;
   /** Whether the slot is live and the buffer's. */
   holds(buffer: ArrayBuffer, slot: number): boolean;
-  child(limit: number, quarantine: number, slot: Float64Array): NativeAllocator;
+  child(limit: number, quarantine: number, numbers: Float64Array): NativeAllocator;
   region(bytes: number, numbers: Float64Array): NativeRegion | Refused;
   /** Bytes, high-water mark, bytes ever, allocations ever, buffers, bytes in quarantine, damaged blocks. */
   figures(): number[];

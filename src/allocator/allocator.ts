@@ -53,8 +53,8 @@ export class Allocator implements Disposable {
   readonly #parent: Allocator | undefined;
   readonly #settings: AllocatorSettings;
   readonly #observer: Observer | undefined;
-  /** Where the native side leaves the slot of a new buffer. */
-  readonly #slot: Float64Array;
+  /** What the native side is given and answers. */
+  readonly #numbers = new Float64Array(3);
   /** Damaged blocks that were reported. */
   #damaged = 0;
   #disposed = false;
@@ -72,11 +72,10 @@ export class Allocator implements Disposable {
     this.#observer = Observer.of(optionalFunction(settings.log, 'log'), flag(settings.trace, 'trace'));
     this.#settings = settings;
     this.#parent = parent;
-    this.#slot = new Float64Array(1);
     this.#native =
       parent === undefined
-        ? binding().createAllocator(backend, this.limit, quarantine, this.#slot)
-        : parent.#native.child(this.limit, quarantine, this.#slot);
+        ? binding().createAllocator(backend, this.limit, quarantine, this.#numbers)
+        : parent.#native.child(this.limit, quarantine, this.#numbers);
   }
 
   /**
@@ -102,7 +101,8 @@ export class Allocator implements Disposable {
   }
 
   /**
-   * The bytes and the buffers that are live on a backend in this process: those of all allocators, in all threads.
+   * The bytes and the buffers that are live on a backend in this process: those of all allocators, in all threads,
+   * and the bytes of their regions' blocks.
    *
    * @throws {@link MallocBackendError} `ERR_UNKNOWN_BACKEND`, `ERR_BINARY_MISSING`
    */
@@ -127,12 +127,16 @@ export class Allocator implements Disposable {
       if (options.alignment !== undefined) checkAlignment((alignment = options.alignment));
       flags = (flag(options.zero, 'zero') ? ZERO : 0) | (mayCopy(options.copy) ? COPY : 0);
     }
-    const memory =
-      bytes > constants.MAX_LENGTH ? Refused.OutOfMemory : this.#native.allocate(bytes, alignment, flags);
-    if (typeof memory === 'number') throw this.#refusal(memory, bytes, bytes);
-    const buffer = this.#handOut(memory);
+    if (bytes > constants.MAX_LENGTH) throw outOfMemory(this, bytes);
+    this.#numbers[0] = bytes;
+    this.#numbers[1] = alignment;
+    this.#numbers[2] = flags;
+    const memory = this.#native.allocate();
+    const answer = this.#numbers[0];
+    if (memory === undefined) throw this.#refusal(answer, bytes, bytes);
+    const buffer = new OwnedBuffer(memory, this, answer) as unknown as AllocatedBuffer;
     if (this.#observer !== undefined) {
-      this.#observer.made(buffer, this.#slot[0]!, this.allocate);
+      this.#observer.made(buffer, answer, this.allocate);
       this.#observer.emit({ type: 'allocate', bytes });
     }
     return buffer;
@@ -151,20 +155,21 @@ export class Allocator implements Disposable {
     if (!this.#open) throw disposed(this);
     const slot = this.#slotOf(buffer, 'resized');
     const before = buffer.byteLength;
-    const memory =
-      bytes > constants.MAX_LENGTH
-        ? Refused.OutOfMemory
-        : this.#native.reallocate(OwnedBuffer.memoryOf(buffer), slot, bytes, zero);
-    if (typeof memory === 'number') {
-      if (memory === Refused.NotAllocated) throw notAllocated(buffer, this, 'resized');
-      throw this.#refusal(memory, bytes, bytes - before);
+    if (bytes > constants.MAX_LENGTH) throw outOfMemory(this, bytes);
+    this.#numbers[0] = slot;
+    this.#numbers[1] = bytes;
+    this.#numbers[2] = zero;
+    const memory = this.#native.reallocate(OwnedBuffer.memoryOf(buffer));
+    const answer = this.#numbers[0];
+    if (memory === undefined) {
+      if (answer === Refused.NotAllocated) throw notAllocated(buffer, this, 'resized');
+      throw this.#refusal(answer, bytes, bytes - before);
     }
     OwnedBuffer.claim(buffer, true);
-    const resized = this.#handOut(memory);
+    const resized = new OwnedBuffer(memory, this, answer) as unknown as AllocatedBuffer;
     if (this.#observer !== undefined) {
-      const made = this.#slot[0]!;
       this.#observer.gone(buffer, slot);
-      this.#observer.made(resized, made, this.reallocate);
+      this.#observer.made(resized, answer, this.reallocate);
       this.#observer.emit({ type: 'reallocate', bytes, before });
     }
     return resized;
@@ -241,7 +246,7 @@ export class Allocator implements Disposable {
   }
 
   /**
-   * Empties the quarantine and has the backend give its free memory back to the system. Blocks until that is done,
+   * Empties the quarantine, frees what is kept for the next request, and has the backend give its free memory back to the system. Blocks until that is done,
    * which may take milliseconds for each GiB.
    *
    * @returns How many bytes less of physical memory the process has after it; at least 0.
@@ -331,15 +336,11 @@ export class Allocator implements Disposable {
     return slot;
   }
 
-  #handOut(memory: ArrayBuffer): AllocatedBuffer {
-    return new OwnedBuffer(memory, this, this.#slot[0]!) as unknown as AllocatedBuffer;
-  }
-
   #free(buffer: Uint8Array, slot: number): void {
     const bytes = buffer.byteLength;
-    if (this.#native.free(OwnedBuffer.memoryOf(buffer), slot) !== Refused.No) {
-      throw notAllocated(buffer, this, 'freed');
-    }
+    this.#numbers[0] = slot;
+    this.#native.free(OwnedBuffer.memoryOf(buffer));
+    if (this.#numbers[0] !== Refused.No) throw notAllocated(buffer, this, 'freed');
     OwnedBuffer.claim(buffer, true);
     if (this.#observer !== undefined) {
       this.#observer.gone(buffer, slot);
@@ -366,7 +367,7 @@ export class Allocator implements Disposable {
   }
 
   /** The error for what the native side refused; `more` is what `bytes` would add to what is live. */
-  #refusal(refused: Refused, bytes: number, more: number): MallocBackendError {
+  #refusal(refused: number, bytes: number, more: number): MallocBackendError {
     if (refused === Refused.External) return externalUnsupported();
     if (refused !== Refused.Limit) return outOfMemory(this, bytes);
     const full = this.#full(more);

@@ -26,6 +26,7 @@ mod mimalloc;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 pub mod owner;
 mod raw;
+mod recent;
 #[cfg(all(unix, any(feature = "jemalloc", feature = "mimalloc")))]
 pub mod region;
 mod rust;
@@ -44,6 +45,7 @@ pub use jemalloc::{Jemalloc, malloc as jemalloc_malloc, nonstandard as jemalloc_
 #[cfg(feature = "mimalloc")]
 pub use mimalloc::{Mimalloc, malloc as mimalloc_malloc};
 pub use raw::{CannotRelease, MIN_ALIGNMENT, RawAllocator, Stats};
+pub use recent::Recent;
 pub use rust::Rust;
 #[cfg(feature = "snmalloc")]
 pub use snmalloc::{Snmalloc, malloc as snmalloc_malloc};

@@ -1,23 +1,49 @@
 //! What an allocator has handed out, against its limit and those above it.
 
-use std::ptr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use malloc_backend::MemoryAllocatorBackend;
 
 /// The books of one allocator. A child's bytes are in its parent's books too, so a limit holds for all below it.
 ///
-/// Each figure stands by itself and nothing is read through it: relaxed ordering is enough.
+/// Entries are made by the allocator's thread, which is that of its children; only what is collected is struck out by
+/// any other. So nearly all figures have one writer, and need none of the locked instructions that would cost more than
+/// the block. Each figure stands by itself and nothing is read through it: relaxed ordering is enough.
 pub struct Account {
     parent: Option<Arc<Account>>,
     backend: MemoryAllocatorBackend,
     limit: u64,
-    bytes: AtomicU64,
-    peak: AtomicU64,
-    total: AtomicU64,
-    allocations: AtomicU64,
-    buffers: AtomicU64,
+    /// Bytes that were ever live, those of regions too.
+    taken: Figure,
+    given_back: Figure,
+    peak: Figure,
+    /// Bytes and blocks ever allocated for buffers.
+    total: Figure,
+    allocations: Figure,
+    opened: Figure,
+    closed: Figure,
+    /// By other threads, beside `given_back` and `closed`.
+    given_back_elsewhere: AtomicU64,
+    closed_elsewhere: AtomicU64,
+}
+
+/// A number that one thread changes and any may read.
+#[derive(Default)]
+struct Figure(AtomicU64);
+
+impl Figure {
+    fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+
+    fn set(&self, number: u64) {
+        self.0.store(number, Relaxed);
+    }
+
+    fn add(&self, number: u64) {
+        self.set(self.get().wrapping_add(number));
+    }
 }
 
 /// The figures of an [`Account`] at one time.
@@ -29,34 +55,47 @@ pub struct Figures {
     pub buffers: u64,
 }
 
-/// Live bytes and buffers of every allocator of the process, all threads together.
-struct Everywhere {
-    bytes: AtomicU64,
-    buffers: AtomicU64,
-}
+/// The accounts that have no parent, of all threads.
+static ROOTS: Mutex<Vec<Weak<Account>>> = Mutex::new(Vec::new());
 
-static EVERYWHERE: [Everywhere; MemoryAllocatorBackend::ALL.len()] =
-    [const { Everywhere { bytes: AtomicU64::new(0), buffers: AtomicU64::new(0) } }; 5];
+/// Those that are still there. A panic while they were locked would have left them as they are: they are one vector.
+fn roots() -> MutexGuard<'static, Vec<Weak<Account>>> {
+    let mut roots = ROOTS.lock().unwrap_or_else(PoisonError::into_inner);
+    roots.retain(|root| root.strong_count() > 0);
+    roots
+}
 
 /// The bytes and the buffers that are live on the backend in this process, whichever thread's they are.
 pub fn everywhere(backend: MemoryAllocatorBackend) -> (u64, u64) {
-    let all = &EVERYWHERE[backend as usize];
-    (all.bytes.load(Relaxed), all.buffers.load(Relaxed))
+    let roots: Vec<_> = roots().iter().filter_map(Weak::upgrade).collect();
+    roots
+        .iter()
+        .filter(|root| root.backend == backend)
+        .fold((0, 0), |(bytes, buffers), root| (bytes + root.bytes(), buffers + root.buffers()))
 }
 
 impl Account {
+    /// An account with no more than `limit` bytes in it, entered in its parent's books too.
     pub fn new(backend: MemoryAllocatorBackend, limit: u64, parent: Option<Arc<Account>>) -> Arc<Self> {
-        let zero = || AtomicU64::new(0);
-        Arc::new(Self {
+        let is_root = parent.is_none();
+        let account = Arc::new(Self {
             parent,
             backend,
             limit,
-            bytes: zero(),
-            peak: zero(),
-            total: zero(),
-            allocations: zero(),
-            buffers: zero(),
-        })
+            taken: Figure::default(),
+            given_back: Figure::default(),
+            peak: Figure::default(),
+            total: Figure::default(),
+            allocations: Figure::default(),
+            opened: Figure::default(),
+            closed: Figure::default(),
+            given_back_elsewhere: AtomicU64::new(0),
+            closed_elsewhere: AtomicU64::new(0),
+        });
+        if is_root {
+            roots().push(Arc::downgrade(&account));
+        }
+        account
     }
 
     /// This account and those above it.
@@ -64,85 +103,79 @@ impl Account {
         std::iter::successors(Some(self), |account| account.parent.as_deref())
     }
 
-    /// Sets bytes aside for a block that is to be allocated; nothing where that would pass a limit.
-    pub fn reserve(&self, bytes: usize) -> bool {
-        let bytes = bytes as u64;
+    /// Live bytes. Another thread than the account's may see a block come and not yet go, or the other way round.
+    fn bytes(&self) -> u64 {
+        let given_back = self.given_back.get() + self.given_back_elsewhere.load(Relaxed);
+        self.taken.get().saturating_sub(given_back)
+    }
+
+    /// Live buffers, as far as [`bytes`](Self::bytes).
+    fn buffers(&self) -> u64 {
+        self.opened.get().saturating_sub(self.closed.get() + self.closed_elsewhere.load(Relaxed))
+    }
+
+    /// Whether so many bytes more pass no limit. They do not until they are entered: only this thread enters any.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        self.chain().all(|account| {
+            account.bytes().checked_add(bytes as u64).is_some_and(|after| after <= account.limit)
+        })
+    }
+
+    /// Enters bytes that are no buffer's: a region's.
+    pub fn take(&self, bytes: usize) {
         for account in self.chain() {
-            let before = account.bytes.fetch_add(bytes, Relaxed);
-            if before.checked_add(bytes).is_none_or(|after| after > account.limit) {
-                for entered in self.chain() {
-                    entered.bytes.fetch_sub(bytes, Relaxed);
-                    if ptr::eq(entered, account) {
-                        return false;
-                    }
-                }
-            }
+            account.taken.add(bytes as u64);
+            account.peak.set(account.peak.get().max(account.bytes()));
         }
-        true
     }
 
-    /// Undoes [`reserve`](Self::reserve): the block could not be had.
-    pub fn unreserve(&self, bytes: usize) {
-        self.chain().for_each(|account| _ = account.bytes.fetch_sub(bytes as u64, Relaxed));
+    /// Strikes out what [`take`](Self::take) entered.
+    pub fn give_back(&self, bytes: usize) {
+        self.chain().for_each(|account| account.given_back.add(bytes as u64));
     }
 
-    /// Enters a buffer whose bytes are reserved.
+    /// Enters a buffer.
     pub fn open(&self, bytes: usize) {
-        self.count(bytes);
-        self.chain().for_each(|account| _ = account.buffers.fetch_add(1, Relaxed));
-        let everywhere = &EVERYWHERE[self.backend as usize];
-        everywhere.bytes.fetch_add(bytes as u64, Relaxed);
-        everywhere.buffers.fetch_add(1, Relaxed);
+        self.take(bytes);
+        for account in self.chain() {
+            account.total.add(bytes as u64);
+            account.allocations.add(1);
+            account.opened.add(1);
+        }
     }
 
-    /// Enters a buffer's new size; what it grew by is reserved.
+    /// Enters a buffer's new size.
     pub fn resize(&self, from: usize, to: usize) {
-        self.count(to.saturating_sub(from));
-        let everywhere = &EVERYWHERE[self.backend as usize];
-        match to.checked_sub(from) {
-            Some(grown) => _ = everywhere.bytes.fetch_add(grown as u64, Relaxed),
-            None => {
-                self.unreserve(from - to);
-                everywhere.bytes.fetch_sub((from - to) as u64, Relaxed);
-            }
+        let grown = to.saturating_sub(from);
+        self.take(grown);
+        self.give_back(from.saturating_sub(to));
+        for account in self.chain() {
+            account.total.add(grown as u64);
+            account.allocations.add(1);
         }
     }
 
     /// Strikes a buffer out.
     pub fn close(&self, bytes: usize) {
-        self.unreserve(bytes);
-        self.chain().for_each(|account| _ = account.buffers.fetch_sub(1, Relaxed));
-        let everywhere = &EVERYWHERE[self.backend as usize];
-        everywhere.bytes.fetch_sub(bytes as u64, Relaxed);
-        everywhere.buffers.fetch_sub(1, Relaxed);
+        self.give_back(bytes);
+        self.chain().for_each(|account| account.closed.add(1));
     }
 
-    /// Has the high-water marks follow what is reserved: for bytes that are no buffers, a region's.
-    pub fn note_peak(&self) {
+    /// [`close`](Self::close), on any thread.
+    pub fn close_elsewhere(&self, bytes: usize) {
         for account in self.chain() {
-            let now = account.bytes.load(Relaxed);
-            if now > account.peak.load(Relaxed) {
-                account.peak.fetch_max(now, Relaxed);
-            }
-        }
-    }
-
-    /// Counts an allocation of so many new bytes.
-    fn count(&self, bytes: usize) {
-        self.note_peak();
-        for account in self.chain() {
-            account.total.fetch_add(bytes as u64, Relaxed);
-            account.allocations.fetch_add(1, Relaxed);
+            account.given_back_elsewhere.fetch_add(bytes as u64, Relaxed);
+            account.closed_elsewhere.fetch_add(1, Relaxed);
         }
     }
 
     pub fn figures(&self) -> Figures {
         Figures {
-            bytes: self.bytes.load(Relaxed),
-            peak: self.peak.load(Relaxed),
-            total: self.total.load(Relaxed),
-            allocations: self.allocations.load(Relaxed),
-            buffers: self.buffers.load(Relaxed),
+            bytes: self.bytes(),
+            peak: self.peak.get(),
+            total: self.total.get(),
+            allocations: self.allocations.get(),
+            buffers: self.buffers(),
         }
     }
 }

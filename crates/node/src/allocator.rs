@@ -1,8 +1,7 @@
 //! An allocator as JavaScript sees it: an object of functions, each of which knows its allocator.
 //!
-//! What they refuse they say by a number in place of a result; `src/binding.ts` has the same numbers.
+//! What they refuse they say by a number; `src/binding.ts` has the same numbers.
 
-use std::cell::RefCell;
 use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,8 +15,8 @@ use crate::account::{Account, everywhere};
 use crate::external::{self, Failure};
 use crate::functions::{self, Numbers, call, list, number};
 use crate::heap::{Heap, Refusal};
-use crate::quarantine::Quarantine;
-use crate::slots::{Block, Slot};
+use crate::local::LocalHeap;
+use crate::slots::Slot;
 
 /// Why a function has no result. 0, where a function has none, says that all is well.
 #[derive(Clone, Copy)]
@@ -53,21 +52,19 @@ impl From<Failure> for Refused {
 
 /// What the functions of one allocator share. They all run on the thread that made it.
 pub struct Handle {
-    heap: Arc<Heap>,
-    quarantine: RefCell<Quarantine>,
-    /// Where the slot of a new buffer is left for JavaScript: a second result, without an object to carry it.
-    slot: Numbers,
+    local: LocalHeap,
+    /// What `allocate`, `reallocate` and `free` are given, and answer in the first place.
+    numbers: Numbers,
 }
 
-/// Makes an allocator. `limit` and `quarantine` are in bytes, `limit` is infinite for none. The slot of each buffer
-/// that a function returns is then in `slot[0]`.
+/// Makes an allocator. `limit` and `quarantine` are in bytes, `limit` is infinite for none. `numbers` has three places.
 #[napi]
 pub fn create_allocator(
     env: &Env,
     backend: String,
     limit: f64,
     quarantine: f64,
-    slot: Float64Array,
+    numbers: Float64Array,
 ) -> Result<Object<'_>> {
     let functions = backend
         .parse::<MemoryAllocatorBackend>()
@@ -75,7 +72,7 @@ pub fn create_allocator(
         .functions()
         .map_err(|error| Error::from_reason(error.to_string()))?;
     let account = Account::new(functions.backend, bytes(limit), None);
-    object(env.raw(), Handle::new(Heap::new(functions, account), quarantine, slot))
+    object(env.raw(), Handle::new(Heap::new(functions, account), quarantine, numbers))
 }
 
 /// Bytes and buffers that are live on the backend in the whole process.
@@ -91,12 +88,8 @@ fn bytes(number: f64) -> u64 {
 }
 
 impl Handle {
-    fn new(heap: Arc<Heap>, quarantine: f64, slot: Float64Array) -> Self {
-        Self {
-            quarantine: RefCell::new(Quarantine::new(heap.clone(), bytes(quarantine) as usize)),
-            heap,
-            slot: Numbers::new(slot),
-        }
+    fn new(heap: Arc<Heap>, quarantine: f64, numbers: Float64Array) -> Self {
+        Self { local: LocalHeap::new(heap, bytes(quarantine) as usize), numbers: Numbers::new(numbers) }
     }
 }
 
@@ -131,33 +124,31 @@ unsafe fn say(env: sys::napi_env, refused: Refused) -> sys::napi_value {
 const ZERO: u32 = 1;
 const COPY: u32 = 2;
 
-/// `allocate(bytes, alignment, flags)`: an ArrayBuffer, or why there is none.
+/// `allocate()` of the numbers bytes, alignment and flags: an ArrayBuffer, and its slot as the first number; or
+/// undefined, and why.
 ///
 /// # Safety
 /// Called by Node, as a function of `object`.
 unsafe extern "C" fn allocate(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
     // SAFETY: the caller's obligation; the block is new, and given to `create` alone.
     unsafe {
-        let ([size, alignment, flags], handle) = call::<Handle, 3>(env, info);
-        let size = number(env, size) as usize;
-        let alignment = number(env, alignment) as usize;
-        let flags = number(env, flags) as u32;
-        let block = match handle.heap.allocate(size, alignment.max(1), flags & ZERO != 0) {
+        let ([], handle) = call::<Handle, 0>(env, info);
+        let [size, alignment, flags] = handle.numbers.given();
+        let (size, alignment, flags) = (size as usize, (alignment as usize).max(1), flags as u32);
+        let block = match handle.local.allocate(size, alignment, flags & ZERO != 0) {
             Ok(block) => block,
-            Err(refusal) => return say(env, refusal.into()),
+            Err(refusal) => return handle.refuse(refusal),
         };
-        let (buffer, slot) = match external::create(env, &handle.heap, block) {
-            Ok(made) => made,
+        match external::create(env, &handle.local.heap, block) {
+            Ok((buffer, slot)) => handle.hand_out(buffer, slot),
             Err(Failure::Refused) if flags & COPY != 0 => {
-                match external::create_v8s(env, &handle.heap, size, alignment.max(1)) {
-                    Ok((buffer, _, slot)) => (buffer, slot),
-                    Err(failure) => return say(env, failure.into()),
+                match external::create_v8s(env, &handle.local.heap, size, alignment) {
+                    Ok((buffer, _, slot)) => handle.hand_out(buffer, slot),
+                    Err(failure) => handle.refuse(failure),
                 }
             }
-            Err(failure) => return say(env, failure.into()),
-        };
-        handle.slot.put(f64::from(slot));
-        buffer
+            Err(failure) => handle.refuse(failure),
+        }
     }
 }
 
@@ -173,107 +164,96 @@ unsafe fn detach(env: sys::napi_env, buffer: sys::napi_value) {
     }
 }
 
-/// `free(buffer, slot)`: 0, or why not.
+/// `free(buffer)`, with its slot as the first number: then that is 0, or why not.
 ///
 /// # Safety
 /// Called by Node, as a function of `object`.
 unsafe extern "C" fn free(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
     // SAFETY: the caller's obligation. The block is freed once no view shows it any more, by who took it.
     unsafe {
-        let ([buffer, slot], handle) = call::<Handle, 2>(env, info);
-        let slot = handle.find(env, buffer, slot);
-        let Some(block) = slot.and_then(Slot::take) else { return say(env, Refused::NotAllocated) };
+        let ([buffer], handle) = call::<Handle, 1>(env, info);
+        let [slot] = handle.numbers.given();
+        let Some(block) = handle.find(env, buffer, slot).and_then(Slot::take) else {
+            return handle.refuse(Refused::NotAllocated);
+        };
         detach(env, buffer);
-        handle.retire(block);
-        say(env, Refused::No)
+        handle.local.free(block);
+        handle.refuse(Refused::No)
     }
 }
 
-/// `reallocate(buffer, slot, bytes, flags)`: a new ArrayBuffer in place of that one, or why there is none, and then
-/// that one is as before.
+/// `reallocate(buffer)` with the numbers slot, bytes and flags: a new ArrayBuffer in place of that one, and its slot as
+/// the first number; or undefined and why, and then that one is as before.
 ///
 /// # Safety
 /// Called by Node, as a function of `object`.
 unsafe extern "C" fn reallocate(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
     // SAFETY: the caller's obligation. Between the block's move and the detachment no JavaScript runs.
     unsafe {
-        let ([buffer, slot, size, flags], handle) = call::<Handle, 4>(env, info);
-        let (size, flags) = (number(env, size) as usize, number(env, flags) as u32);
-        let Some(slot) = handle.find(env, buffer, slot) else { return say(env, Refused::NotAllocated) };
+        let ([buffer], handle) = call::<Handle, 1>(env, info);
+        let [slot, size, flags] = handle.numbers.given();
+        let (size, flags) = (size as usize, flags as u32);
+        let Some(slot) = handle.find(env, buffer, slot) else { return handle.refuse(Refused::NotAllocated) };
         // Out of the slot from here on, or put back: nobody else frees it meanwhile.
-        let Some(old) = slot.take() else { return say(env, Refused::NotAllocated) };
+        let Some(old) = slot.take() else { return handle.refuse(Refused::NotAllocated) };
         if old.is_v8s() {
-            return match external::create_v8s(env, &handle.heap, size, 1) {
+            return match external::create_v8s(env, &handle.local.heap, size, 1) {
                 Ok((new, start, index)) => {
                     start.cast::<u8>().copy_from_nonoverlapping(old.start.cast(), old.size.min(size));
                     detach(env, buffer);
-                    handle.heap.free(old);
-                    handle.slot.put(f64::from(index));
-                    new
+                    handle.local.heap.free(old);
+                    handle.hand_out(new, index)
                 }
                 Err(failure) => {
                     slot.put(old);
-                    say(env, failure.into())
+                    handle.refuse(failure)
                 }
             };
         }
         // A job that still reads the old block is what the quarantine is for.
-        let quarantined = handle.quarantine.borrow().is_on();
-        let block = match handle.heap.reallocate(old, size, flags & ZERO != 0, quarantined) {
+        let quarantined = handle.local.quarantine.borrow().is_on();
+        let block = match handle.local.heap.reallocate(old, size, flags & ZERO != 0, quarantined) {
             Ok(block) => block,
             Err(refusal) => {
                 slot.put(old);
-                return say(env, refusal.into());
+                return handle.refuse(refusal);
             }
         };
         detach(env, buffer);
         if quarantined {
-            handle.quarantine.borrow_mut().take_in(old);
+            handle.local.quarantine.borrow_mut().take_in(old);
         }
-        match external::create(env, &handle.heap, block) {
-            Ok((buffer, slot)) => {
-                handle.slot.put(f64::from(slot));
-                buffer
-            }
-            Err(failure) => say(env, failure.into()),
+        match external::create(env, &handle.local.heap, block) {
+            Ok((buffer, slot)) => handle.hand_out(buffer, slot),
+            Err(failure) => handle.refuse(failure),
         }
     }
 }
 
 impl Handle {
+    /// An ArrayBuffer as a result, with its slot.
+    fn hand_out(&self, buffer: sys::napi_value, slot: u32) -> sys::napi_value {
+        self.numbers.put(f64::from(slot));
+        buffer
+    }
+
+    /// Undefined as a result, with the reason.
+    fn refuse(&self, refused: impl Into<Refused>) -> sys::napi_value {
+        self.numbers.put(f64::from(refused.into() as u32));
+        ptr::null_mut()
+    }
+
     /// The slot, if it is that of the ArrayBuffer, and live.
     ///
     /// # Safety
-    /// `env` is the current environment, and the values are of it.
-    unsafe fn find(
-        &self,
-        env: sys::napi_env,
-        buffer: sys::napi_value,
-        slot: sys::napi_value,
-    ) -> Option<&Slot> {
+    /// `env` is the current environment, and the buffer a value of it.
+    unsafe fn find(&self, env: sys::napi_env, buffer: sys::napi_value, slot: f64) -> Option<&Slot> {
         // SAFETY: the caller's obligation.
-        let (index, (start, size)) = unsafe { (number(env, slot), external::memory_of(env, buffer)?) };
-        let slot = self.heap.slots.get(index as u32)?;
+        let (start, size) = unsafe { external::memory_of(env, buffer)? };
+        let slot = self.local.heap.slots.get(slot as u32)?;
         let block = slot.block()?;
         // No bytes have no address in JavaScript, and nothing to be mistaken for.
         (block.size == size && (size == 0 || block.start == start)).then_some(slot)
-    }
-
-    /// Frees a block, or puts it into quarantine.
-    ///
-    /// # Safety
-    /// The block is a live one of the heap, and the caller gives it up.
-    unsafe fn retire(&self, block: Block) {
-        let mut quarantine = self.quarantine.borrow_mut();
-        // SAFETY: the caller's obligation.
-        unsafe {
-            if quarantine.is_on() && !block.is_v8s() {
-                self.heap.account.close(block.size);
-                quarantine.take_in(block);
-            } else {
-                self.heap.free(block);
-            }
-        }
     }
 }
 
@@ -286,25 +266,25 @@ unsafe extern "C" fn holds(env: sys::napi_env, info: sys::napi_callback_info) ->
     // SAFETY: the caller's obligation.
     unsafe {
         let ([buffer, slot], handle) = call::<Handle, 2>(env, info);
-        sys::napi_get_boolean(env, handle.find(env, buffer, slot).is_some(), &mut result);
+        sys::napi_get_boolean(env, handle.find(env, buffer, number(env, slot)).is_some(), &mut result);
     }
     result
 }
 
-/// `child(limit, quarantine, slot)`: an allocator whose bytes count here too.
+/// `child(limit, quarantine, numbers)`: an allocator whose bytes count here too.
 ///
 /// # Safety
 /// Called by Node, as a function of `object`.
 unsafe extern "C" fn child(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
     // SAFETY: the caller's obligation.
     unsafe {
-        let ([limit, quarantine, slot], handle) = call::<Handle, 3>(env, info);
+        let ([limit, quarantine, numbers], handle) = call::<Handle, 3>(env, info);
         let (limit, quarantine) = (number(env, limit), number(env, quarantine));
-        let parent = &handle.heap;
+        let parent = &handle.local.heap;
         let account = Account::new(parent.functions.backend, bytes(limit), Some(parent.account.clone()));
         // Only V8 itself can fail here, and has then set an exception, or is ending.
-        let made = Float64Array::from_napi_value(env, slot).and_then(|slot| {
-            object(env, Handle::new(Heap::new(parent.functions, account), quarantine, slot))
+        let made = Float64Array::from_napi_value(env, numbers).and_then(|numbers| {
+            object(env, Handle::new(Heap::new(parent.functions, account), quarantine, numbers))
         });
         made.map_or(ptr::null_mut(), |object| object.raw())
     }
@@ -322,7 +302,7 @@ unsafe extern "C" fn region(env: sys::napi_env, info: sys::napi_callback_info) -
         let Ok(numbers) = Float64Array::from_napi_value(env, numbers) else {
             return say(env, Refused::Failed);
         };
-        let (backend, account) = (handle.heap.functions.backend, handle.heap.account.clone());
+        let (backend, account) = (handle.local.heap.functions.backend, handle.local.heap.account.clone());
         match crate::region::create(env, backend, size, account, Numbers::new(numbers)) {
             Ok(region) => region,
             Err(refused) => say(env, refused),
@@ -338,8 +318,8 @@ unsafe extern "C" fn figures(env: sys::napi_env, info: sys::napi_callback_info) 
     // SAFETY: the caller's obligation.
     unsafe {
         let ([], handle) = call::<Handle, 0>(env, info);
-        let figures = handle.heap.account.figures();
-        let quarantine = handle.quarantine.borrow();
+        let figures = handle.local.heap.account.figures();
+        let quarantine = handle.local.quarantine.borrow();
         let numbers = [
             figures.bytes,
             figures.peak,
@@ -361,13 +341,18 @@ unsafe extern "C" fn live(env: sys::napi_env, info: sys::napi_callback_info) -> 
     // SAFETY: the caller's obligation.
     unsafe {
         let ([], handle) = call::<Handle, 0>(env, info);
-        let blocks: Vec<f64> =
-            handle.heap.slots.live().flat_map(|(slot, block)| [f64::from(slot), block.size as f64]).collect();
+        let blocks: Vec<f64> = handle
+            .local
+            .heap
+            .slots
+            .live()
+            .flat_map(|(slot, block)| [f64::from(slot), block.size as f64])
+            .collect();
         list(env, &blocks)
     }
 }
 
-/// `flush()`: empties the quarantine.
+/// `flush()`: empties the quarantine, and keeps nothing at hand.
 ///
 /// # Safety
 /// Called by Node, as a function of `object`.
@@ -375,7 +360,7 @@ unsafe extern "C" fn flush(env: sys::napi_env, info: sys::napi_callback_info) ->
     // SAFETY: the caller's obligation.
     unsafe {
         let ([], handle) = call::<Handle, 0>(env, info);
-        handle.quarantine.borrow_mut().keep(0);
+        handle.local.flush();
         say(env, Refused::No)
     }
 }

@@ -35,7 +35,7 @@ unsafe fn give_up(hint: *mut c_void) {
         let slot = &*hint.cast::<Slot>();
         let heap = Arc::from_raw(slot.heap.load(std::sync::atomic::Ordering::Acquire).cast_const());
         if let Some(block) = slot.take() {
-            heap.free(block);
+            heap.free_elsewhere(block);
         }
         heap.slots.release(slot);
     }
@@ -135,7 +135,7 @@ pub unsafe fn create_v8s(
     size: usize,
     alignment: usize,
 ) -> Result<(sys::napi_value, *mut c_void, u32), Failure> {
-    if !heap.account.reserve(size) {
+    if !heap.account.has_room(size) {
         return Err(Failure::Limit);
     }
     heap.account.open(size);

@@ -110,11 +110,16 @@ pub unsafe fn list(env: sys::napi_env, numbers: &[f64]) -> sys::napi_value {
 
 /// Numbers that JavaScript and an object's functions leave for each other in an array: as arguments and results they
 /// would cost as much as a block.
-pub struct Numbers(pub RefCell<Float64Array>);
+pub struct Numbers(RefCell<Float64Array>);
 
 impl Numbers {
     pub fn new(array: Float64Array) -> Self {
         Self(RefCell::new(array))
+    }
+
+    /// The first numbers, which JavaScript has left; 0 where it has no such place.
+    pub fn given<const N: usize>(&self) -> [f64; N] {
+        self.0.borrow().first_chunk().copied().unwrap_or([0.0; N])
     }
 
     /// Leaves a number in the first place.

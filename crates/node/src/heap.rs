@@ -34,12 +34,11 @@ impl Heap {
 
     /// A block that is in the books.
     pub fn allocate(&self, size: usize, alignment: usize, zero: bool) -> Result<Block, Refusal> {
-        if !self.account.reserve(size) {
+        if !self.account.has_room(size) {
             return Err(Refusal::Limit);
         }
         let start = self.request(size, alignment, zero);
         if start.is_null() {
-            self.account.unreserve(size);
             return Err(Refusal::OutOfMemory);
         }
         self.account.open(size);
@@ -73,8 +72,7 @@ impl Heap {
         zero: bool,
         keep_old: bool,
     ) -> Result<Block, Refusal> {
-        let grown = size.saturating_sub(old.size);
-        if !self.account.reserve(grown) {
+        if !self.account.has_room(size.saturating_sub(old.size)) {
             return Err(Refusal::Limit);
         }
         let alignment = old.alignment;
@@ -87,7 +85,6 @@ impl Heap {
             unsafe { (self.functions.realloc)(old.start, size) }
         };
         if start.is_null() {
-            self.account.unreserve(grown);
             return Err(Refusal::OutOfMemory);
         }
         self.account.resize(old.size, size);
@@ -106,7 +103,7 @@ impl Heap {
         Ok(Block { start, size, alignment })
     }
 
-    /// Frees a block and strikes it out of the books.
+    /// Frees a block and strikes it out of the books, on the allocator's thread.
     ///
     /// # Safety
     /// The block is a live one of this heap, and nothing uses it after.
@@ -114,6 +111,16 @@ impl Heap {
         // SAFETY: the caller's obligation.
         unsafe { self.release(block) };
         self.account.close(block.size);
+    }
+
+    /// [`free`](Self::free), on any thread.
+    ///
+    /// # Safety
+    /// As there.
+    pub unsafe fn free_elsewhere(&self, block: Block) {
+        // SAFETY: the caller's obligation.
+        unsafe { self.release(block) };
+        self.account.close_elsewhere(block.size);
     }
 
     /// Frees a block that is no longer in the books.

@@ -37,13 +37,8 @@ mod present {
     }
 
     impl Held {
-        /// The two numbers that a function is given.
-        fn given(&self) -> [f64; 2] {
-            self.numbers.0.borrow().first_chunk().copied().unwrap_or_default()
-        }
-
         fn end(&self) {
-            self.account.unreserve(self.live.take());
+            self.account.give_back(self.live.take());
             self.region.take();
         }
     }
@@ -118,19 +113,16 @@ mod present {
     unsafe extern "C" fn allocate(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
         // SAFETY: the caller's obligation.
         let ([], held) = unsafe { call::<Held, 0>(env, info) };
-        let [size, alignment] = held.given().map(|number| number as usize);
-        held.numbers.put(if held.account.reserve(size) {
+        let [size, alignment] = held.numbers.given().map(|number| number as usize);
+        held.numbers.put(if held.account.has_room(size) {
             let region = held.region.borrow();
             match region.as_ref().and_then(|region| region.allocate(size, alignment)) {
                 Some(offset) => {
-                    held.account.note_peak();
+                    held.account.take(size);
                     held.live.set(held.live.get() + size);
                     offset as f64
                 }
-                None => {
-                    held.account.unreserve(size);
-                    FULL
-                }
+                None => FULL,
             }
         } else {
             LIMIT
@@ -147,11 +139,11 @@ mod present {
         // SAFETY: the caller's obligation.
         unsafe {
             let ([], held) = call::<Held, 0>(env, info);
-            let [offset, size] = held.given().map(|number| number as usize);
+            let [offset, size] = held.numbers.given().map(|number| number as usize);
             if let Some(region) = held.region.borrow().as_ref() {
                 region.free(offset);
                 held.live.set(held.live.get().saturating_sub(size));
-                held.account.unreserve(size);
+                held.account.give_back(size);
             }
         }
         ptr::null_mut()
@@ -166,7 +158,7 @@ mod present {
         // SAFETY: the caller's obligation.
         unsafe {
             let ([], held) = call::<Held, 0>(env, info);
-            held.account.unreserve(held.live.take());
+            held.account.give_back(held.live.take());
             let usable = held.region.borrow_mut().as_mut().is_some_and(|region| region.reset());
             sys::napi_get_boolean(env, usable, &mut result);
         }

@@ -9,11 +9,15 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use tikv_jemalloc_sys::{self as sys, extent_hooks_t};
 
-use super::{Range, RangeHeap, Recent};
+use super::{Range, RangeHeap};
+use crate::Recent;
 use crate::raw::aligned_by_size;
 
 /// Extents are multiples of pages, and begin at a multiple of what they ask for. A huge page serves all of that.
 const ALIGNMENT: usize = 2 << 20;
+
+/// How many bytes of freed blocks a heap keeps at hand at most.
+const KEPT: usize = 16 << 20;
 
 pub struct Heap {
     /// A box's, as a pointer: jemalloc has one to it as well.
@@ -195,7 +199,7 @@ impl Heap {
             arena,
             cache,
             flags: [place_flag | cache_flag, cache_flag],
-            recent: Box::new(Recent::new()),
+            recent: Box::new(Recent::new(KEPT)),
         })
     }
 

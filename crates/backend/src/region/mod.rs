@@ -12,13 +12,9 @@ mod jemalloc;
 mod mimalloc;
 #[cfg(any(feature = "jemalloc", feature = "mimalloc"))]
 mod range;
-#[cfg(feature = "jemalloc")]
-mod recent;
 
 #[cfg(any(feature = "jemalloc", feature = "mimalloc"))]
 use range::Range;
-#[cfg(feature = "jemalloc")]
-use recent::Recent;
 
 /// A heap that lies in one range, all of it.
 ///

@@ -1,21 +1,22 @@
-//! The larger blocks that were freed last. jemalloc's cache ends at 32 KiB, and what is beyond takes it a microsecond.
+//! The larger blocks that were freed last. jemalloc's cache ends at 32 KiB (`TCACHE_MAXCLASS_LIMIT` in 5.3.1), and what
+//! is beyond costs it about ten times as much.
 
 use core::cell::Cell;
 use core::ffi::c_void;
 use core::ptr;
 
-/// Of each size so many blocks at most, and of all sizes so many bytes.
+/// Of each size so many blocks at most.
 const BLOCKS: usize = 8;
-const BYTES: usize = 16 << 20;
 
 /// Sizes from beyond this one, four to each power of two, which are jemalloc's.
 const ABOVE: usize = 32 << 10;
 const SIZES: usize = 32;
 
-/// Blocks of one heap, by their size.
+/// Blocks of one heap of jemalloc's, by their size, for one thread.
 pub struct Recent {
     stacks: [Stack; SIZES],
     bytes: Cell<usize>,
+    capacity: usize,
 }
 
 struct Stack {
@@ -24,15 +25,18 @@ struct Stack {
 }
 
 impl Recent {
-    pub const fn new() -> Self {
+    /// None yet, and never more than `capacity` bytes of them.
+    pub const fn new(capacity: usize) -> Self {
         Self {
             stacks: [const {
                 Stack { count: Cell::new(0), blocks: [const { Cell::new(ptr::null_mut()) }; BLOCKS] }
             }; SIZES],
             bytes: Cell::new(0),
+            capacity,
         }
     }
 
+    /// Whether no block is kept.
     pub fn is_empty(&self) -> bool {
         self.bytes.get() == 0
     }
@@ -77,7 +81,7 @@ impl Recent {
         let count = stack.count.get();
         let bytes = self.bytes.get() + Self::size(class);
         // What is not quite of its size, by an allocator with other ones, would not fit the next request.
-        if count == BLOCKS || bytes > BYTES || usable != Self::size(class) {
+        if count == BLOCKS || bytes > self.capacity || usable != Self::size(class) {
             return false;
         }
         stack.blocks[count].set(block);
