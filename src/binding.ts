@@ -87,8 +87,10 @@ export interface NativeAllocator {
   figures(): number[];
   /** The slot and the size of each live buffer, one after another. */
   live(): number[];
-  /** Empties the quarantine. */
-  flush(): Refused;
+  /** Empties the quarantine, and frees the blocks that are kept for the next requests. */
+  flush(): void;
+  /** The same, once nothing more will be allocated here or by a child. */
+  end(): void;
 }
 
 /**

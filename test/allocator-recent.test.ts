@@ -7,9 +7,12 @@ import { Allocator } from '../index.js';
 import { BACKENDS, codeOf, isFilledWith } from './support/allocators.js';
 import { compiled } from './support/native.js';
 
-const SIZE = 64 * 2 ** 10;
-/** So many of one size are kept. */
-const KEPT = 8;
+/** In no class of sizes that one would think of. */
+const SIZE = 60_000;
+/** What jemalloc makes of it. */
+const USABLE = 15 * 4096;
+/** So many of them are kept: 2 MiB, and no more than 32. */
+const KEPT = 32;
 
 let address: (buffer: Buffer) => number;
 before(async () => {
@@ -19,7 +22,7 @@ before(async () => {
 });
 
 const many = (allocator: Allocator, bytes = SIZE): Buffer[] =>
-  Array.from({ length: 5 * KEPT }, () => allocator.allocate(bytes));
+  Array.from({ length: 2 * KEPT }, () => allocator.allocate(bytes));
 
 // All is freed by hand: what the collector frees later would be counted in another test.
 
@@ -28,7 +31,7 @@ function counter(allocator: Allocator): () => number {
   const taken = (): number => allocator.stats().allocated!;
   const begin = taken();
   // Adding 0 makes one of -0.
-  return () => Math.round((taken() - begin) / SIZE) + 0;
+  return () => Math.round((taken() - begin) / USABLE) + 0;
 }
 
 describe('jemalloc', { skip: !BACKENDS.includes('jemalloc') && 'this build has no jemalloc' }, () => {
@@ -40,34 +43,68 @@ describe('jemalloc', { skip: !BACKENDS.includes('jemalloc') && 'this build has n
     for (const buffer of buffers) allocator.free(buffer.fill(1));
     assert.equal(allocator.bytesAllocated, 0);
     assert.equal(taken(), KEPT);
-    const again = Array.from({ length: KEPT }, () => allocator.allocate(SIZE));
-    assert.deepEqual(again.map(address), addresses.slice(0, KEPT).reverse());
+    const again = Array.from({ length: KEPT - 1 }, () => allocator.allocate(SIZE));
+    assert.deepEqual(again.map(address), addresses.toReversed().slice(0, KEPT - 1));
+    using zeroed = allocator.allocate(SIZE, { zero: true });
+    assert.equal(address(zeroed), addresses.at(-KEPT));
+    assert.ok(isFilledWith(zeroed, 0));
     assert.equal(taken(), KEPT);
     for (const buffer of again) allocator.free(buffer);
-    using zeroed = allocator.allocate(SIZE, { zero: true });
-    assert.ok(isFilledWith(zeroed, 0));
-    using aligned = allocator.allocate(SIZE, { alignment: SIZE });
-    assert.equal(address(aligned) % SIZE, 0);
+    using aligned = allocator.allocate(SIZE, { alignment: 65536 });
+    assert.equal(address(aligned) % 65536, 0);
+    // A block for one size larger is too much by more than an eighth.
+    using smaller = allocator.allocate(SIZE * 0.8);
+    assert.ok(!addresses.includes(address(smaller)));
   });
 
-  test('no more than 1 MiB is kept', () => {
+  test('no more than 2 MiB is kept, of what was freed last', () => {
     using allocator = Allocator.create('jemalloc');
     const taken = counter(allocator);
-    for (const bytes of [SIZE, 2 * SIZE, 4 * SIZE, 16 * SIZE, 32 * SIZE]) {
+    for (const bytes of [USABLE, 2 * USABLE, 17 * USABLE]) {
       for (const buffer of many(allocator, bytes)) allocator.free(buffer);
     }
-    assert.equal(taken(), 2 ** 20 / SIZE);
+    assert.equal(taken(), 2 * 17);
+    allocator.free(allocator.allocate(2 ** 21));
+    assert.equal(taken(), 2 * 17);
   });
 
-  test('release() and dispose() give it up', () => {
+  test('it serves children too, and goes with the allocator that they come from', () => {
     for (const end of ['release', 'dispose'] as const) {
       using allocator = Allocator.create('jemalloc');
       const taken = counter(allocator);
-      for (const buffer of many(allocator)) allocator.free(buffer);
-      assert.ok(taken() > 0);
+      const child = allocator.child();
+      const where = child.allocate(SIZE);
+      const place = address(where);
+      const late = child.allocate(SIZE);
+      child.free(where);
+      child.dispose();
+      assert.equal(taken(), 2);
+      const again = allocator.allocate(SIZE);
+      assert.equal(address(again), place);
+      allocator.free(again);
       allocator[end]();
-      assert.equal(taken(), 0, end);
+      assert.equal(taken(), 1, end);
+      child.free(late);
+      assert.equal(taken(), end === 'dispose' ? 0 : 1);
     }
+  });
+
+  test('in quarantine nothing is kept', () => {
+    using allocator = Allocator.create('jemalloc', { quarantine: 4 * SIZE });
+    const taken = counter(allocator);
+    for (const buffer of many(allocator)) allocator.free(buffer);
+    assert.equal(taken(), 4);
+  });
+
+  test('a block that was resized is kept by its new size', () => {
+    using allocator = Allocator.create('jemalloc');
+    const taken = counter(allocator);
+    const resized = allocator.reallocate(allocator.allocate(SIZE), 4 * USABLE);
+    const place = address(resized);
+    allocator.free(resized);
+    assert.equal(taken(), 4);
+    using again = allocator.allocate(4 * USABLE - 1);
+    assert.equal(address(again), place);
   });
 
   test('it counts against no limit, and limits hold for what is taken from it', () => {

@@ -246,8 +246,8 @@ export class Allocator implements Disposable {
   }
 
   /**
-   * Empties the quarantine, frees what is kept for the next request, and has the backend give its free memory back to the system. Blocks until that is done,
-   * which may take milliseconds for each GiB.
+   * Empties the quarantine, frees what is kept for the next requests, and has the backend give its free memory back to
+   * the system. Blocks until that is done, which may take milliseconds for each GiB.
    *
    * @returns How many bytes less of physical memory the process has after it; at least 0.
    * @throws {@link MallocBackendError} `ERR_BACKEND_UNAVAILABLE`: the backend has no way to. snmalloc gives memory
@@ -255,7 +255,8 @@ export class Allocator implements Disposable {
    */
   release(): number {
     const before = process.memoryUsage.rss();
-    this.#flush();
+    this.#native.flush();
+    if (this.#observer !== undefined) this.#reportDamage();
     if (!binding().backendRelease(this.backend)) {
       throw new MallocBackendError(
         'ERR_BACKEND_UNAVAILABLE',
@@ -318,7 +319,8 @@ export class Allocator implements Disposable {
    */
   dispose(): void {
     this.#disposed = true;
-    this.#flush();
+    this.#native.end();
+    if (this.#observer !== undefined) this.#reportDamage();
   }
 
   /** {@link dispose}, for `using`. */
@@ -347,11 +349,6 @@ export class Allocator implements Disposable {
       this.#observer.emit({ type: 'free', bytes });
       this.#reportDamage();
     }
-  }
-
-  #flush(): void {
-    this.#native.flush();
-    if (this.#observer !== undefined) this.#reportDamage();
   }
 
   #reportDamage(): void {

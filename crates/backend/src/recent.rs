@@ -1,36 +1,31 @@
-//! The larger blocks that were freed last. jemalloc's cache ends at 32 KiB (`TCACHE_MAXCLASS_LIMIT` in 5.3.1), and what
-//! is beyond costs it about ten times as much.
+//! The larger blocks that were freed last, for the next requests. jemalloc's thread cache ends at 32 KiB by default, and
+//! with pages of 4 KiB nothing can have it end later (`TCACHE_MAXCLASS_LIMIT` in 5.3.1): a block beyond that costs it
+//! several times as much.
 
 use core::cell::Cell;
 use core::ffi::c_void;
 use core::ptr;
 
-/// Of each size so many blocks at most.
-const BLOCKS: usize = 8;
+/// So many blocks at most.
+const BLOCKS: usize = 32;
 
-/// Sizes from beyond this one, four to each power of two, which are jemalloc's.
+/// Smaller blocks are left to the thread cache.
 const ABOVE: usize = 32 << 10;
-const SIZES: usize = 32;
 
-/// Blocks of one heap of jemalloc's, by their size, for one thread.
+/// Freed blocks of one heap of jemalloc's, for one thread, oldest first.
 pub struct Recent {
-    stacks: [Stack; SIZES],
+    blocks: [Cell<(*mut c_void, usize)>; BLOCKS],
+    count: Cell<usize>,
     bytes: Cell<usize>,
     capacity: usize,
-}
-
-struct Stack {
-    count: Cell<usize>,
-    blocks: [Cell<*mut c_void>; BLOCKS],
 }
 
 impl Recent {
     /// None yet, and never more than `capacity` bytes of them.
     pub const fn new(capacity: usize) -> Self {
         Self {
-            stacks: [const {
-                Stack { count: Cell::new(0), blocks: [const { Cell::new(ptr::null_mut()) }; BLOCKS] }
-            }; SIZES],
+            blocks: [const { Cell::new((ptr::null_mut(), 0)) }; BLOCKS],
+            count: Cell::new(0),
             bytes: Cell::new(0),
             capacity,
         }
@@ -38,75 +33,112 @@ impl Recent {
 
     /// Whether no block is kept.
     pub fn is_empty(&self) -> bool {
-        self.bytes.get() == 0
+        self.count.get() == 0
     }
 
-    /// Whether blocks of that size are kept.
+    /// Whether blocks of that size are kept: none that would take the place of all others.
     #[inline(always)]
-    pub fn keeps(size: usize) -> bool {
-        size > ABOVE && Self::class(size) < SIZES
+    pub fn keeps(&self, size: usize) -> bool {
+        size > ABOVE && size <= self.capacity / 2
     }
 
-    /// The number of a size that is kept: 0 for those up to 40 KiB, 3 for those up to 64 KiB.
-    #[inline(always)]
-    fn class(size: usize) -> usize {
-        let power = (size - 1).ilog2() as usize;
-        let quarter = ((size - 1) >> (power - 2)) & 3;
-        (power - ABOVE.ilog2() as usize) * 4 + quarter
-    }
-
-    /// How large the blocks of a number are.
-    #[inline(always)]
-    fn size(class: usize) -> usize {
-        let power = class / 4 + ABOVE.ilog2() as usize;
-        (5 + class % 4) << (power - 2)
-    }
-
-    /// A block for `size` bytes, which is one of `keeps`.
+    /// A block that has room for `size` bytes and for no more than an eighth beyond them.
     #[inline(always)]
     pub fn take(&self, size: usize) -> Option<*mut c_void> {
-        let class = Self::class(size);
-        let stack = &self.stacks[class];
-        let count = stack.count.get().checked_sub(1)?;
-        stack.count.set(count);
-        self.bytes.set(self.bytes.get() - Self::size(class));
-        Some(stack.blocks[count].get())
+        let most = size + size / 8;
+        let count = self.count.get();
+        let at = (0..count).rev().find(|&at| (size..=most).contains(&self.blocks[at].get().1))?;
+        let (block, usable) = self.blocks[at].get();
+        self.remove(at, usable);
+        Some(block)
     }
 
-    /// Keeps a freed block of one of the sizes, if there is room.
+    /// Keeps a freed block that has room for `usable` bytes, and gives the oldest ones to `free` where there is no room.
     #[inline(always)]
-    pub fn put(&self, block: *mut c_void, usable: usize) -> bool {
-        let class = Self::class(usable);
-        let stack = &self.stacks[class];
-        let count = stack.count.get();
-        let bytes = self.bytes.get() + Self::size(class);
-        // What is not quite of its size, by an allocator with other ones, would not fit the next request.
-        if count == BLOCKS || bytes > self.capacity || usable != Self::size(class) {
-            return false;
+    pub fn put(&self, block: *mut c_void, usable: usize, free: impl Fn(*mut c_void)) {
+        while self.count.get() == BLOCKS || self.bytes.get() + usable > self.capacity {
+            if self.is_empty() {
+                return free(block);
+            }
+            let (oldest, usable) = self.blocks[0].get();
+            self.remove(0, usable);
+            free(oldest);
         }
-        stack.blocks[count].set(block);
-        stack.count.set(count + 1);
-        self.bytes.set(bytes);
-        true
+        let count = self.count.get();
+        self.blocks[count].set((block, usable));
+        self.count.set(count + 1);
+        self.bytes.set(self.bytes.get() + usable);
     }
 
-    /// Forgets all blocks, after each was given to `free`.
+    /// Gives all blocks to `free`.
     pub fn clear(&self, free: impl Fn(*mut c_void)) {
-        for stack in &self.stacks {
-            stack.blocks.iter().take(stack.count.take()).for_each(|block| free(block.get()));
-        }
         self.bytes.set(0);
+        self.blocks.iter().take(self.count.take()).for_each(|block| free(block.get().0));
+    }
+
+    #[inline(always)]
+    fn remove(&self, at: usize, usable: usize) {
+        let last = self.count.get() - 1;
+        for place in at..last {
+            self.blocks[place].set(self.blocks[place + 1].get());
+        }
+        self.count.set(last);
+        self.bytes.set(self.bytes.get() - usable);
     }
 }
 
 #[cfg(test)]
-#[test]
-fn sizes_are_jemalloc_s() {
-    for (class, kib) in [40, 48, 56, 64, 80, 96, 112, 128, 160].into_iter().enumerate() {
-        assert_eq!(Recent::size(class), kib << 10);
-        assert_eq!(Recent::class(kib << 10), class);
-        assert_eq!(Recent::class((kib << 10) + 1), class + 1);
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+    use core::cell::RefCell;
+
+    const KIB: usize = 1 << 10;
+
+    /// What was freed, by its number.
+    fn put(recent: &Recent, number: usize, usable: usize) -> Vec<usize> {
+        let freed = RefCell::new(Vec::new());
+        recent
+            .put(ptr::without_provenance_mut(number), usable, |block| freed.borrow_mut().push(block.addr()));
+        freed.into_inner()
     }
-    assert!(!Recent::keeps(ABOVE) && Recent::keeps(ABOVE + 1));
-    assert!(Recent::keeps(8 << 20) && !Recent::keeps((8 << 20) + 1));
+
+    fn take(recent: &Recent, size: usize) -> Option<usize> {
+        recent.take(size).map(<*mut c_void>::addr)
+    }
+
+    #[test]
+    fn the_last_that_fits_is_taken() {
+        let recent = Recent::new(1024 * KIB);
+        for (number, kib) in [(1, 64), (2, 68), (3, 64), (4, 76), (5, 128)] {
+            assert_eq!(put(&recent, number, kib * KIB), []);
+        }
+        assert_eq!(take(&recent, 64 * KIB), Some(3));
+        assert_eq!(take(&recent, 64 * KIB), Some(2));
+        assert_eq!(take(&recent, 65 * KIB), None);
+        assert_eq!(take(&recent, 62 * KIB), Some(1));
+        assert_eq!(take(&recent, 60 * KIB), None);
+        assert_eq!((take(&recent, 76 * KIB), take(&recent, 128 * KIB)), (Some(4), Some(5)));
+        assert!(recent.is_empty());
+    }
+
+    #[test]
+    fn the_oldest_goes_where_there_is_no_room() {
+        let recent = Recent::new(1024 * KIB);
+        for number in 1..=16 {
+            assert_eq!(put(&recent, number, 64 * KIB), []);
+        }
+        assert_eq!(put(&recent, 17, 128 * KIB), [1, 2]);
+        assert_eq!(put(&recent, 18, 1025 * KIB).last(), Some(&18));
+        assert!(recent.is_empty());
+        for number in 1..=BLOCKS {
+            assert_eq!(put(&recent, number, 32 * KIB), []);
+        }
+        assert_eq!(put(&recent, 33, 0), [1]);
+        let freed = Cell::new(0);
+        recent.clear(|_| freed.set(freed.get() + 1));
+        assert_eq!((freed.get(), recent.is_empty()), (BLOCKS, true));
+        assert!(recent.keeps(32 * KIB + 1) && recent.keeps(512 * KIB));
+        assert!(!recent.keeps(32 * KIB) && !recent.keeps(512 * KIB + 1));
+    }
 }

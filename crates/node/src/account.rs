@@ -14,17 +14,15 @@ pub struct Account {
     parent: Option<Arc<Account>>,
     backend: MemoryAllocatorBackend,
     limit: u64,
-    /// Bytes that were ever live, those of regions too.
-    taken: Figure,
-    given_back: Figure,
+    /// Live bytes, those of regions too, and buffers, without what was struck out elsewhere.
+    live: Figure,
+    opened: Figure,
     peak: Figure,
     /// Bytes and blocks ever allocated for buffers.
     total: Figure,
     allocations: Figure,
-    opened: Figure,
-    closed: Figure,
-    /// By other threads, beside `given_back` and `closed`.
-    given_back_elsewhere: AtomicU64,
+    /// What V8 let go of, on whichever thread.
+    bytes_elsewhere: AtomicU64,
     closed_elsewhere: AtomicU64,
 }
 
@@ -44,6 +42,10 @@ impl Figure {
     fn add(&self, number: u64) {
         self.set(self.get().wrapping_add(number));
     }
+
+    fn subtract(&self, number: u64) {
+        self.set(self.get().wrapping_sub(number));
+    }
 }
 
 /// The figures of an [`Account`] at one time.
@@ -58,11 +60,9 @@ pub struct Figures {
 /// The accounts that have no parent, of all threads.
 static ROOTS: Mutex<Vec<Weak<Account>>> = Mutex::new(Vec::new());
 
-/// Those that are still there. A panic while they were locked would have left them as they are: they are one vector.
+/// A panic while they were locked would have left them as they are: they are one vector.
 fn roots() -> MutexGuard<'static, Vec<Weak<Account>>> {
-    let mut roots = ROOTS.lock().unwrap_or_else(PoisonError::into_inner);
-    roots.retain(|root| root.strong_count() > 0);
-    roots
+    ROOTS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The bytes and the buffers that are live on the backend in this process, whichever thread's they are.
@@ -82,18 +82,21 @@ impl Account {
             parent,
             backend,
             limit,
-            taken: Figure::default(),
-            given_back: Figure::default(),
+            live: Figure::default(),
+            opened: Figure::default(),
             peak: Figure::default(),
             total: Figure::default(),
             allocations: Figure::default(),
-            opened: Figure::default(),
-            closed: Figure::default(),
-            given_back_elsewhere: AtomicU64::new(0),
+            bytes_elsewhere: AtomicU64::new(0),
             closed_elsewhere: AtomicU64::new(0),
         });
         if is_root {
-            roots().push(Arc::downgrade(&account));
+            let mut roots = roots();
+            // Now and then, so that each of many costs little.
+            if roots.len() == roots.capacity() {
+                roots.retain(|root| root.strong_count() > 0);
+            }
+            roots.push(Arc::downgrade(&account));
         }
         account
     }
@@ -103,15 +106,14 @@ impl Account {
         std::iter::successors(Some(self), |account| account.parent.as_deref())
     }
 
-    /// Live bytes. Another thread than the account's may see a block come and not yet go, or the other way round.
+    /// Live bytes. Another thread than the account's sees what V8 lets go of meanwhile too early.
     fn bytes(&self) -> u64 {
-        let given_back = self.given_back.get() + self.given_back_elsewhere.load(Relaxed);
-        self.taken.get().saturating_sub(given_back)
+        self.live.get().saturating_sub(self.bytes_elsewhere.load(Relaxed))
     }
 
-    /// Live buffers, as far as [`bytes`](Self::bytes).
+    /// Live buffers, likewise.
     fn buffers(&self) -> u64 {
-        self.opened.get().saturating_sub(self.closed.get() + self.closed_elsewhere.load(Relaxed))
+        self.opened.get().saturating_sub(self.closed_elsewhere.load(Relaxed))
     }
 
     /// Whether so many bytes more pass no limit. They do not until they are entered: only this thread enters any.
@@ -124,14 +126,14 @@ impl Account {
     /// Enters bytes that are no buffer's: a region's.
     pub fn take(&self, bytes: usize) {
         for account in self.chain() {
-            account.taken.add(bytes as u64);
+            account.live.add(bytes as u64);
             account.peak.set(account.peak.get().max(account.bytes()));
         }
     }
 
     /// Strikes out what [`take`](Self::take) entered.
     pub fn give_back(&self, bytes: usize) {
-        self.chain().for_each(|account| account.given_back.add(bytes as u64));
+        self.chain().for_each(|account| account.live.subtract(bytes as u64));
     }
 
     /// Enters a buffer.
@@ -158,13 +160,22 @@ impl Account {
     /// Strikes a buffer out.
     pub fn close(&self, bytes: usize) {
         self.give_back(bytes);
-        self.chain().for_each(|account| account.closed.add(1));
+        self.chain().for_each(|account| account.opened.subtract(1));
+    }
+
+    /// Strikes out a buffer that did not come to be: it was no allocation either.
+    pub fn cancel(&self, bytes: usize) {
+        self.close(bytes);
+        for account in self.chain() {
+            account.total.subtract(bytes as u64);
+            account.allocations.subtract(1);
+        }
     }
 
     /// [`close`](Self::close), on any thread.
     pub fn close_elsewhere(&self, bytes: usize) {
         for account in self.chain() {
-            account.given_back_elsewhere.fetch_add(bytes as u64, Relaxed);
+            account.bytes_elsewhere.fetch_add(bytes as u64, Relaxed);
             account.closed_elsewhere.fetch_add(1, Relaxed);
         }
     }

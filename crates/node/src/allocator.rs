@@ -4,17 +4,16 @@
 
 use std::ptr;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use malloc_backend::MemoryAllocatorBackend;
 use napi::bindgen_prelude::{Env, Float64Array, FromNapiValue, Object};
 use napi::{Error, JsValue, Result, sys};
 use napi_derive::napi;
 
-use crate::account::{Account, everywhere};
+use crate::account::everywhere;
 use crate::external::{self, Failure};
 use crate::functions::{self, Numbers, call, list, number};
-use crate::heap::{Heap, Refusal};
+use crate::heap::Refusal;
 use crate::local::LocalHeap;
 use crate::slots::Slot;
 
@@ -71,8 +70,8 @@ pub fn create_allocator(
         .map_err(|error| Error::from_reason(error.to_string()))?
         .functions()
         .map_err(|error| Error::from_reason(error.to_string()))?;
-    let account = Account::new(functions.backend, bytes(limit), None);
-    object(env.raw(), Handle::new(Heap::new(functions, account), quarantine, numbers))
+    let local = LocalHeap::new(functions, bytes(limit), bytes(quarantine) as usize);
+    object(env.raw(), Handle { local, numbers: Numbers::new(numbers) })
 }
 
 /// Bytes and buffers that are live on the backend in the whole process.
@@ -85,12 +84,6 @@ pub fn allocated_everywhere(backend: String) -> Vec<f64> {
 /// `as` saturates, so infinity is all there is.
 fn bytes(number: f64) -> u64 {
     number as u64
-}
-
-impl Handle {
-    fn new(heap: Arc<Heap>, quarantine: f64, numbers: Float64Array) -> Self {
-        Self { local: LocalHeap::new(heap, bytes(quarantine) as usize), numbers: Numbers::new(numbers) }
-    }
 }
 
 fn object<'env>(env: sys::napi_env, handle: Handle) -> Result<Object<'env>> {
@@ -107,6 +100,7 @@ fn object<'env>(env: sys::napi_env, handle: Handle) -> Result<Object<'env>> {
             (c"figures", figures),
             (c"live", live),
             (c"flush", flush),
+            (c"end", end),
         ],
     )
 }
@@ -201,7 +195,7 @@ unsafe extern "C" fn reallocate(env: sys::napi_env, info: sys::napi_callback_inf
                 Ok((new, start, index)) => {
                     start.cast::<u8>().copy_from_nonoverlapping(old.start.cast(), old.size.min(size));
                     detach(env, buffer);
-                    handle.local.heap.free(old);
+                    handle.local.free(old);
                     handle.hand_out(new, index)
                 }
                 Err(failure) => {
@@ -280,12 +274,10 @@ unsafe extern "C" fn child(env: sys::napi_env, info: sys::napi_callback_info) ->
     unsafe {
         let ([limit, quarantine, numbers], handle) = call::<Handle, 3>(env, info);
         let (limit, quarantine) = (number(env, limit), number(env, quarantine));
-        let parent = &handle.local.heap;
-        let account = Account::new(parent.functions.backend, bytes(limit), Some(parent.account.clone()));
+        let local = handle.local.child(bytes(limit), bytes(quarantine) as usize);
         // Only V8 itself can fail here, and has then set an exception, or is ending.
-        let made = Float64Array::from_napi_value(env, numbers).and_then(|numbers| {
-            object(env, Handle::new(Heap::new(parent.functions, account), quarantine, numbers))
-        });
+        let made = Float64Array::from_napi_value(env, numbers)
+            .and_then(|numbers| object(env, Handle { local, numbers: Numbers::new(numbers) }));
         made.map_or(ptr::null_mut(), |object| object.raw())
     }
 }
@@ -361,6 +353,19 @@ unsafe extern "C" fn flush(env: sys::napi_env, info: sys::napi_callback_info) ->
     unsafe {
         let ([], handle) = call::<Handle, 0>(env, info);
         handle.local.flush();
-        say(env, Refused::No)
+        ptr::null_mut()
+    }
+}
+
+/// `end()`: the same, once nothing more will be allocated here or by a child.
+///
+/// # Safety
+/// Called by Node, as a function of `object`.
+unsafe extern "C" fn end(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
+    // SAFETY: the caller's obligation.
+    unsafe {
+        let ([], handle) = call::<Handle, 0>(env, info);
+        handle.local.end();
+        ptr::null_mut()
     }
 }

@@ -35,7 +35,7 @@ unsafe fn give_up(hint: *mut c_void) {
         let slot = &*hint.cast::<Slot>();
         let heap = Arc::from_raw(slot.heap.load(std::sync::atomic::Ordering::Acquire).cast_const());
         if let Some(block) = slot.take() {
-            heap.free_elsewhere(block);
+            heap.let_go(block);
         }
         heap.slots.release(slot);
     }
@@ -94,7 +94,7 @@ pub unsafe fn create(
 ) -> Result<(sys::napi_value, u32), Failure> {
     let Some(slot) = lend(heap, block) else {
         // SAFETY: the caller's obligation.
-        unsafe { heap.free(block) };
+        unsafe { heap.cancel(block) };
         return Err(Failure::Failed);
     };
     let hint = ptr::from_ref(slot).cast_mut().cast();
@@ -114,7 +114,7 @@ pub unsafe fn create(
     // SAFETY: without an ArrayBuffer there is no finaliser to come, and the block is as the caller gave it.
     unsafe {
         if let Some(block) = take_back(heap, slot) {
-            heap.free(block);
+            heap.cancel(block);
         }
     }
     Err(match status {
@@ -138,14 +138,12 @@ pub unsafe fn create_v8s(
     if !heap.account.has_room(size) {
         return Err(Failure::Limit);
     }
-    heap.account.open(size);
     let (mut buffer, mut start) = (ptr::null_mut(), ptr::null_mut());
     // SAFETY: two places to write to. The finaliser is called once the ArrayBuffer has gone, and its slot is there
     // until then.
     unsafe {
         if sys::napi_create_arraybuffer(env, size, &mut start, &mut buffer) == sys::Status::napi_ok {
             if start.addr() % alignment != 0 {
-                heap.account.close(size);
                 return Err(Failure::Refused);
             }
             // No bytes have no address, and a live slot needs one.
@@ -155,13 +153,13 @@ pub unsafe fn create_v8s(
                 if sys::napi_add_finalizer(env, buffer, hint, Some(finalize), hint, ptr::null_mut())
                     == sys::Status::napi_ok
                 {
+                    heap.account.open(size);
                     return Ok((buffer, start, slot.index()));
                 }
                 take_back(heap, slot);
             }
         }
     }
-    heap.account.close(size);
     Err(Failure::Failed)
 }
 

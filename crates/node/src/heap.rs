@@ -1,6 +1,7 @@
 //! Blocks of a backend, entered in an account: an allocator without its JavaScript.
 
 use std::ffi::c_void;
+use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicPtr;
 
@@ -32,32 +33,21 @@ impl Heap {
         Arc::new(Self { functions, account, slots: Slots::new(), keeper })
     }
 
-    /// A block that is in the books.
-    pub fn allocate(&self, size: usize, alignment: usize, zero: bool) -> Result<Block, Refusal> {
-        if !self.account.has_room(size) {
-            return Err(Refusal::Limit);
-        }
-        let start = self.request(size, alignment, zero);
-        if start.is_null() {
-            return Err(Refusal::OutOfMemory);
-        }
-        self.account.open(size);
-        Ok(Block { start, size, alignment })
-    }
-
-    fn request(&self, size: usize, alignment: usize, zero: bool) -> *mut c_void {
-        match (alignment <= MIN_ALIGNMENT, zero) {
+    /// A new block, which is not in the books yet.
+    pub fn request(&self, size: usize, alignment: usize, zero: bool) -> Option<Block> {
+        let start = match (alignment <= MIN_ALIGNMENT, zero) {
             (true, false) => (self.functions.malloc)(size),
             (true, true) => (self.functions.calloc)(1, size),
-            (false, _) => {
-                let start = (self.functions.aligned_alloc)(alignment, size);
-                if zero && !start.is_null() {
-                    // SAFETY: a block of `size` bytes, just allocated.
-                    unsafe { start.cast::<u8>().write_bytes(0, size) };
-                }
-                start
-            }
+            (false, _) => (self.functions.aligned_alloc)(alignment, size),
+        };
+        if start.is_null() {
+            return None;
         }
+        if zero && alignment > MIN_ALIGNMENT {
+            // SAFETY: a block of `size` bytes, just allocated.
+            unsafe { start.cast::<u8>().write_bytes(0, size) };
+        }
+        Some(Block { start, size, alignment })
     }
 
     /// The block with another size, its contents kept, what is new zeroed where that was asked for. On failure the
@@ -79,7 +69,7 @@ impl Heap {
         // A `realloc` need not keep an alignment.
         let moves = keep_old || alignment > MIN_ALIGNMENT;
         let start = if moves {
-            self.request(size, alignment, false)
+            self.request(size, alignment, false).map_or(ptr::null_mut(), |block| block.start)
         } else {
             // SAFETY: the caller's obligation.
             unsafe { (self.functions.realloc)(old.start, size) }
@@ -103,21 +93,21 @@ impl Heap {
         Ok(Block { start, size, alignment })
     }
 
-    /// Frees a block and strikes it out of the books, on the allocator's thread.
+    /// Frees a block of a buffer that did not come to be.
     ///
     /// # Safety
-    /// The block is a live one of this heap, and nothing uses it after.
-    pub unsafe fn free(&self, block: Block) {
+    /// As [`release`](Self::release); on the allocator's thread.
+    pub unsafe fn cancel(&self, block: Block) {
         // SAFETY: the caller's obligation.
         unsafe { self.release(block) };
-        self.account.close(block.size);
+        self.account.cancel(block.size);
     }
 
-    /// [`free`](Self::free), on any thread.
+    /// Frees a block that V8 has let go of, on any thread, and strikes it out of the books.
     ///
     /// # Safety
-    /// As there.
-    pub unsafe fn free_elsewhere(&self, block: Block) {
+    /// As [`release`](Self::release).
+    pub unsafe fn let_go(&self, block: Block) {
         // SAFETY: the caller's obligation.
         unsafe { self.release(block) };
         self.account.close_elsewhere(block.size);
@@ -126,7 +116,7 @@ impl Heap {
     /// Frees a block that is no longer in the books.
     ///
     /// # Safety
-    /// As [`free`](Self::free).
+    /// The block is a live one of this heap, and nothing uses it after.
     pub unsafe fn release(&self, block: Block) {
         if !block.is_v8s() {
             // SAFETY: the caller's obligation.

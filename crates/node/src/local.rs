@@ -1,56 +1,111 @@
 //! A heap as its own thread has it: with the freed blocks that are kept, for the next request or back from it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::sync::Arc;
 
-use malloc_backend::{MIN_ALIGNMENT, MemoryAllocatorBackend, Recent};
+use malloc_backend::{Functions, MIN_ALIGNMENT, MemoryAllocatorBackend, Recent};
 
+use crate::account::Account;
 use crate::heap::{Heap, Refusal};
 use crate::quarantine::Quarantine;
 use crate::slots::Block;
 
-/// How many bytes of freed blocks are kept at hand at most.
-const AT_HAND: usize = 1 << 20;
-
 pub struct LocalHeap {
     pub heap: Arc<Heap>,
     pub quarantine: RefCell<Quarantine>,
-    /// For jemalloc alone: to the others a larger block costs no more than a small one.
-    recent: Option<Box<Recent>>,
+    at_hand: Rc<AtHand>,
+    is_child: bool,
+}
+
+/// Blocks that were freed by hand, for the next requests of an allocator and of its children.
+struct AtHand {
+    recent: Recent,
+    functions: Functions,
+    /// Whether any are kept.
+    open: Cell<bool>,
+}
+
+impl AtHand {
+    /// How many bytes are kept at most.
+    const BYTES: usize = 2 << 20;
+
+    fn new(functions: Functions) -> Self {
+        // To the others a larger block costs no more than a small one.
+        let open = Cell::new(functions.backend == MemoryAllocatorBackend::Jemalloc);
+        Self { recent: Recent::new(Self::BYTES), functions, open }
+    }
+
+    fn keeps(&self, size: usize, alignment: usize) -> bool {
+        self.open.get() && self.recent.keeps(size) && alignment <= MIN_ALIGNMENT
+    }
+
+    fn take(&self, size: usize, alignment: usize, zero: bool) -> Option<Block> {
+        if !self.keeps(size, alignment) {
+            return None;
+        }
+        let start = self.recent.take(size)?;
+        if zero {
+            // SAFETY: a block that nobody else has, with at least so many bytes.
+            unsafe { start.cast::<u8>().write_bytes(0, size) };
+        }
+        Some(Block { start, size, alignment })
+    }
+
+    /// # Safety
+    /// A live block of the backend's, which the caller gives up.
+    unsafe fn put(&self, block: Block) {
+        // SAFETY: the caller's obligation, now and when each block was put here.
+        unsafe {
+            let usable = (self.functions.usable_size)(block.start);
+            self.recent.put(block.start, usable, |block| (self.functions.free)(block));
+        }
+    }
+
+    fn clear(&self) {
+        // SAFETY: live blocks of the backend's that were given up, and are forgotten with this.
+        self.recent.clear(|block| unsafe { (self.functions.free)(block) });
+    }
+}
+
+impl Drop for AtHand {
+    fn drop(&mut self) {
+        self.clear();
+    }
 }
 
 impl LocalHeap {
     /// Up to `quarantine` bytes of freed blocks are held back.
-    pub fn new(heap: Arc<Heap>, quarantine: usize) -> Self {
-        let slow = heap.functions.backend == MemoryAllocatorBackend::Jemalloc;
-        Self {
-            quarantine: RefCell::new(Quarantine::new(heap.clone(), quarantine)),
-            recent: slow.then(|| Box::new(Recent::new(AT_HAND))),
-            heap,
-        }
+    pub fn new(functions: Functions, limit: u64, quarantine: usize) -> Self {
+        let account = Account::new(functions.backend, limit, None);
+        Self::with(functions, account, quarantine, Rc::new(AtHand::new(functions)))
     }
 
-    /// Blocks of that kind are kept here.
-    fn recent(&self, size: usize, alignment: usize) -> Option<&Recent> {
-        let kept = Recent::keeps(size) && alignment <= MIN_ALIGNMENT;
-        self.recent.as_deref().filter(|_| kept)
+    /// One whose bytes count in this one's books too, and which has the same blocks at hand.
+    pub fn child(&self, limit: u64, quarantine: usize) -> Self {
+        let functions = self.heap.functions;
+        let account = Account::new(functions.backend, limit, Some(self.heap.account.clone()));
+        let child = Self::with(functions, account, quarantine, self.at_hand.clone());
+        Self { is_child: true, ..child }
+    }
+
+    fn with(functions: Functions, account: Arc<Account>, quarantine: usize, at_hand: Rc<AtHand>) -> Self {
+        let heap = Heap::new(functions, account);
+        let quarantine = RefCell::new(Quarantine::new(heap.clone(), quarantine));
+        Self { heap, quarantine, at_hand, is_child: false }
     }
 
     /// A block that is in the books.
     pub fn allocate(&self, size: usize, alignment: usize, zero: bool) -> Result<Block, Refusal> {
-        if let Some(recent) = self.recent(size, alignment)
-            && !zero
-            && self.heap.account.has_room(size)
-            && let Some(start) = recent.take(size)
-        {
-            self.heap.account.open(size);
-            return Ok(Block { start, size, alignment });
+        if !self.heap.account.has_room(size) {
+            return Err(Refusal::Limit);
         }
-        let block = self.heap.allocate(size, alignment, zero);
-        if matches!(block, Err(Refusal::OutOfMemory)) && self.forget() {
-            return self.heap.allocate(size, alignment, zero);
-        }
-        block
+        let block = match self.at_hand.take(size, alignment, zero) {
+            Some(block) => block,
+            None => self.heap.request(size, alignment, zero).ok_or(Refusal::OutOfMemory)?,
+        };
+        self.heap.account.open(size);
+        Ok(block)
     }
 
     /// Frees a block that was freed by hand, or keeps it.
@@ -58,50 +113,35 @@ impl LocalHeap {
     /// # Safety
     /// The block is a live one of the heap, and the caller gives it up.
     pub unsafe fn free(&self, block: Block) {
+        self.heap.account.close(block.size);
         let mut quarantine = self.quarantine.borrow_mut();
         // SAFETY: the caller's obligation.
         unsafe {
             if block.is_v8s() {
-                self.heap.free(block);
+                self.heap.release(block);
             } else if quarantine.is_on() {
-                self.heap.account.close(block.size);
                 quarantine.take_in(block);
-            } else if self.keep(block) {
-                self.heap.account.close(block.size);
+            } else if self.at_hand.keeps(block.size, block.alignment) {
+                self.at_hand.put(block);
             } else {
-                self.heap.free(block);
+                self.heap.release(block);
             }
         }
-    }
-
-    /// Keeps a block at hand, which is to be out of the books then. False where it is not worth it.
-    ///
-    /// # Safety
-    /// A live block of the backend's, which the caller gives up if this is true.
-    unsafe fn keep(&self, block: Block) -> bool {
-        self.recent(block.size, block.alignment).is_some_and(|recent| {
-            // SAFETY: the caller's obligation.
-            recent.put(block.start, unsafe { (self.heap.functions.usable_size)(block.start) })
-        })
     }
 
     /// Frees all that is kept.
     pub fn flush(&self) {
         self.quarantine.borrow_mut().keep(0);
-        self.forget();
+        self.at_hand.clear();
     }
 
-    /// Frees what is kept at hand. False where that is nothing.
-    fn forget(&self) -> bool {
-        let Some(recent) = self.recent.as_ref().filter(|recent| !recent.is_empty()) else { return false };
-        // SAFETY: blocks of the backend's that were given up, and are forgotten with this.
-        recent.clear(|block| unsafe { (self.heap.functions.free)(block) });
-        true
-    }
-}
-
-impl Drop for LocalHeap {
-    fn drop(&mut self) {
-        self.forget();
+    /// [`flush`](Self::flush), for good: there will be no more requests, of children neither. What a child has at hand
+    /// is its parent's.
+    pub fn end(&self) {
+        self.quarantine.borrow_mut().keep(0);
+        if !self.is_child {
+            self.at_hand.open.set(false);
+            self.at_hand.clear();
+        }
     }
 }

@@ -232,7 +232,7 @@ impl RangeHeap for Heap {
 
     fn allocate(&self, size: usize, alignment: usize) -> *mut c_void {
         // Even a large block is aligned no better than was asked for: jemalloc spreads them over the cache's lines.
-        if Recent::keeps(size)
+        if self.recent.keeps(size)
             && alignment <= crate::MIN_ALIGNMENT
             && let Some(block) = self.recent.take(size)
         {
@@ -253,7 +253,9 @@ impl RangeHeap for Heap {
         // SAFETY: the caller's obligation.
         unsafe {
             let usable = sys::malloc_usable_size(block);
-            if !(Recent::keeps(usable) && self.recent.put(block, usable)) {
+            if self.recent.keeps(usable) {
+                self.recent.put(block, usable, |block| sys::dallocx(block, self.flags[1]));
+            } else {
                 sys::dallocx(block, self.flags[1]);
             }
         }
