@@ -18,16 +18,19 @@ pub struct Recent {
     count: Cell<usize>,
     bytes: Cell<usize>,
     capacity: usize,
+    /// jemalloc's: its larger sizes are whole pages.
+    page: usize,
 }
 
 impl Recent {
     /// None yet, and never more than `capacity` bytes of them.
-    pub const fn new(capacity: usize) -> Self {
+    pub fn new(capacity: usize) -> Self {
         Self {
             blocks: [const { Cell::new((ptr::null_mut(), 0)) }; BLOCKS],
             count: Cell::new(0),
             bytes: Cell::new(0),
             capacity,
+            page: page(),
         }
     }
 
@@ -42,12 +45,11 @@ impl Recent {
         size > ABOVE && size <= self.capacity / 2
     }
 
-    /// A block that has room for `size` bytes and for no more than an eighth beyond them.
+    /// A block as jemalloc would have for `size` bytes.
     #[inline(always)]
     pub fn take(&self, size: usize) -> Option<*mut c_void> {
-        let most = size + size / 8;
-        let count = self.count.get();
-        let at = (0..count).rev().find(|&at| (size..=most).contains(&self.blocks[at].get().1))?;
+        let fits = size..size + self.page;
+        let at = (0..self.count.get()).rev().find(|&at| fits.contains(&self.blocks[at].get().1))?;
         let (block, usable) = self.blocks[at].get();
         self.remove(at, usable);
         Some(block)
@@ -87,6 +89,17 @@ impl Recent {
     }
 }
 
+#[cfg(all(feature = "jemalloc", not(windows)))]
+fn page() -> usize {
+    // SAFETY: the key's value has that type.
+    unsafe { tikv_jemalloc_ctl::raw::read(b"arenas.page\0") }.unwrap_or(4096)
+}
+
+#[cfg(not(all(feature = "jemalloc", not(windows))))]
+fn page() -> usize {
+    4096
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,16 +122,15 @@ mod tests {
 
     #[test]
     fn the_last_that_fits_is_taken() {
-        let recent = Recent::new(1024 * KIB);
+        let recent = Recent { page: 4 * KIB, ..Recent::new(1024 * KIB) };
         for (number, kib) in [(1, 64), (2, 68), (3, 64), (4, 76), (5, 128)] {
             assert_eq!(put(&recent, number, kib * KIB), []);
         }
         assert_eq!(take(&recent, 64 * KIB), Some(3));
-        assert_eq!(take(&recent, 64 * KIB), Some(2));
-        assert_eq!(take(&recent, 65 * KIB), None);
-        assert_eq!(take(&recent, 62 * KIB), Some(1));
-        assert_eq!(take(&recent, 60 * KIB), None);
-        assert_eq!((take(&recent, 76 * KIB), take(&recent, 128 * KIB)), (Some(4), Some(5)));
+        assert_eq!(take(&recent, 60 * KIB + 1), Some(1));
+        assert_eq!(take(&recent, 64 * KIB), None);
+        assert_eq!(take(&recent, 68 * KIB), Some(2));
+        assert_eq!((take(&recent, 74 * KIB), take(&recent, 128 * KIB)), (Some(4), Some(5)));
         assert!(recent.is_empty());
     }
 
