@@ -1,11 +1,12 @@
 // Buffers of an Allocator in the hands of Node's own modules, and what happens when one is freed too early.
 
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { createHash, createHmac, randomFill, webcrypto } from 'node:crypto';
 import { once } from 'node:events';
 import { open, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer, connect } from 'node:net';
-import { mkdtempSync } from 'node:fs';
+import { mkdtempSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
@@ -311,16 +312,18 @@ describe('the quarantine', () => {
 
   test('finds what was written to after it was freed', async () => {
     const events: AllocatorEvent[] = [];
-    const path = join(folder, 'source');
-    await writeFile(path, Buffer.alloc(16 * KIB * KIB, 9));
+    // A read of it waits until something was written.
+    const path = join(folder, 'fifo');
+    execFileSync('mkfifo', [path]);
     const allocator = Allocator.create('default', {
-      quarantine: 64 * KIB * KIB,
+      quarantine: 64 * KIB,
       log: (event) => events.push(event),
     });
-    await using file = await open(path);
-    const buffer = allocator.allocate(16 * KIB * KIB);
-    const reading = file.read(buffer, 0, buffer.length, 0);
+    await using file = await open(path, 'r+');
+    const buffer = allocator.allocate(16 * KIB);
+    const reading = file.read(buffer, 0, buffer.length, null);
     allocator.free(buffer);
+    writeSync(file.fd, 'late');
     await reading;
     assert.equal(allocator.stats().damaged, 0, 'it is looked for when the block leaves');
     allocator.dispose();
