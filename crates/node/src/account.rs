@@ -77,7 +77,6 @@ pub fn everywhere(backend: MemoryAllocatorBackend) -> (u64, u64) {
 impl Account {
     /// An account with no more than `limit` bytes in it, entered in its parent's books too.
     pub fn new(backend: MemoryAllocatorBackend, limit: u64, parent: Option<Arc<Account>>) -> Arc<Self> {
-        let is_root = parent.is_none();
         let account = Arc::new(Self {
             parent,
             backend,
@@ -90,7 +89,7 @@ impl Account {
             bytes_elsewhere: AtomicU64::new(0),
             closed_elsewhere: AtomicU64::new(0),
         });
-        if is_root {
+        if account.is_root() {
             let mut roots = roots();
             // Now and then, so that each of many costs little.
             if roots.len() == roots.capacity() {
@@ -99,6 +98,11 @@ impl Account {
             roots.push(Arc::downgrade(&account));
         }
         account
+    }
+
+    /// Whether it has no parent.
+    pub fn is_root(&self) -> bool {
+        self.parent.is_none()
     }
 
     /// This account and those above it.

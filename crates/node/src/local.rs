@@ -14,16 +14,16 @@ use crate::slots::Block;
 pub struct LocalHeap {
     pub heap: Arc<Heap>,
     pub quarantine: RefCell<Quarantine>,
-    at_hand: Rc<AtHand>,
-    is_child: bool,
+    /// For jemalloc alone: to the others a larger block costs no more than a small one.
+    at_hand: Option<Rc<AtHand>>,
 }
 
 /// Blocks that were freed by hand, for the next requests of an allocator and of its children.
 struct AtHand {
     recent: Recent,
     functions: Functions,
-    /// Whether any are kept.
-    open: Cell<bool>,
+    /// Whether there will be no more requests.
+    ended: Cell<bool>,
 }
 
 impl AtHand {
@@ -31,13 +31,11 @@ impl AtHand {
     const BYTES: usize = 2 << 20;
 
     fn new(functions: Functions) -> Self {
-        // To the others a larger block costs no more than a small one.
-        let open = Cell::new(functions.backend == MemoryAllocatorBackend::Jemalloc);
-        Self { recent: Recent::new(Self::BYTES), functions, open }
+        Self { recent: Recent::new(Self::BYTES), functions, ended: Cell::new(false) }
     }
 
     fn keeps(&self, size: usize, alignment: usize) -> bool {
-        self.open.get() && self.recent.keeps(size) && alignment <= MIN_ALIGNMENT
+        !self.ended.get() && self.recent.keeps(size) && alignment <= MIN_ALIGNMENT
     }
 
     fn take(&self, size: usize, alignment: usize, zero: bool) -> Option<Block> {
@@ -78,21 +76,26 @@ impl LocalHeap {
     /// Up to `quarantine` bytes of freed blocks are held back.
     pub fn new(functions: Functions, limit: u64, quarantine: usize) -> Self {
         let account = Account::new(functions.backend, limit, None);
-        Self::with(functions, account, quarantine, Rc::new(AtHand::new(functions)))
+        let is_jemalloc = functions.backend == MemoryAllocatorBackend::Jemalloc;
+        Self::with(functions, account, quarantine, is_jemalloc.then(|| Rc::new(AtHand::new(functions))))
     }
 
     /// One whose bytes count in this one's books too, and which has the same blocks at hand.
     pub fn child(&self, limit: u64, quarantine: usize) -> Self {
         let functions = self.heap.functions;
         let account = Account::new(functions.backend, limit, Some(self.heap.account.clone()));
-        let child = Self::with(functions, account, quarantine, self.at_hand.clone());
-        Self { is_child: true, ..child }
+        Self::with(functions, account, quarantine, self.at_hand.clone())
     }
 
-    fn with(functions: Functions, account: Arc<Account>, quarantine: usize, at_hand: Rc<AtHand>) -> Self {
+    fn with(
+        functions: Functions,
+        account: Arc<Account>,
+        quarantine: usize,
+        at_hand: Option<Rc<AtHand>>,
+    ) -> Self {
         let heap = Heap::new(functions, account);
         let quarantine = RefCell::new(Quarantine::new(heap.clone(), quarantine));
-        Self { heap, quarantine, at_hand, is_child: false }
+        Self { heap, quarantine, at_hand }
     }
 
     /// A block that is in the books.
@@ -100,7 +103,8 @@ impl LocalHeap {
         if !self.heap.account.has_room(size) {
             return Err(Refusal::Limit);
         }
-        let block = match self.at_hand.take(size, alignment, zero) {
+        let kept = self.at_hand.as_ref().and_then(|at_hand| at_hand.take(size, alignment, zero));
+        let block = match kept {
             Some(block) => block,
             None => self.heap.request(size, alignment, zero).ok_or(Refusal::OutOfMemory)?,
         };
@@ -121,8 +125,10 @@ impl LocalHeap {
                 self.heap.release(block);
             } else if quarantine.is_on() {
                 quarantine.take_in(block);
-            } else if self.at_hand.keeps(block.size, block.alignment) {
-                self.at_hand.put(block);
+            } else if let Some(at_hand) = &self.at_hand
+                && at_hand.keeps(block.size, block.alignment)
+            {
+                at_hand.put(block);
             } else {
                 self.heap.release(block);
             }
@@ -132,16 +138,18 @@ impl LocalHeap {
     /// Frees all that is kept.
     pub fn flush(&self) {
         self.quarantine.borrow_mut().keep(0);
-        self.at_hand.clear();
+        if let Some(at_hand) = &self.at_hand {
+            at_hand.clear();
+        }
     }
 
     /// [`flush`](Self::flush), for good: there will be no more requests, of children neither. What a child has at hand
     /// is its parent's.
     pub fn end(&self) {
         self.quarantine.borrow_mut().keep(0);
-        if !self.is_child {
-            self.at_hand.open.set(false);
-            self.at_hand.clear();
+        if let Some(at_hand) = self.at_hand.as_ref().filter(|_| self.heap.account.is_root()) {
+            at_hand.ended.set(true);
+            at_hand.clear();
         }
     }
 }
