@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { binaryFolder, binding } from './binding.js';
+import { type Binding, binaryFolder, binding } from './binding.js';
 import { MallocBackendError } from './errors.js';
 
 /**
@@ -83,36 +83,37 @@ export interface BackendStats {
   retained?: number;
 }
 
+let inBuild: ReturnType<Binding['backends']> | undefined;
+
+/** Asked once: it stays as it is, and to find out the C library's version takes a millisecond. */
+const inThisBuild = () => (inBuild ??= binding().backends());
+
 /**
  * The five backends, whether this build has them, and where they can serve on this platform.
  *
  * @throws {@link MallocBackendError} `ERR_BINARY_MISSING`
  */
 export function backends(): BackendInfo[] {
-  return binding()
-    .backends()
-    .map(({ name, available, reason, version }) => {
-      const backend = parseBackend(name);
-      const unswitchable = whyNotProcess(backend) ?? (available ? undefined : reason);
-      return {
-        backend,
-        available,
-        ...(reason === undefined ? {} : { reason }),
-        ...(version === undefined ? {} : { version }),
-        surfaces: {
-          process: availability(unswitchable),
-          python: availability(whyNotPython() ?? (available ? undefined : reason)),
-          allocator: availability(available ? undefined : reason),
-        },
-      };
-    });
+  return inThisBuild().map(({ name, available, reason, version }) => {
+    const backend = parseBackend(name);
+    const unswitchable = whyNotProcess(backend) ?? (available ? undefined : reason);
+    return {
+      backend,
+      available,
+      ...(reason === undefined ? {} : { reason }),
+      ...(version === undefined ? {} : { version }),
+      surfaces: {
+        process: availability(unswitchable),
+        python: availability(whyNotPython() ?? (available ? undefined : reason)),
+        allocator: availability(available ? undefined : reason),
+      },
+    };
+  });
 }
 
 /** Why this build has not got the backend, if it has not. */
 export function whyNotAvailable(backend: MemoryAllocatorBackend): string | undefined {
-  const info = binding()
-    .backends()
-    .find(({ name }) => name === backend);
+  const info = inThisBuild().find(({ name }) => name === backend);
   return info?.available === true ? undefined : (info?.reason ?? 'this build does not know it');
 }
 
