@@ -79,8 +79,8 @@ function rush(way: Way, size: number, count: number, look: () => void): void {
   }
 }
 
-/** A cache that is full: each insert evicts what is oldest until there is room. */
-async function cache(way: Way, live: number, count: number): Promise<void> {
+/** A cache that is full: each insert evicts what is oldest until there is room. `once`: until it is full. */
+async function cache(way: Way, live: number, count: number, once: boolean): Promise<void> {
   const entries = new Map<number, Uint8Array>();
   let bytes = 0;
   let random = 12345;
@@ -90,6 +90,7 @@ async function cache(way: Way, live: number, count: number): Promise<void> {
     const size = Math.round(2 ** (10 + (random / 2 ** 32) * 10));
     for (const [oldest, value] of entries) {
       if (bytes + size <= live) break;
+      if (once) return;
       entries.delete(oldest);
       bytes -= value.length;
       way.put(value);
@@ -108,12 +109,11 @@ async function main([task = '', name = '', size = '', count = '']: string[]): Pr
   const base = process.memoryUsage.rss();
   let peak = base;
   const look = (): void => void (peak = Math.max(peak, process.memoryUsage.rss()));
-  if (task !== 'rush' && task !== 'cache')
-    await churn(way, WARM_UP.size, WARM_UP.count, task as keyof typeof uses);
+  if (task in uses) await churn(way, WARM_UP.size, WARM_UP.count, task as keyof typeof uses);
   const start = process.hrtime.bigint();
   const before = process.cpuUsage();
   if (task === 'rush') rush(way, Number(size), operations, look);
-  else if (task === 'cache') await cache(way, Number(size), operations);
+  else if (task === 'cache' || task === 'live') await cache(way, Number(size), operations, task === 'live');
   else await churn(way, Number(size), operations, task as keyof typeof uses);
   const { user, system } = process.cpuUsage(before);
   const wall = Number(process.hrtime.bigint() - start);
