@@ -40,13 +40,15 @@ describe('the files', { skip: cannotPreload }, () => {
     'mallctl mallctlnametomib mallctlbymib malloc_stats_print mallocx rallocx xallocx sallocx dallocx ' +
     'sdallocx nallocx'
   ).split(' ');
+  /** Those for which its background threads step aside. */
+  const ALONE = ['unshare', 'setns', 'capset'];
 
   /** Its own: nothing of C++, of Rust, or of an allocator's inside. */
   const exported = (backend: Shim) =>
     [
       'malloc_backend_shim',
       ...(backend === 'default' ? [] : FAMILY),
-      ...(backend === 'jemalloc' ? JEMALLOC : []),
+      ...(backend === 'jemalloc' ? [...JEMALLOC, ...ALONE] : []),
     ].sort();
 
   for (const backend of ALL) {

@@ -17,6 +17,8 @@
 compile_error!("a process has one malloc: choose one of the features jemalloc, mimalloc, snmalloc");
 
 #[cfg(feature = "jemalloc")]
+mod background_threads;
+#[cfg(feature = "jemalloc")]
 mod jemalloc;
 #[cfg(any(feature = "jemalloc", feature = "mimalloc", feature = "snmalloc"))]
 mod malloc_family;
