@@ -1,6 +1,6 @@
 import { type MemoryAllocatorBackend, parseBackend } from '../backend.js';
 import { type NativeOwner, linuxBinding } from '../binding.js';
-import { MallocBackendError } from '../errors.js';
+import { MallocBackendError, shown } from '../errors.js';
 
 /** What serves a process's `malloc`. */
 export interface ActiveBackend {
@@ -23,6 +23,7 @@ export interface ActiveBackend {
 
 const ESRCH = 3;
 const ENOENT = 2;
+const ENODATA = 61;
 
 /**
  * Which library owns a process's `malloc`. For this process that is judged from the symbol that resolves, for
@@ -30,14 +31,14 @@ const ENOENT = 2;
  *
  * @param pid - Default: this process.
  * @throws {@link MallocBackendError} `ERR_PROCESS_NOT_FOUND`; `ERR_PROCESS_ACCESS` for one that may not be looked
- * into, or that has no program (a kernel thread, a zombie); `ERR_INVALID_ARGUMENT`; `ERR_BACKEND_UNAVAILABLE` on
+ * into, that has no program (a kernel thread, a zombie), or that has overwritten what would tell; `ERR_INVALID_ARGUMENT`; `ERR_BACKEND_UNAVAILABLE` on
  * other systems than Linux; `ERR_BINARY_MISSING`
  */
 export function activeBackend(pid: number = process.pid): ActiveBackend {
   if (!Number.isInteger(pid) || pid < 1 || pid > 0x7fff_ffff) {
     throw new MallocBackendError(
       'ERR_INVALID_ARGUMENT',
-      `a process id is a positive integer, not ${String(pid)}`,
+      `a process id is a positive integer, not ${shown(pid)}`,
     );
   }
   const native = linuxBinding();
@@ -52,7 +53,9 @@ export function activeBackend(pid: number = process.pid): ActiveBackend {
     `cannot tell whose malloc process ${pid} runs on: ` +
       (errno === undefined || errno === ENOENT
         ? 'it maps no file that has one'
-        : 'it may not be looked into; ask as its user or as root'),
+        : errno === ENODATA
+          ? 'it maps an allocator, and has overwritten the environment that would say whether that was preloaded'
+          : 'it may not be looked into; ask as its user or as root'),
   );
 }
 

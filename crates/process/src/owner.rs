@@ -61,7 +61,8 @@ pub fn owner_here() -> Option<Owner> {
 /// start in older versions of glibc, serves nobody.
 ///
 /// # Errors
-/// Where there is no such process, or it may not be looked into (ptrace(2), "Ptrace access mode checking").
+/// Where there is no such process, or it may not be looked into (ptrace(2), "Ptrace access mode checking"); ENODATA
+/// where it has another allocator than libc's, and nothing tells any more whether that one was preloaded.
 pub fn owner_of(pid: u32) -> io::Result<Option<Owner>> {
     let process = PathBuf::from(format!("/proc/{pid}"));
     let program = without_mark(fs::read_link(process.join("exe"))?.as_os_str().as_bytes()).0;
@@ -72,14 +73,23 @@ pub fn owner_of(pid: u32) -> io::Result<Option<Owner>> {
     let kind = Elf::open(&process.join("exe")).ok().and_then(|elf| elf.kind());
     let interpreter = kind.as_ref().and_then(|kind| kind.interpreter.as_ref());
     let loader = interpreter.map(|path| outside(Path::new(path)));
+    let libraries = Libraries::new(&files, &outside);
     let preloaded = preloaded(&process);
-    let index_of = |path: &Path| preloaded.iter().position(|entry| same_file(entry, path));
-    let needed = needed(&files, |path| path == program || index_of(path).is_some(), &outside);
+    let index_of = |path: &Path| {
+        preloaded.iter().flatten().position(|entry| {
+            // A name is looked for in folders; a path may lead somewhere else from here.
+            let found = entry.is_absolute().then(|| is_same(&outside(entry), &outside(path))).flatten();
+            found.unwrap_or_else(|| libraries.is_meant(entry, path))
+        })
+    };
+    let needed = libraries.needed(|path| path == program || index_of(path).is_some());
     let order = |path: &Path, allocator: &Allocator| match allocator {
         _ if path == program => (0, 0),
         Allocator::Libc(_) => (3, 0),
         _ => match index_of(path) {
             Some(index) => (1, index),
+            // Nobody opens one of ours later.
+            None if matches!(allocator, Allocator::Shim(_)) => (1, usize::MAX),
             // A program without a loader of its own was started by naming the loader, which hides what it needs.
             None if loader.is_none() || needed.contains(path) => (2, 0),
             None => (4, 0),
@@ -99,6 +109,16 @@ pub fn owner_of(pid: u32) -> io::Result<Option<Owner>> {
                 .then(|| (order(path, &allocator), path, file, allocator))
         })
         .min_by_key(|(order, ..)| *order);
+    // Behind libc: opened later, or preloaded and the environment that said so is overwritten.
+    let is_unclear = preloaded.is_none()
+        && owner.as_ref().is_some_and(|((rank, _), ..)| *rank == 3)
+        && files.iter().any(|(path, file)| {
+            let foreign = file.elf.as_ref().and_then(|elf| Allocator::in_file(elf, path));
+            matches!(foreign, Some(Allocator::Foreign(_))) && !needed.contains(path.as_path())
+        });
+    if is_unclear {
+        return Err(io::Error::from_raw_os_error(libc::ENODATA));
+    }
     if let Some((_, path, file, allocator)) = owner {
         let version = (!file.is_gone).then(|| version_of(&allocator, &outside(path))).flatten();
         let kind = OwnerKind::Allocator(allocator);
@@ -169,52 +189,68 @@ fn without_mark(name: &[u8]) -> (PathBuf, bool) {
     (PathBuf::from(OsStr::from_bytes(gone.unwrap_or(name))), gone.is_some())
 }
 
-/// Which of the files the loader brought with the roots: those that they need, and what these need in turn.
-fn needed(
-    files: &BTreeMap<PathBuf, Mapped>,
-    is_root: impl Fn(&Path) -> bool,
-    outside: &impl Fn(&Path) -> PathBuf,
-) -> BTreeSet<PathBuf> {
-    let dependencies: BTreeMap<&PathBuf, Dependencies> = files
-        .iter()
-        .map(|(path, file)| (path, file.elf.as_ref().map(Elf::dependencies).unwrap_or_default()))
-        .collect();
-    // By the library's own name or its file's, or by a link beside it.
-    let is_meant = |name: &Path, path: &Path| {
+/// The mapped files as the dynamic loader knows them.
+struct Libraries<'a, Outside> {
+    dependencies: BTreeMap<&'a Path, Dependencies>,
+    outside: &'a Outside,
+}
+
+impl<'a, Outside: Fn(&Path) -> PathBuf> Libraries<'a, Outside> {
+    fn new(files: &'a BTreeMap<PathBuf, Mapped>, outside: &'a Outside) -> Self {
+        let dependencies = |file: &Mapped| file.elf.as_ref().map(Elf::dependencies).unwrap_or_default();
+        Self {
+            dependencies: files.iter().map(|(path, file)| (path.as_path(), dependencies(file))).collect(),
+            outside,
+        }
+    }
+
+    /// Whether the name led the loader to that file: its own name, its file's, or that of a link beside it.
+    fn is_meant(&self, name: &Path, path: &Path) -> bool {
+        let own_name = self.dependencies.get(path).and_then(|file| file.own_name.as_deref());
         name.file_name() == path.file_name()
-            || dependencies[&path.to_owned()].own_name.as_deref() == Some(name)
+            || own_name.is_some_and(|own_name| name.file_name() == own_name.file_name())
             || name.file_name().is_some_and(|name| {
-                is_same(&outside(&path.with_file_name(name)), &outside(path)) == Some(true)
+                is_same(&(self.outside)(&path.with_file_name(name)), &(self.outside)(path)) == Some(true)
             })
-    };
-    let mut found = BTreeSet::new();
-    let mut open: Vec<&PathBuf> = files.keys().filter(|path| is_root(path)).collect();
-    while let Some(from) = open.pop() {
-        for name in &dependencies[from].needed {
-            for path in files.keys().filter(|path| is_meant(name, path)) {
-                if found.insert(path.clone()) {
-                    open.push(path);
+    }
+
+    /// Which of the files the loader brought with the roots: those that they need, and what these need in turn.
+    fn needed(&self, is_root: impl Fn(&Path) -> bool) -> BTreeSet<&'a Path> {
+        let mut found = BTreeSet::new();
+        let paths = || self.dependencies.keys().copied();
+        let mut open: Vec<&Path> = paths().filter(|path| is_root(path)).collect();
+        while let Some(from) = open.pop() {
+            for name in &self.dependencies[from].needed {
+                for path in paths().filter(|path| self.is_meant(name, path)) {
+                    if found.insert(path) {
+                        open.push(path);
+                    }
                 }
             }
         }
+        found
     }
-    found
 }
 
 /// What the process was started with to be preloaded, in the order of ld.so(8): the environment's, then the
-/// system's.
-fn preloaded(process: &Path) -> Vec<PathBuf> {
+/// system's. `None` where the environment that it was started with is overwritten, as by what gives itself a title
+/// (setproctitle), which leaves nothing to tell by.
+fn preloaded(process: &Path) -> Option<Vec<PathBuf>> {
     let environment = fs::read(process.join("environ")).unwrap_or_default();
-    let of_environment =
-        environment.split(|byte| *byte == 0).find_map(|entry| entry.strip_prefix(b"LD_PRELOAD="));
+    let variables = || environment.split(|byte| *byte == 0).filter(|entry| !entry.is_empty());
+    if environment.first() == Some(&0) || variables().any(|entry| !entry.contains(&b'=')) {
+        return None;
+    }
+    let of_environment = variables().find_map(|entry| entry.strip_prefix(b"LD_PRELOAD="));
     let of_system = fs::read(process.join("root/etc/ld.so.preload")).unwrap_or_default();
-    of_environment
+    let entries = of_environment
         .unwrap_or_default()
         .split(|byte| b" :".contains(byte))
         .chain(of_system.split(|byte| b" \t\n:".contains(byte)))
         .filter(|entry| !entry.is_empty())
         .map(|entry| PathBuf::from(OsStr::from_bytes(entry)))
-        .collect()
+        .collect();
+    Some(entries)
 }
 
 /// The same file, or, where one of them is out of reach or a mere name, files of the same name.

@@ -160,6 +160,44 @@ fn the_first_of_several_owns_it() {
     assert_owner(owner(&mut cat), &one, foreign("rpmalloc"));
 }
 
+/// As packages have them: by the library's own name, and by a link to it.
+#[test]
+fn a_preloaded_library_has_several_names() {
+    let folder = Folder::new();
+    let flags = ["-shared", "-fPIC", "-fno-builtin", "-Wl,-soname,libown.so.1"];
+    let library = compile(&folder, "libfile.so.1.2", &allocator("tc_version"), &flags);
+    for link in ["libown.so.1", "liblink.so"] {
+        symlink(&library, folder.path(link)).expect("the folder may be written to");
+        for entry in [link.to_owned(), folder.path(link).display().to_string()] {
+            let mut cat = Command::new("cat");
+            cat.env("LD_PRELOAD", entry).env("LD_LIBRARY_PATH", folder.path(""));
+            assert_owner(owner(&mut cat), &library, foreign("tcmalloc"));
+        }
+    }
+}
+
+/// What gives itself a title writes over the environment that it was started with.
+#[test]
+fn an_overwritten_environment_tells_nothing() {
+    let folder = Folder::new();
+    let here = owner_here().expect("a process has a malloc");
+    for (name, fill) in [("blank", "' '"), ("zero", "0")] {
+        let source = format!(
+            "#include <string.h>\n#include <unistd.h>\nextern char **environ;\n\
+             int main(void) {{\n\
+               for (char **entry = environ; *entry; entry++) memset(*entry, {fill}, strlen(*entry));\n\
+               char c; while (read(0, &c, 1) == 1) write(1, &c, 1);\n\
+               return 0;\n\
+             }}\n"
+        );
+        let program = compile(&folder, name, &source, &[]);
+        assert_owner(owner(&mut Command::new(&program)), Path::new(&here.path), here.kind.clone());
+        let library = library(&folder, "library.so", "mi_malloc");
+        let running = Running::start(Command::new(&program).env("LD_PRELOAD", &library)).expect("it starts");
+        assert_eq!(owner_of(running.pid()).unwrap_err().raw_os_error(), Some(libc::ENODATA));
+    }
+}
+
 #[test]
 fn a_program_comes_before_what_is_preloaded() {
     let folder = Folder::new();
