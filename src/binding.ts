@@ -19,7 +19,8 @@ export interface Binding {
   /** Linux only, as are all below. */
   ownerHere?(): NativeOwner | null;
   ownerOf?(pid: number): { owner?: NativeOwner; errno?: number };
-  inspectProgram?(path: string): NativeProgram;
+  /** To be run by this process, or by a child of it as another user and group. */
+  inspectProgram?(path: string, user?: number, group?: number): NativeProgram;
   /** Arguments and environment as bytes, each ended by a zero. */
   replaceProcess?(program: string, argv: Uint8Array, environment: Uint8Array, endWithParent: boolean): number;
   host?(): NativeHost;
@@ -140,7 +141,7 @@ export interface NativeProgram {
   argument?: string;
   definesMalloc: boolean;
   isPython: boolean;
-  privilege?: 'setuid' | 'setgid' | 'capabilities';
+  privilege?: 'setuid' | 'setgid' | 'capabilities' | 'caller';
 }
 
 export interface NativeHost {
@@ -149,6 +150,7 @@ export interface NativeHost {
   pageSize: number;
   secure: boolean;
   addressSpace?: number;
+  data?: number;
 }
 
 /** Bytes of physical memory by the mappings that it is in; crates/process/src/memory.rs says what each is. */

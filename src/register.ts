@@ -5,26 +5,23 @@
  * Read: `MALLOC_BACKEND` (a backend, required), `MALLOC_BACKEND_PRESET` (default `balanced`),
  * `MALLOC_BACKEND_CHILDREN` (`inherit`, the default, or `none`).
  *
- * It does nothing where the process runs on the backend already, and in workers. It never starts Node twice: if the
+ * It does nothing where the process runs on the backend already, in workers, and in what a process with `none` starts,
+ * unless that is given another backend or a `MALLOC_BACKEND_CHILDREN` of its own. It never starts Node twice: if the
  * switch had no effect it throws `ERR_NOT_APPLIED`, and the program does not begin.
  */
 
 import { readFileSync } from 'node:fs';
-import inspector from 'node:inspector';
 import { isMainThread } from 'node:worker_threads';
 import { parseBackend } from './backend.js';
 import { MallocBackendError } from './errors.js';
 import { become } from './process/become.js';
-import { switchedEnvironment, variables } from './process/environment.js';
+import { parseChildren, switchedEnvironment, variables } from './process/environment.js';
 import { activeBackend } from './process/owner.js';
 import { parsePreset } from './process/presets.js';
 import { prepareLaunch } from './process/program.js';
 
-/** `<pid>:<start time>:<children>` of the process that started Node again. */
+/** `<pid>:<start time>:<children>:<backend>` of the process that started Node again. */
 const MARK = 'MALLOC_BACKEND_REGISTERED';
-
-/** What Node takes out of the environment when it starts, and needs again to find its parent (child_process, cluster). */
-const OF_NODE = ['NODE_CHANNEL_FD', 'NODE_CHANNEL_SERIALIZATION_MODE', 'NODE_UNIQUE_ID'];
 
 if (isMainThread) register();
 
@@ -36,14 +33,16 @@ function register(): void {
       'malloc-backend/register was imported and MALLOC_BACKEND is not set; set it to a backend, or to "default"',
     );
   }
-  const backend = parseBackend(name);
-  const preset = parsePreset(process.env['MALLOC_BACKEND_PRESET'] ?? 'balanced');
-  const children = process.env[variables.children] as 'inherit' | 'none' | undefined;
+  const backend = read('MALLOC_BACKEND', parseBackend);
+  const preset = read('MALLOC_BACKEND_PRESET', (preset) => parsePreset(preset ?? 'balanced'));
+  const children = read(variables.children, (wanted) =>
+    wanted === undefined ? undefined : parseChildren(wanted),
+  );
   const mark = process.env[MARK]?.split(':') ?? [];
-  const [pid, started, inherited] = mark;
+  const [pid, started, inherited, inheritedBackend] = mark;
   const again = pid === String(process.pid) && started === startTime();
-  // A child of a process that wanted its children left alone.
-  if (!again && inherited === 'none') return;
+  // A child of a process that wanted its children left alone, and has been asked for nothing of its own.
+  if (!again && inherited === 'none' && inheritedBackend === backend && children === undefined) return;
   const active = activeBackend();
   if (active.backend === backend && (backend !== 'default' || inherited !== undefined)) return;
   if (again) {
@@ -61,12 +60,19 @@ function register(): void {
   const env = switchedEnvironment(backend, options, { probe: true });
   // For libc's malloc, where it is in place, only the preset is a reason to start again.
   if (active.backend === backend && env[variables.restore] === undefined) return;
-  Object.assign(env, nodeVariables());
-  env[MARK] = `${process.pid}:${startTime()}:${children ?? 'inherit'}`;
+  env[MARK] = `${process.pid}:${startTime()}:${children ?? 'inherit'}:${backend}`;
   const launch = prepareLaunch(backend, process.execPath, argv.slice(1));
-  // The port must be free when Node opens it again.
-  inspector.close();
   become({ file: launch.file, argv }, env);
+}
+
+/** What the variable says; an error names it. */
+function read<T>(variable: string, parse: (value: string | undefined) => T): T {
+  try {
+    return parse(process.env[variable]);
+  } catch (error) {
+    if (!(error instanceof MallocBackendError)) throw error;
+    throw new MallocBackendError(error.code, `${variable}: ${error.message}`, { cause: error });
+  }
 }
 
 /** Node does what is between `--require` and `--import`, and a second start of it cannot do again, just once. */
@@ -90,16 +96,4 @@ function requireNothingRead(): void {
 function startTime(): string {
   const stat = readFileSync('/proc/self/stat', 'utf8');
   return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
-}
-
-function nodeVariables(): Record<string, string> {
-  const original = readFileSync('/proc/self/environ', 'utf8').split('\0');
-  const entries = original.map((line) => [
-    line.slice(0, line.indexOf('=')),
-    line.slice(line.indexOf('=') + 1),
-  ]);
-  return Object.fromEntries(entries.filter(([variable = '']) => OF_NODE.includes(variable))) as Record<
-    string,
-    string
-  >;
 }

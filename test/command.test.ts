@@ -1,9 +1,10 @@
 // The command: that `run` leaves everything else as it was, and what `env` prints for whom.
 
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync, realpathSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { type TestContext, describe, test } from 'node:test';
 import { activeBackend } from '../index.js';
 import * as tools from './fixtures-ts/tools.js';
@@ -119,6 +120,37 @@ describe('run leaves as it was', { skip: cannotPreload, timeout: 120_000 }, () =
     assert.equal(switched.stdout.replace(/\s+/g, ' '), ' 63 ff 64 fe 61 ff 61 fe 61 ef bf bd ');
   });
 
+  test('what Node does not show of the environment', async () => {
+    await same(
+      `"$@" env "$(printf 'N\\377=1')" "$0" -c 'env -0 | tr "\\0" "\\n" | grep -a ^N | od -An -tx1'
+       exec env "$(printf 'N\\376=2')" "$@" sh -c 'env -0 | tr "\\0" "\\n" | grep -a ^N | od -An -tx1'`,
+    );
+    const program = 'process.send(process.argv.slice(1)); process.disconnect()';
+    const args = [cli, 'run', 'mimalloc', '--', process.execPath, '-e', program, 'x'];
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
+    assert.deepEqual((await once(child, 'message'))[0], ['x']);
+    assert.deepEqual(await once(child, 'exit'), [0, null]);
+  });
+
+  test('the port of an inspector', async () => {
+    const server = createServer().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    await new Promise((resolve) => server.close(resolve));
+    const env = { NODE_OPTIONS: `--inspect=127.0.0.1:${port}` };
+    const { code, stderr } = await command(['run', 'mimalloc', '--', process.execPath, '-e', '0'], { env });
+    assert.equal(code, 0);
+    assert.equal(stderr.match(/Debugger listening/g)?.length, 2, stderr);
+  });
+
+  test('a working directory that was removed', async () => {
+    await same('mkdir gone-$$ && cd gone-$$ && rmdir ../gone-$$ && "$@" sh -c "echo ran"');
+    const relative = 'mkdir gone-$$ && cd gone-$$ && rmdir ../gone-$$ && "$@" ./none; echo $?';
+    const { switched } = await both(relative);
+    assert.equal(switched.stdout, '127\n');
+    assert.match(switched.stderr, /^malloc-backend: the command, .*none, does not exist\n$/);
+  });
+
   const descriptors = `for fd in 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29; do
     for kind in S c p f d; do [ -$kind /proc/$$/fd/$fd ] && echo $fd $kind; done; done; true`;
   test('open files, no more and no fewer', async () => {
@@ -212,6 +244,25 @@ describe('run leaves as it was', { skip: cannotPreload, timeout: 120_000 }, () =
       input: 'x',
     });
     assert.deepEqual([code, stdout, stderr], [0, 'x', 'error\n']);
+  });
+});
+
+describe('run on jemalloc, whose presets start threads', { skip: cannotPreload, timeout: 120_000 }, () => {
+  const status = ['sh', '-c', 'grep -E "^(Uid|Gid|Threads)" /proc/self/status'];
+  test('what changes its user and group', { skip: tools.cannotBeNobody }, async () => {
+    for (const preset of ['low-rss', 'balanced', 'throughput']) {
+      const args = ['run', 'jemalloc', '--preset', preset, '--', ...tools.asNobody, ...status];
+      const { code, stdout, stderr } = await command(args);
+      assert.deepEqual([code, stderr], [0, '']);
+      assert.match(stdout, /^Uid:(\s+65534){4}\nGid:(\s+65534){4}\nThreads:\s+2\n$/, 'and threads again');
+    }
+  });
+
+  const noUser = spawnSync('unshare', ['-U', 'true']).status !== 0 && 'no user namespaces here';
+  test('what enters a user namespace', { skip: noUser }, async () => {
+    const { code, stdout, stderr } = await command(['run', 'jemalloc', '--', 'unshare', '-U', ...status]);
+    assert.deepEqual([code, stderr], [0, '']);
+    assert.match(stdout, /^Threads:\s+2$/m);
   });
 });
 

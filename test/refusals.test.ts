@@ -104,6 +104,24 @@ describe('the backend', { skip: cannotPreload, timeout: 120_000 }, () => {
     assert.match(stderr, /256 GiB of address space.*102400000000 bytes/);
     for (const backend of ['jemalloc', 'mimalloc', 'default']) assert.equal((await limited(backend)).code, 0);
   });
+
+  test('snmalloc under a limit of the data; it runs under one that is large enough', async () => {
+    const limited = (kilobytes: number) =>
+      run('sh', [
+        '-c',
+        `ulimit -d ${kilobytes}; exec "$0" "$@"`,
+        process.execPath,
+        tools.cli,
+        'run',
+        'snmalloc',
+        grep,
+        ...MAPS,
+      ]);
+    const { code, stdout, stderr } = await limited(100_000_000);
+    assert.deepEqual([code, stdout], [126, ''], stderr);
+    assert.match(stderr, /256 GiB of address space as data.*102400000000 bytes \(ulimit -d\)/);
+    assert.match((await limited(2 ** 30)).stdout, /libmalloc_backend_snmalloc/);
+  });
 });
 
 describe('the program', { skip: cannotPreload, timeout: 120_000 }, () => {
@@ -220,6 +238,28 @@ describe('more rights than the caller', { skip: cannotPreload, timeout: 120_000 
     await accepts(program);
   });
 
+  const noSetpriv = notRoot || (tools.which('setpriv') === undefined && 'setpriv is not installed');
+  test('a caller whose effective ids are not the real ones', { skip: noSetpriv }, async () => {
+    const program = copy('plain');
+    for (const ids of [['--rgid=65534', '--keep-groups'], ['--ruid=65534']]) {
+      const wrapper = ['setpriv', ...ids];
+      await refuses(program, 'ERR_CANNOT_SWITCH', 126, /effective ids/, { wrapper });
+      const backend = 'default';
+      await refuses(program, 'ERR_CANNOT_SWITCH', 126, unproven(/effective ids/), { wrapper, backend });
+    }
+  });
+
+  test('a child of another user and group', { skip: notRoot }, async () => {
+    const program = copy('of-nobody');
+    chownSync(program, 65534, 65534);
+    chmodSync(program, 0o6755);
+    const options = { backend: 'mimalloc', env, stdio: 'ignore' } as const;
+    tools.refuses(() => spawn(program, options), 'ERR_CANNOT_SWITCH', /setuid/);
+    tools.refuses(() => spawn(program, { ...options, uid: 65534 }), 'ERR_CANNOT_SWITCH', /setgid/);
+    const child = spawn(program, ['x', '/dev/null'], { ...options, uid: 65534, gid: 65534 });
+    assert.equal((await child.applied).pid, child.pid);
+  });
+
   test('setuid, for others', { skip: tools.cannotBeNobody }, async () => {
     const program = copy('setuid-root', 0o4755);
     const wrapper = tools.asNobody;
@@ -288,6 +328,7 @@ describe('a script', { skip: cannotPreload, timeout: 120_000 }, () => {
       ['#!/usr/bin/env -S node', []],
       ['#!/usr/bin/env -S node --no-warnings  --no-deprecation ', ['--no-warnings', '--no-deprecation']],
       ['#!/usr/bin/env --split-string=node --no-warnings', ['--no-warnings']],
+      ['#!/usr/bin/env -S node --disable-warning=X', ['--disable-warning=X']],
     ];
     for (const [first, execArgv] of cases) {
       const path = script(first);
@@ -337,6 +378,17 @@ describe('a script', { skip: cannotPreload, timeout: 120_000 }, () => {
       // Shells differ in the status that they have for one too many.
       const told = ({ code, stdout }: typeof direct) => [code === 0, stdout];
       assert.deepEqual(told(switched), told(direct), `${n} scripts`);
+    }
+  });
+
+  test('whose interpreter is a script that goes through env', async () => {
+    const reader = file('reader', `#!/usr/bin/env node\n${tell}\n`);
+    const path = file('read', `#!${reader}\n`);
+    // With the children left alone only the one program that is launched is switched, and that must not be env.
+    for (const children of ['inherit', 'none']) {
+      const { stdout } = await command(['run', 'mimalloc', '--children', children, path, 'x'], options);
+      const said = `libmalloc_backend_mimalloc [] [ '${reader}', '${path}', 'x' ]`;
+      assert.equal(stdout.replace(/\s+/g, ' ').trim(), said);
     }
   });
 

@@ -181,7 +181,7 @@ describe('register does nothing', { skip: cannotPreload, timeout: 120_000 }, () 
       const { stdout } = await succeed(process.execPath, args, { env: on(backend) });
       assert.equal(stdout, 'undefined');
       const { stdout: other } = await succeed(process.execPath, args, { env: on('default', none) });
-      assert.match(other, /^\d+:\d+:inherit$/, 'from one backend to another it switches');
+      assert.match(other, /^\d+:\d+:inherit:default$/, 'from one backend to another it switches');
     }
   });
 
@@ -205,6 +205,14 @@ describe('register does nothing', { skip: cannotPreload, timeout: 120_000 }, () 
       assert.equal(parent, 'libmalloc_backend_mimalloc');
       assert.ok(found.startsWith(`${expected} `), found);
       if (children === 'none') assert.equal(found, 'undefined undefined undefined');
+    }
+    // One that is given a wish of its own has it granted.
+    for (const own of [{ MALLOC_BACKEND: 'jemalloc' }, { MALLOC_BACKEND_CHILDREN: 'inherit' }]) {
+      const env = on('mimalloc', { NODE_OPTIONS: IMPORT, MALLOC_BACKEND_CHILDREN: 'none' });
+      const options = `{ stdio: 'inherit', env: { ...process.env, ...${JSON.stringify(own)} } }`;
+      const program = `require('child_process').execFileSync(process.execPath, ['-p', ${JSON.stringify(library)}], ${options})`;
+      const { stdout } = await succeed(process.execPath, ['-e', program], { env });
+      assert.equal(stdout, `libmalloc_backend_${own.MALLOC_BACKEND ?? 'mimalloc'}\n`);
     }
   });
 });

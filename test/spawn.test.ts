@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import * as childProcess from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, mkdirSync, openSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { chmodSync, closeSync, mkdirSync, openSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
@@ -39,6 +39,8 @@ async function all(started: SwitchedChild) {
   ]);
   return { code, signal, stdout, stderr, proof: proof as Proof, error: proof as Error & { code: string } };
 }
+
+const notRoot = process.getuid?.() !== 0 && 'only root can start a program as another user';
 
 const maps =
   "console.log(/libmalloc_backend_[a-z]+/.exec(require('fs').readFileSync('/proc/self/maps', 'utf8'))?.[0])";
@@ -115,6 +117,26 @@ describe('the proof', { skip: cannotPreload, timeout: 120_000 }, () => {
     assert.deepEqual(left, { code: 'ERR_NOT_APPLIED', alive: true });
   });
 
+  test(
+    'is refused while the program runs, where its user cannot read the library',
+    { skip: notRoot },
+    async () => {
+      const folder = tools.copyOfBinaries('closed');
+      chmodSync(folder, 0o700);
+      const { code, message, running } = await tools.evaluate<
+        Record<'code' | 'message' | 'running', unknown>
+      >(
+        `const child = m.spawn('cat', { backend: 'mimalloc', uid: 65534, gid: 65534, stdio: ['pipe', 'ignore', 'ignore'] });
+       const { code, message } = await child.applied.catch((error) => error);
+       show({ code, message, running: child.exitCode === null });
+       child.stdin.end()`,
+        { env: { MALLOC_BACKEND_BINARY_DIR: folder } },
+      );
+      assert.deepEqual([code, running], ['ERR_NOT_APPLIED', true]);
+      assert.match(String(message), /cat does not run on mimalloc: the dynamic loader ignored the library/);
+    },
+  );
+
   test('of another process is none', async () => {
     // The loader ignores what is no library, until the program has put one in its place.
     const folder = tools.copyOfBinaries('too-late', ['libmalloc_backend_mimalloc.so']);
@@ -128,7 +150,7 @@ describe('the proof', { skip: cannotPreload, timeout: 120_000 }, () => {
       { env: { MALLOC_BACKEND_BINARY_DIR: folder } },
     );
     assert.equal(code, 'ERR_NOT_APPLIED');
-    assert.match(message, /report is that of process \d+, which it started/);
+    assert.match(message, /report is that of process \d+, which it started|ignored the library/);
   });
 
   test('is refused, with the reason, where there are no descriptors left', async () => {
@@ -335,17 +357,39 @@ describe('like child_process', { skip: cannotPreload, timeout: 120_000 }, () => 
     assert.equal(await tools.evaluate(code, { env }), 'AbortError');
   });
 
-  test('what the system refuses rejects the proof too', async () => {
-    const started = spawn(process.execPath, {
-      backend: 'mimalloc',
-      env,
-      cwd: tools.scratch('no-such-folder'),
-    });
+  test('a folder that is none', () => {
+    for (const cwd of [tools.scratch('no-such-folder'), process.execPath, pathToFileURL('/no-such-folder')])
+      tools.refuses(() => spawn('true', { backend: 'mimalloc', env, cwd }), 'ERR_INVALID_ARGUMENT', /^cwd/);
+  });
+
+  test('an end that it shows by itself needs no handler for the proof', async () => {
+    const end =
+      "await new Promise((resolve) => child.on('close', resolve)); await undefined; show(child.signalCode)";
+    for (const [options, kill] of [
+      ['', 'child.kill()'],
+      [', signal: aborter.signal', "child.on('error', () => {}); aborter.abort()"],
+    ]) {
+      const code = `const aborter = new AbortController();
+        const child = m.spawn('sleep', ['1000'], { backend: 'mimalloc', stdio: 'ignore'${options} });
+        ${kill}; ${end}`;
+      assert.equal(await tools.evaluate(code), 'SIGTERM');
+    }
+  });
+
+  test('what the system refuses rejects the proof too', { skip: notRoot }, async () => {
+    const program = tools.file('of-root', '#!/bin/sh\n', 0o700);
+    const options = { backend: 'mimalloc', env, uid: 65534, gid: 65534 } as const;
+    const started = spawn(program, options);
     const [[error], proof] = await Promise.all([
       once(started, 'error') as Promise<[NodeJS.ErrnoException]>,
       started.applied.catch((thrown: Error & { code: string }) => thrown),
     ]);
-    assert.deepEqual([error.code, (proof as { code: string }).code], ['ENOENT', 'ERR_NOT_APPLIED']);
+    assert.deepEqual([error.code, (proof as { code: string }).code], ['EACCES', 'ERR_NOT_APPLIED']);
+    // Who listens for errors has heard of it; who does not, of the proof.
+    const code = (listener: string) =>
+      `m.spawn(${JSON.stringify(program)}, ${JSON.stringify(options)})${listener}; process.on('exit', show)`;
+    assert.equal(await tools.evaluate(code(".on('error', () => {})")), 0);
+    await assert.rejects(tools.evaluate(code('')), /ERR_NOT_APPLIED.*EACCES|EACCES.*ERR_NOT_APPLIED/s);
   });
 });
 

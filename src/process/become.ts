@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { getSystemErrorMap } from 'node:util';
 import { linuxBinding } from '../binding.js';
 import { MallocBackendError } from '../errors.js';
@@ -10,17 +11,20 @@ import type { Launch } from './program.js';
  * @throws {@link MallocBackendError} `ERR_EXEC_FAILED`
  */
 export function become({ file, argv }: Launch, env: NodeJS.ProcessEnv): never {
-  const lines = Object.entries(env).flatMap(([name, value]) =>
-    value === undefined ? [] : [`${name}=${value}`],
-  );
-  const errno = linuxBinding().replaceProcess(
-    file,
-    bytes(argv, 'cmdline'),
-    bytes(lines, 'environ'),
-    isUnderNpx(),
-  );
+  const { replaceProcess } = linuxBinding();
+  closeInspector();
+  const errno = replaceProcess(file, argumentBytes(argv), environmentBytes(env), isUnderNpx());
   const [code, message] = getSystemErrorMap().get(-errno) ?? [`error ${errno}`, ''];
   throw new MallocBackendError('ERR_EXEC_FAILED', `cannot start ${file}: ${code} ${message}`.trimEnd());
+}
+
+/** Its port must be free when the program opens it again. */
+function closeInspector(): void {
+  if (![process.env['NODE_OPTIONS'], ...process.execArgv].some((option) => option?.includes('--inspect')))
+    return;
+  // A module that only this rare case needs is not to cost every start.
+  const inspector = createRequire(import.meta.url)('node:inspector') as typeof import('node:inspector');
+  inspector.close();
 }
 
 /**
@@ -42,22 +46,55 @@ function isUnderNpx(): boolean {
   }
 }
 
-/**
- * The strings as bytes, each ended by a zero. Node decodes the arguments and the environment as UTF-8 and has lost
- * whatever is not; the kernel still knows it.
- */
-function bytes(strings: readonly string[], original: 'cmdline' | 'environ'): Uint8Array {
+/** Node decodes the arguments as UTF-8 and has lost whatever is not; the kernel still knows it. */
+function argumentBytes(strings: readonly string[]): Uint8Array {
   if (!strings.some((string) => string.includes('\ufffd')))
     return Buffer.from(strings.map((string) => `${string}\0`).join(''));
   const originals = new Map<string, Buffer[]>();
-  const all = readFileSync(`/proc/self/${original}`);
-  for (let start = 0, end; (end = all.indexOf(0, start)) !== -1; start = end + 1) {
-    const one = all.subarray(start, end);
+  for (const one of entries('cmdline')) {
     const text = one.toString();
     originals.set(text, [...(originals.get(text) ?? []), one]);
   }
-  const zero = Buffer.alloc(1);
   // From the end: what different bytes have become may look the same, and what came before the command is gone.
   const encoded = strings.toReversed().map((string) => originals.get(string)?.pop() ?? Buffer.from(string));
-  return Buffer.concat(encoded.reverse().flatMap((string) => [string, zero]));
+  return Buffer.concat(encoded.reverse().flatMap((string) => [string, ZERO]));
+}
+
+/**
+ * The environment as it came, to the byte, but for what is to change. Node shows less than that: it takes the variables
+ * away by which a child finds the channel to its parent, and knows no name that is not UTF-8, nor what has none.
+ */
+function environmentBytes(env: NodeJS.ProcessEnv): Uint8Array {
+  const original = entries('environ').map((bytes) => {
+    const text = bytes.toString();
+    const end = Math.max(0, text.indexOf('='));
+    return { bytes, name: text.slice(0, end), value: text.slice(end + 1) };
+  });
+  // (Of a name that is there twice the first counts.)
+  const values = new Map(original.toReversed().map(({ name, value }) => [name, value]));
+  const isHidden = (name: string) => env[name] === undefined && process.env[name] === undefined;
+  const kept = original
+    .filter(({ name }) => env[name] === values.get(name) || isHidden(name))
+    .map(({ bytes }) => bytes);
+  const changed = Object.entries(env)
+    .filter(([name, value]) => value !== undefined && value !== values.get(name))
+    .map(([name, value]) => Buffer.from(`${name}=${value}`));
+  return Buffer.concat([...kept, ...changed].flatMap((string) => [string, ZERO]));
+}
+
+const ZERO = Buffer.alloc(1);
+
+/** What this process was started with (proc_pid_cmdline(5), proc_pid_environ(5)). Nothing, without a /proc. */
+function entries(file: 'cmdline' | 'environ'): Buffer[] {
+  let all;
+  try {
+    all = readFileSync(`/proc/self/${file}`);
+  } catch {
+    return [];
+  }
+  const found: Buffer[] = [];
+  for (let start = 0, end; (end = all.indexOf(0, start)) !== -1; start = end + 1) {
+    found.push(all.subarray(start, end));
+  }
+  return found;
 }

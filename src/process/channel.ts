@@ -1,6 +1,9 @@
 import type { ChildProcess, StdioOptions } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
+import { readFileSync, statSync } from 'node:fs';
+import { basename } from 'node:path';
 import type { Readable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import type { MemoryAllocatorBackend } from '../backend.js';
 import { MallocBackendError, shown } from '../errors.js';
 
 /** A child's descriptors, one by one. */
@@ -24,9 +27,29 @@ export function descriptors(wanted: StdioOptions): Stdio {
   return stdio;
 }
 
-/** Where the child is to start. */
+/**
+ * Where the child is to start.
+ *
+ * @throws {@link MallocBackendError} `ERR_INVALID_ARGUMENT` where there is no such folder
+ */
 export function workingDirectory(cwd: string | URL | undefined): { cwd?: string } {
-  return cwd === undefined ? {} : { cwd: cwd instanceof URL ? fileURLToPath(cwd) : cwd };
+  if (cwd === undefined) return {};
+  const folder = cwd instanceof URL ? fileURLToPath(cwd) : cwd;
+  if (typeof folder === 'string' && statSync(folder, { throwIfNoEntry: false })?.isDirectory()) {
+    return { cwd: folder };
+  }
+  throw new MallocBackendError(
+    'ERR_INVALID_ARGUMENT',
+    `cwd must be a folder that exists, not ${shown(folder)}`,
+  );
+}
+
+/** What becomes of a proof. The first call counts. */
+export interface Verdict<Proof> {
+  resolve(proof: Proof): void;
+  fail(why: string): void;
+  /** Nothing came, for that reason unless a signal ended the child. */
+  miss(why: string): void;
 }
 
 /** Who hears what comes through a channel. */
@@ -35,31 +58,100 @@ export interface Listener {
   /** Nothing more will come. */
   end(): void;
   /** Nothing will come: the child could not be started. */
-  fail(why: string): void;
+  lost?(): void;
 }
 
-/** Listens to a descriptor of the child that was opened for it, which the caller does not get to see, nor any behind. */
-export function listen(child: ChildProcess, fd: number, listener: Listener): void {
-  // Once there is an end, an error without a listener is again what it is for any child.
-  const onError = (error: Error) => listener.fail(error.message);
-  child.once('error', onError);
-  // Out of descriptors, Node gives a child that has no streams at all, and says why on the next tick.
-  const streams = (child.stdio ?? []) as unknown as (Readable | null)[];
-  const channel = streams[fd] ?? null;
-  if (channel === null) {
-    setImmediate(() => listener.fail('it could not be started'));
-    return;
-  }
-  streams.length = fd;
-  channel.setEncoding('utf8');
-  // Read to its end, also when all is said: who writes is not to wait.
-  channel.on('data', (chunk: string) => listener.data(chunk));
-  channel.once('error', onError);
-  channel.once('close', () => {
-    child.off('error', onError);
-    listener.end();
+/**
+ * The proof that comes through a descriptor of the child that was opened for it, which the caller does not get to see,
+ * nor any behind.
+ *
+ * It is rejected with `ERR_NOT_APPLIED`. Nobody needs to handle that where the child tells as much by itself: it could not
+ * start and someone listens for its errors, or a signal ended it before it could report.
+ */
+export function proofOf<Proof>(
+  child: ChildProcess,
+  fd: number,
+  { backend, library }: { backend: MemoryAllocatorBackend; library: string },
+  listenerOf: (verdict: Verdict<Proof>) => Listener,
+): Promise<Proof> {
+  let isTold = () => false;
+  const proof = new Promise<Proof>((resolve, reject) => {
+    const watch = setInterval(() => {
+      if (isIgnored(mapsOf(child), library)) fail(IGNORED);
+    }, WATCH_MS).unref();
+    const fail = (why: string): void => {
+      clearInterval(watch);
+      if (isTold()) proof.catch(() => {});
+      reject(
+        new MallocBackendError('ERR_NOT_APPLIED', `${child.spawnfile} does not run on ${backend}: ${why}`),
+      );
+    };
+    const listener = listenerOf({
+      resolve: (applied) => {
+        clearInterval(watch);
+        resolve(applied);
+      },
+      fail,
+      miss: (why) => {
+        const signal = child.signalCode;
+        isTold = () => signal !== null;
+        fail(signal === null ? why : `${signal} ended it before it could report`);
+      },
+    });
+    // Once there is an end, an error without a listener is again what it is for any child.
+    const lose = (why: string): void => {
+      listener.lost?.();
+      fail(why);
+    };
+    const onError = (error: Error): void => {
+      isTold = () => child.listenerCount('error') > 0;
+      lose(error.message);
+    };
+    child.once('error', onError);
+    // Out of descriptors, Node gives a child that has no streams at all, and says why on the next tick.
+    const streams = (child.stdio ?? []) as unknown as (Readable | null)[];
+    const channel = streams[fd] ?? null;
+    if (channel === null) {
+      setImmediate(() => lose('it could not be started'));
+      return;
+    }
+    streams.length = fd;
+    const end = (): void => {
+      child.off('error', onError);
+      listener.end();
+    };
+    channel.setEncoding('utf8');
+    // Read to its end, also when all is said: who writes is not to wait.
+    channel.on('data', (chunk: string) => listener.data(chunk));
+    channel.once('error', onError);
+    channel.once('close', () => {
+      const isRunning = child.exitCode === null && child.signalCode === null;
+      // It has ended, and is to say how in a moment.
+      if (isRunning && mapsOf(child) === '') child.once('exit', end);
+      else end();
+    });
+    // What a child has inherited keeps the channel open after its end. Its own report, sent before, is read in the next
+    // turn of the event loop.
+    child.once('exit', () => setImmediate(() => setImmediate(() => channel.destroy())));
   });
-  // What a child has inherited keeps the channel open after its end. Its own report, sent before, is read in the next
-  // turn of the event loop.
-  child.once('exit', () => setImmediate(() => setImmediate(() => channel.destroy())));
+  return proof;
+}
+
+/** How often is looked for a library that will never report. */
+const WATCH_MS = 1000;
+
+const IGNORED = 'the dynamic loader ignored the library; may its user read that, in all folders above it?';
+
+/** Empty for a process that has ended or may not be looked into. */
+function mapsOf({ pid }: ChildProcess): string {
+  try {
+    return readFileSync(`/proc/${pid}/maps`, 'latin1');
+  } catch {
+    return '';
+  }
+}
+
+/** Whether glibc's loader is past what is preloaded, which it maps before what the program needs, without the library. */
+function isIgnored(maps: string, library: string): boolean {
+  return /\/libc(?:\.so\.6|-2\.\d+\.so)$/m.test(maps) && !maps.includes(`/${basename(library)}`);
 }

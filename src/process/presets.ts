@@ -102,17 +102,20 @@ export function parsePreset(name: unknown): Preset {
 }
 
 /** Options by their name. */
-export type AllocatorOptions = Readonly<Record<string, string>>;
+export type AllocatorOptions = Readonly<Record<string, string | number | boolean>>;
 
-/** glibc's variables do not follow from their names (mallopt(3)). */
-const glibcVariables: AllocatorOptions = {
-  arena_max: 'MALLOC_ARENA_MAX',
-  arena_test: 'MALLOC_ARENA_TEST',
-  mmap_max: 'MALLOC_MMAP_MAX_',
-  mmap_threshold: 'MALLOC_MMAP_THRESHOLD_',
-  perturb: 'MALLOC_PERTURB_',
-  top_pad: 'MALLOC_TOP_PAD_',
-  trim_threshold: 'MALLOC_TRIM_THRESHOLD_',
+/**
+ * glibc's variables, which do not follow from their names, and what each may be (mallopt(3); the bounds are those of its
+ * elf/dl-tunables.list and malloc/malloc.c). What is out of them it passes over in silence.
+ */
+const glibcOptions: Readonly<Record<string, { variable: string; least?: number; most?: number }>> = {
+  arena_max: { variable: 'MALLOC_ARENA_MAX', least: 1 },
+  arena_test: { variable: 'MALLOC_ARENA_TEST', least: 1 },
+  mmap_max: { variable: 'MALLOC_MMAP_MAX_', most: 2 ** 31 - 1 },
+  mmap_threshold: { variable: 'MALLOC_MMAP_THRESHOLD_', most: 2 ** 25 },
+  perturb: { variable: 'MALLOC_PERTURB_', most: 255 },
+  top_pad: { variable: 'MALLOC_TOP_PAD_' },
+  trim_threshold: { variable: 'MALLOC_TRIM_THRESHOLD_' },
 };
 
 /**
@@ -160,7 +163,7 @@ function mimallocName(key: string): string | undefined {
  * The environment variables that give the backend its preset and, over it, single options. A variable that the
  * user has set wins over the preset, and a single option over both.
  *
- * @throws {@link MallocBackendError} `ERR_UNKNOWN_OPTION`
+ * @throws {@link MallocBackendError} `ERR_UNKNOWN_OPTION`, `ERR_INVALID_ARGUMENT` for a value that the option does not take
  */
 export function optionVariables(
   backend: MemoryAllocatorBackend,
@@ -168,15 +171,15 @@ export function optionVariables(
   set: AllocatorOptions,
   env: NodeJS.ProcessEnv,
 ): Record<string, string> {
-  for (const [key, value] of Object.entries(set)) check(backend, key, value);
+  const single = Object.entries(set).map(([key, value]) => [key, checked(backend, key, value)] as const);
   const named = preset === 'none' ? [] : (presets[backend]?.[preset] ?? []);
   const table = backend === 'default' && isMusl() ? [] : named;
-  if (backend === 'jemalloc') return jemallocVariables(table, set, env['MALLOC_CONF']);
+  if (backend === 'jemalloc') return jemallocVariables(table, single, env['MALLOC_CONF']);
   const variables: Record<string, string> = {};
   for (const { key, value } of table) {
     if (!isUsers(backend, key, env)) variables[variableName(backend, key, env)] = value;
   }
-  for (const [key, value] of Object.entries(set)) {
+  for (const [key, value] of single) {
     variables[variableName(backend, key, env)] = value;
     // glibc takes its tunables before its variables, and of the same tunable the last.
     if (backend === 'default' && isTuned(key, env)) {
@@ -194,13 +197,13 @@ function isTuned(key: string, env: NodeJS.ProcessEnv): boolean {
 /** jemalloc reads one variable, in which what comes later wins. */
 function jemallocVariables(
   table: readonly PresetOption[],
-  set: AllocatorOptions,
+  single: readonly (readonly [key: string, value: string])[],
   user: string | undefined,
 ): Record<string, string> {
   const parts = [
     ...table.map(({ key, value }) => `${key}:${value}`),
     ...(user ? [user] : []),
-    ...Object.entries(set).map(([key, value]) => `${key}:${value}`),
+    ...single.map(([key, value]) => `${key}:${value}`),
   ];
   return parts.length > (user ? 1 : 0) ? { MALLOC_CONF: parts.join(',') } : {};
 }
@@ -219,7 +222,7 @@ function isUsers(backend: MemoryAllocatorBackend, key: string, env: NodeJS.Proce
 }
 
 function variableName(backend: MemoryAllocatorBackend, key: string, env: NodeJS.ProcessEnv): string {
-  if (backend !== 'mimalloc') return glibcVariables[key] ?? '';
+  if (backend !== 'mimalloc') return glibcOptions[key]?.variable ?? '';
   // mimalloc looks for an older name only where the present one is not set.
   const name = mimallocName(key) ?? key;
   return spelled(name, env) ?? `MIMALLOC_${name.toUpperCase()}`;
@@ -230,24 +233,58 @@ function isMusl(): boolean {
   return linuxBinding().host().interpreter?.includes('ld-musl') === true;
 }
 
-function check(backend: MemoryAllocatorBackend, key: string, value: unknown): void {
-  const refuse = (why: string) => {
-    throw new MallocBackendError(
-      'ERR_UNKNOWN_OPTION',
-      `cannot set the option ${JSON.stringify(key)}: ${why}`,
-    );
+/** The value of a single option as the allocator reads it. */
+function checked(backend: MemoryAllocatorBackend, key: string, value: unknown): string {
+  const refuse = (code: 'ERR_UNKNOWN_OPTION' | 'ERR_INVALID_ARGUMENT', why: string): never => {
+    throw new MallocBackendError(code, `cannot set the option ${JSON.stringify(key)}: ${why}`);
   };
-  if (presets[backend] === undefined) refuse(`${backend} has no options`);
-  if (!/^[A-Za-z][A-Za-z0-9_.]*$/.test(key))
-    refuse('the name of an option is made of letters, digits, _ and .');
-  if (typeof value !== 'string' || !/^[^\s,\0]+$/.test(value)) {
-    refuse('its value must be a string that is not empty and has no comma and no white space in it');
+  const unknown = whyUnknown(backend, key);
+  if (unknown !== undefined) refuse('ERR_UNKNOWN_OPTION', unknown);
+  const isPlain = typeof value === 'string' || typeof value === 'boolean' || Number.isFinite(value);
+  const text = isPlain ? String(value) : '';
+  if (!/^[^\s,\0]+$/.test(text)) {
+    refuse(
+      'ERR_INVALID_ARGUMENT',
+      `its value must be a string without commas and white space, a number or a boolean, not ${shown(value)}`,
+    );
+  }
+  const wanted = whyNotValue(backend, key, text);
+  if (wanted !== undefined)
+    refuse('ERR_INVALID_ARGUMENT', `its value must be ${wanted}, not ${shown(value)}`);
+  return text;
+}
+
+function whyUnknown(backend: MemoryAllocatorBackend, key: string): string | undefined {
+  if (presets[backend] === undefined) return `${backend} has no options`;
+  if (!/^[A-Za-z][A-Za-z0-9_.]*$/.test(key)) {
+    return 'the name of an option is made of letters, digits, _ and .';
   }
   if (backend === 'mimalloc' && mimallocName(key) === undefined) {
-    refuse(`mimalloc has the options ${Object.keys(mimallocOptions).join(', ')}`);
+    return `mimalloc has the options ${Object.keys(mimallocOptions).join(', ')}`;
   }
-  if (backend === 'default' && isMusl()) refuse("musl's malloc, which is the default here, has no options");
-  if (backend === 'default' && !Object.hasOwn(glibcVariables, key)) {
-    refuse(`glibc's malloc has the options ${Object.keys(glibcVariables).join(', ')}`);
+  if (backend === 'default' && isMusl()) return "musl's malloc, which is the default here, has no options";
+  if (backend === 'default' && !Object.hasOwn(glibcOptions, key)) {
+    return `glibc's malloc has the options ${Object.keys(glibcOptions).join(', ')}`;
   }
+  return undefined;
+}
+
+/** mimalloc's options that are sizes (mi_option_has_size_in_kib in its src/options.c). */
+const mimallocSizes: readonly string[] = ['arena_reserve', 'reserve_os_memory'];
+
+/**
+ * What the option takes, where it does not take this: glibc and mimalloc would pass over it without a word. jemalloc
+ * itself says on standard error what it does not take.
+ */
+function whyNotValue(backend: MemoryAllocatorBackend, key: string, value: string): string | undefined {
+  if (backend === 'default') {
+    const { least = 0, most = Number.MAX_SAFE_INTEGER } = glibcOptions[key] ?? {};
+    if (/^\d+$/.test(value) && Number(value) >= least && Number(value) <= most) return undefined;
+    return `a whole number from ${least} to ${most}, in decimal digits`;
+  }
+  if (backend !== 'mimalloc' || /^(?:true|yes|on|false|no|off|-?\d{1,18})$/i.test(value)) return undefined;
+  if (!mimallocSizes.includes(mimallocName(key) ?? '')) return 'a whole number, or true or false';
+  return /^\d{1,18}[KMGT](?:iB|B)?$/i.test(value)
+    ? undefined
+    : 'a whole number of bytes, or one with K, M, G or T behind it';
 }

@@ -1,10 +1,18 @@
 import { createRequire } from 'node:module';
 import { constants, accessSync, existsSync, realpathSync, statSync } from 'node:fs';
-import { basename, delimiter, isAbsolute, resolve } from 'node:path';
+import { basename, delimiter, isAbsolute, join, resolve } from 'node:path';
 import { getSystemErrorMap } from 'node:util';
 import { type NativeProgram, linuxBinding } from '../binding.js';
 import { type MemoryAllocatorBackend, shimFile } from '../backend.js';
 import { MallocBackendError } from '../errors.js';
+
+/** Where and as whom a command is to run. Default: as this process does. */
+export interface Context {
+  cwd?: string | undefined;
+  env?: NodeJS.ProcessEnv | undefined;
+  uid?: number | undefined;
+  gid?: number | undefined;
+}
 
 /** What to hand to `execve` for a command. */
 export interface Launch {
@@ -29,21 +37,30 @@ export function prepareLaunch(
   backend: MemoryAllocatorBackend,
   command: string,
   args: readonly string[],
-  { cwd = process.cwd(), env = process.env }: { cwd?: string; env?: NodeJS.ProcessEnv } = {},
+  context: Context = {},
 ): Launch {
-  const file = findProgram(command, cwd, env);
-  return follow(backend, { file, argv: [command, ...args] }, { cwd, env }, 0);
+  const file = findProgram(command, context);
+  return follow(backend, { file, argv: [command, ...args] }, context, 0);
 }
 
-function follow(
-  backend: MemoryAllocatorBackend,
-  launch: Launch,
-  context: { cwd: string; env: NodeJS.ProcessEnv },
-  depth: number,
-): Launch {
+/** The working directory, by a name that leads there even where it was removed. */
+const HERE = '/proc/self/cwd';
+
+/** The absolute path of a file as seen from there. */
+export function absolute(file: string, cwd: string | undefined): string {
+  if (isAbsolute(file)) return file;
+  if (cwd !== undefined) return resolve(cwd, file);
+  try {
+    return resolve(file);
+  } catch {
+    return resolve(HERE, file);
+  }
+}
+
+function follow(backend: MemoryAllocatorBackend, launch: Launch, context: Context, depth: number): Launch {
   const { argv } = launch;
-  const file = resolve(context.cwd, launch.file);
-  const program = linuxBinding().inspectProgram(file);
+  const file = absolute(launch.file, context.cwd);
+  const program = linuxBinding().inspectProgram(file, context.uid, context.gid);
   if (program.kind === 'elf') {
     requireSwitchable(backend, file, program);
     return launch;
@@ -67,20 +84,18 @@ function follow(
       `${file}: too many interpreters, one behind another`,
     );
   }
-  const interpreter = existing(resolve(context.cwd, program.interpreter), `the interpreter of ${file}`);
+  const interpreter = existing(absolute(program.interpreter, context.cwd), `the interpreter of ${file}`);
+  const rest = [launch.file, ...argv.slice(1)];
   if (basename(interpreter) === 'env') {
-    const [name, ...rest] = commandOfEnv(program.argument ?? '', file);
-    const behind = findProgram(name, context.cwd, context.env, `the interpreter of ${file}`);
-    return follow(
-      backend,
-      { file: behind, argv: [name, ...rest, launch.file, ...argv.slice(1)] },
-      context,
-      depth + 1,
-    );
+    const [name, ...words] = commandOfEnv(program.argument ?? '', file);
+    const behind = findProgram(name, context, `the interpreter of ${file}`);
+    return follow(backend, { file: behind, argv: [name, ...words, ...rest] }, context, depth + 1);
   }
-  // The kernel finds this interpreter by itself; it is only looked into.
-  follow(backend, { file: interpreter, argv: [interpreter] }, context, depth + 1);
-  return launch;
+  // What the kernel would start; it finds that by itself, unless `env` stands further behind.
+  const argument = program.argument === undefined ? [] : [program.argument];
+  const next = { file: interpreter, argv: [program.interpreter, ...argument, ...rest] };
+  const last = follow(backend, next, context, depth + 1);
+  return last === next ? launch : last;
 }
 
 /** The command in a first line `#!/usr/bin/env …`: `env` itself takes white space apart after `-S` only. */
@@ -88,9 +103,8 @@ function commandOfEnv(argument: string, script: string): [string, ...string[]] {
   const split = /^(?:-S|--split-string=?)\s*(.*)$/.exec(argument);
   const words = split === null ? [argument] : (split[1] ?? '').split(/\s+/).filter((word) => word !== '');
   const [name, ...rest] = words;
-  if (name !== undefined && name !== '' && !name.startsWith('-') && !/[=\\'"$]/.test(words.join(' '))) {
-    return [name, ...rest];
-  }
+  // (Behind the command a word with a = is the command's.)
+  if (name && !/^-|=/.test(name) && !/[\\'"$]/.test(words.join(' '))) return [name, ...rest];
   throw new MallocBackendError(
     'ERR_CANNOT_SWITCH',
     `cannot follow the first line of ${script}: of what env can do, a command and -S with plain words are ` +
@@ -101,8 +115,7 @@ function commandOfEnv(argument: string, script: string): [string, ...string[]] {
 /** The file that a command names: one with a slash is a path, any other is looked for in PATH. */
 export function findProgram(
   command: string,
-  cwd: string,
-  env: NodeJS.ProcessEnv,
+  { cwd, env = process.env }: Context = {},
   what = 'the command',
 ): string {
   if (typeof command !== 'string' || command === '' || command.includes('\0')) {
@@ -113,12 +126,12 @@ export function findProgram(
   }
   // A script sees the path by which it was called.
   if (command.includes('/')) {
-    existing(resolve(cwd, command), what);
+    existing(absolute(command, cwd), what);
     return command;
   }
   let refused: MallocBackendError | undefined;
   for (const folder of (env['PATH'] ?? '/usr/local/bin:/usr/bin:/bin').split(delimiter)) {
-    const file = resolve(cwd, folder === '' ? '.' : folder, command);
+    const file = absolute(join(folder, command), cwd);
     if (!existsSync(file)) continue;
     try {
       return existing(file, what);
@@ -161,6 +174,7 @@ const privileges = {
   setuid: 'it runs as another user (setuid)',
   setgid: 'it runs as another group (setgid)',
   capabilities: 'it has file capabilities',
+  caller: "it would run with its caller's effective ids, which are not the real ones",
 } as const;
 
 function requireSwitchable(backend: MemoryAllocatorBackend, file: string, program: NativeProgram): void {
@@ -181,7 +195,7 @@ function whyNotSwitchable(
   file: string,
   program: NativeProgram,
 ): string | undefined {
-  const { machine, interpreter, addressSpace } = linuxBinding().host();
+  const { machine, interpreter, addressSpace, data } = linuxBinding().host();
   if (program.machine !== machine || program.bits !== 64) {
     return `it is built for ${program.machine} (${program.bits} bits), and the library for ${machine} (64 bits)`;
   }
@@ -195,11 +209,29 @@ function whyNotSwitchable(
   if (program.definesMalloc && backend !== 'default') {
     return 'it brings a malloc of its own, which comes before any that is preloaded; build it without';
   }
-  if (backend === 'snmalloc' && addressSpace !== undefined) {
-    return `snmalloc reserves 256 GiB of address space, and the limit is ${addressSpace} bytes (ulimit -v)`;
-  }
+  const reserve = backend === 'snmalloc' ? tooSmallForSnmalloc({ addressSpace, data }) : undefined;
+  if (reserve !== undefined) return reserve;
   return whyNotLoadable(backend, file, program.interpreter, interpreter);
 }
+
+/** What snmalloc reserves at its start is private and writable: both limits count it (getrlimit(2)). */
+export function tooSmallForSnmalloc(limits: {
+  addressSpace?: number | undefined;
+  data?: number | undefined;
+}): string | undefined {
+  const { addressSpace, data } = limits;
+  const reserves = 'snmalloc reserves 256 GiB of address space';
+  if (addressSpace !== undefined && addressSpace < SNMALLOC_RESERVES) {
+    return `${reserves}, and the limit is ${addressSpace} bytes (ulimit -v)`;
+  }
+  if (data !== undefined && data < SNMALLOC_RESERVES) {
+    return `${reserves} as data, of which the limit is ${data} bytes (ulimit -d)`;
+  }
+  return undefined;
+}
+
+/** Bytes. */
+const SNMALLOC_RESERVES = 256 * 2 ** 30;
 
 /** A program with another dynamic loader than this process's has another C library: that one is asked. */
 function whyNotLoadable(

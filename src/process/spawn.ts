@@ -1,10 +1,10 @@
 import * as childProcess from 'node:child_process';
 import type { ChildProcess, ForkOptions, SpawnOptions } from 'node:child_process';
-import { type MemoryAllocatorBackend, parseBackend } from '../backend.js';
+import { type MemoryAllocatorBackend, parseBackend, shimFile } from '../backend.js';
 import { MallocBackendError, shown } from '../errors.js';
-import { descriptors, listen, workingDirectory } from './channel.js';
+import { descriptors, proofOf, workingDirectory } from './channel.js';
 import { type SwitchOptions, switchedEnvironment, variables } from './environment.js';
-import { prepareLaunch } from './program.js';
+import { type Context, prepareLaunch } from './program.js';
 
 /** What the library in the child saw before the child's `main`. */
 export interface Proof {
@@ -23,7 +23,8 @@ export interface SwitchedChild extends ChildProcess {
   /**
    * Resolves once the child runs on the backend, before its `main`. Rejects with a {@link MallocBackendError}
    * `ERR_NOT_APPLIED` where it does not. A rejection that nobody handles ends the process, as any does: a switch
-   * that failed does not go unnoticed.
+   * that failed does not go unnoticed. But what the child's own events tell needs no handler here: an `error` that is
+   * listened for, and an end by a signal before the report.
    */
   readonly applied: Promise<Proof>;
 }
@@ -56,7 +57,7 @@ export function spawn(
 ): SwitchedChild {
   const [args, given] = argumentsAndOptions(argsOrOptions, maybeOptions);
   const { backend, rest, env, stdio } = prepare(given);
-  const context = { ...workingDirectory(rest.cwd), env };
+  const context = contextOf(rest, env);
   if (rest.shell) {
     if (given?.children === 'none') {
       throw new MallocBackendError(
@@ -103,8 +104,13 @@ export function fork(
   const { backend, rest, env, stdio } = prepare(given, given?.silent === true ? 'pipe' : 'inherit');
   if (!stdio.includes('ipc')) stdio.splice(-1, 0, 'ipc');
   env[variables.report] = String(stdio.length - 1);
-  prepareLaunch(backend, rest.execPath ?? process.execPath, [], { ...workingDirectory(rest.cwd), env });
+  prepareLaunch(backend, rest.execPath ?? process.execPath, [], contextOf(rest, env));
   return prove(backend, stdio.length - 1, childProcess.fork(modulePath, args, { ...rest, env, stdio }));
+}
+
+/** Where and as whom child_process starts it. */
+export function contextOf({ cwd, uid, gid }: SpawnOptions | ForkOptions, env: NodeJS.ProcessEnv): Context {
+  return { ...workingDirectory(cwd), env, uid, gid };
 }
 
 /** As child_process takes them: without arguments the options come second, or third behind what says nothing. */
@@ -145,11 +151,8 @@ function prepare<Options extends SwitchedSpawnOptions | SwitchedForkOptions>(
 
 /** Reads the report from the last descriptor, which the caller does not get to see. */
 function prove(backend: MemoryAllocatorBackend, fd: number, child: ChildProcess): SwitchedChild {
-  const applied = new Promise<Proof>((resolve, reject) => {
-    const fail = (why: string) =>
-      reject(
-        new MallocBackendError('ERR_NOT_APPLIED', `${child.spawnfile} does not run on ${backend}: ${why}`),
-      );
+  const library = shimFile(backend);
+  const applied = proofOf<Proof>(child, fd, { backend, library }, ({ resolve, fail, miss }) => {
     let report = '';
     const end = () => {
       try {
@@ -161,10 +164,10 @@ function prove(backend: MemoryAllocatorBackend, fd: number, child: ChildProcess)
         } else if (isApplied && proof.backend === backend) resolve(proof);
         else fail(`its malloc is that of ${proof.owner}`);
       } catch {
-        fail('the preloaded library did not report; the dynamic loader may have ignored it');
+        miss('the preloaded library did not report; the dynamic loader may have ignored it');
       }
     };
-    listen(child, fd, { data: (chunk) => (report += chunk), end, fail });
+    return { data: (chunk) => (report += chunk), end };
   });
   return Object.assign(child, { applied });
 }

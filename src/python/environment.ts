@@ -1,4 +1,3 @@
-import { resolve } from 'node:path';
 import { type MemoryAllocatorBackend, hookFile, whyNotPython } from '../backend.js';
 import { linuxBinding } from '../binding.js';
 import { MallocBackendError } from '../errors.js';
@@ -11,7 +10,7 @@ import {
   variables,
   withOptions,
 } from '../process/environment.js';
-import { type Launch, findProgram, prepareLaunch } from '../process/program.js';
+import { type Context, type Launch, absolute, findProgram, prepareLaunch } from '../process/program.js';
 import { type PythonConfig, encodePythonConfig, refuseDevMode, withoutOverride } from './config.js';
 
 /** The variables of `crates/python-hook/src/lib.rs`, where each is explained. */
@@ -28,15 +27,11 @@ export const hookVariables = {
  * @throws {@link MallocBackendError} as {@link prepareLaunch}; `ERR_CANNOT_SWITCH` also for a program that is no Python.
  * Of a script only Python itself can tell in the end: it may be a launcher.
  */
-export function preparePython(
-  python: string,
-  args: readonly string[],
-  { cwd = process.cwd(), env = process.env }: { cwd?: string; env?: NodeJS.ProcessEnv } = {},
-): Launch {
-  const launch = prepareLaunch('mimalloc', python, args, { cwd, env });
+export function preparePython(python: string, args: readonly string[], context: Context = {}): Launch {
+  const launch = prepareLaunch('mimalloc', python, args, context);
   // The command itself, and not what `env` finds for a script's first line: that is the launcher's shell.
-  const file = findProgram(python, cwd, env);
-  const { kind, isPython } = linuxBinding().inspectProgram(resolve(cwd, file));
+  const file = findProgram(python, context);
+  const { kind, isPython } = linuxBinding().inspectProgram(absolute(file, context.cwd));
   if (kind !== 'elf' || isPython) return launch;
   throw new MallocBackendError(
     'ERR_CANNOT_SWITCH',

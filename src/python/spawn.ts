@@ -4,10 +4,11 @@ import { randomUUID } from 'node:crypto';
 import { closeSync, ftruncateSync, openSync, readSync, unlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { MemoryAllocatorBackend } from '../backend.js';
+import { type MemoryAllocatorBackend, hookFile } from '../backend.js';
 import { MallocBackendError } from '../errors.js';
-import { descriptors, listen, workingDirectory } from '../process/channel.js';
+import { descriptors, proofOf } from '../process/channel.js';
 import type { SwitchOptions } from '../process/environment.js';
+import { contextOf } from '../process/spawn.js';
 import { type PythonAllocatorConfig, type PythonConfig, parsePythonConfig } from './config.js';
 import { hookVariables, hookedEnvironment, preparePython } from './environment.js';
 import {
@@ -74,7 +75,7 @@ export function spawnPython(args: readonly string[], options: SpawnPythonOptions
   const config = parsePythonConfig(options);
   const { python = 'python3', env: given = process.env } = options;
   const env = hookedEnvironment(config, args as string[], { ...options, env: given });
-  const context = { ...workingDirectory(options.cwd), env };
+  const context = contextOf(options, env);
   const { file, argv } = preparePython(python, args as string[], context);
   const stdio = descriptors(options.stdio ?? 'pipe');
   const memory = config.counters ? sharedMemory() : undefined;
@@ -147,43 +148,39 @@ function prove(
     closeSync(memory);
   };
   child.once('exit', finish);
-  const applied = new Promise<PythonProof>((resolve, reject) => {
-    const fail = (why: string) =>
-      reject(
-        new MallocBackendError(
-          'ERR_NOT_APPLIED',
-          `${child.spawnfile} does not run on ${config.backend}: ${why}`,
-        ),
-      );
-    let rest = '';
-    let other: string | undefined;
-    const hear = (line: Line) => {
-      if ('error' in line) fail(line.error);
-      else if ('notPython' in line) other = line.notPython;
-      else {
-        const { pid, library, malloc } = line;
-        resolve({ pid, ...describeReport(line), library, malloc });
-      }
-    };
-    listen(child, seen, {
-      data: (chunk) => {
-        const lines = (rest + chunk).split('\n');
-        rest = lines.pop() ?? '';
-        for (const line of lines.map(parseLine)) if (line !== undefined) hear(line);
-      },
-      end: () =>
-        fail(
-          other === undefined
-            ? 'the preloaded hook did not report; the dynamic loader may have ignored it'
-            : `${other} is not Python, or does not export its interface, and started none, or closed file descriptor ` +
-                `${seen}, through which that would have reported`,
-        ),
-      fail: (why) => {
-        finish();
-        fail(why);
-      },
-    });
-  });
+  const { backend } = config;
+  const applied = proofOf<PythonProof>(
+    child,
+    seen,
+    { backend, library: hookFile() },
+    ({ resolve, fail, miss }) => {
+      let rest = '';
+      let other: string | undefined;
+      const hear = (line: Line) => {
+        if ('error' in line) fail(line.error);
+        else if ('notPython' in line) other = line.notPython;
+        else {
+          const { pid, library, malloc } = line;
+          resolve({ pid, ...describeReport(line), library, malloc });
+        }
+      };
+      return {
+        data: (chunk) => {
+          const lines = (rest + chunk).split('\n');
+          rest = lines.pop() ?? '';
+          for (const line of lines.map(parseLine)) if (line !== undefined) hear(line);
+        },
+        end: () =>
+          miss(
+            other === undefined
+              ? 'the preloaded hook did not report; the dynamic loader may have ignored it'
+              : `${other} is not Python, or does not export its interface, and started none, or closed file descriptor ` +
+                  `${seen}, through which that would have reported`,
+          ),
+        lost: finish,
+      };
+    },
+  );
   return Object.assign(child, {
     applied,
     pythonCounters: () => (memory !== undefined && open ? readCounters(memory) : last),

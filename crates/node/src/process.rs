@@ -1,7 +1,7 @@
 use std::ffi::CString;
 use std::path::Path;
 
-use malloc_backend_process::{self as process, Allocator, Executable, Privilege};
+use malloc_backend_process::{self as process, Allocator, Caller, Executable, Privilege};
 use napi_derive::napi;
 
 /// What serves a process's `malloc`.
@@ -62,13 +62,13 @@ pub struct Program {
     pub argument: Option<String>,
     pub defines_malloc: bool,
     pub is_python: bool,
-    /// `setuid`, `setgid` or `capabilities`.
+    /// `setuid`, `setgid`, `capabilities` or `caller`.
     pub privilege: Option<String>,
 }
 
-/// Looks into a program file.
+/// Looks into a program file, which this process is to run, or a child of it as another user and group.
 #[napi]
-pub fn inspect_program(path: String) -> Program {
+pub fn inspect_program(path: String, user: Option<u32>, group: Option<u32>) -> Program {
     let mut program = Program {
         kind: "unknown".to_owned(),
         errno: None,
@@ -80,7 +80,7 @@ pub fn inspect_program(path: String) -> Program {
         is_python: false,
         privilege: None,
     };
-    match process::inspect(Path::new(&path)) {
+    match process::inspect_for(Path::new(&path), Caller::this(user, group)) {
         Err(error) => {
             program.kind = "error".to_owned();
             program.errno = Some(error.raw_os_error().unwrap_or(libc_eio()));
@@ -103,6 +103,7 @@ pub fn inspect_program(path: String) -> Program {
                     Privilege::SetUserId => "setuid",
                     Privilege::SetGroupId => "setgid",
                     Privilege::Capabilities => "capabilities",
+                    Privilege::Caller => "caller",
                 }
                 .to_owned()
             });
@@ -142,6 +143,7 @@ pub struct Host {
     pub page_size: f64,
     pub secure: bool,
     pub address_space: Option<f64>,
+    pub data: Option<f64>,
 }
 
 /// Asks.
@@ -154,5 +156,6 @@ pub fn host() -> Host {
         page_size: host.page_size as f64,
         secure: host.secure,
         address_space: host.address_space.map(|bytes| bytes as f64),
+        data: host.data.map(|bytes| bytes as f64),
     }
 }

@@ -17,25 +17,30 @@ pub struct Host {
     pub secure: bool,
     /// The limit on the address space (`RLIMIT_AS`) in bytes, if there is one.
     pub address_space: Option<u64>,
+    /// The limit on what is writable and private in it (`RLIMIT_DATA`), likewise.
+    pub data: Option<u64>,
 }
 
 /// Asks.
 pub fn host() -> Host {
     let kind = Elf::open(Path::new("/proc/self/exe")).ok().and_then(|elf| elf.kind());
-    // SAFETY: each takes constants; `getrlimit` fills the structure in, and where it did not, that is zero,
-    // which is not a limit that a running process has.
-    unsafe {
-        let mut limit: libc::rlimit = std::mem::zeroed();
-        let limited =
-            libc::getrlimit(libc::RLIMIT_AS, &mut limit) == 0 && limit.rlim_cur != libc::RLIM_INFINITY;
-        Host {
-            machine: kind
-                .as_ref()
-                .map_or_else(|| std::env::consts::ARCH.to_owned(), |kind| kind.machine.clone()),
-            interpreter: kind.and_then(|kind| kind.interpreter),
-            page_size: libc::sysconf(libc::_SC_PAGESIZE) as u64,
-            secure: libc::getauxval(libc::AT_SECURE) != 0,
-            address_space: limited.then_some(limit.rlim_cur),
-        }
+    Host {
+        machine: kind.as_ref().map_or_else(|| std::env::consts::ARCH.to_owned(), |kind| kind.machine.clone()),
+        interpreter: kind.and_then(|kind| kind.interpreter),
+        // SAFETY: takes a constant.
+        page_size: unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as u64,
+        // SAFETY: takes a constant.
+        secure: unsafe { libc::getauxval(libc::AT_SECURE) } != 0,
+        // SAFETY: a constant, and a structure to fill in.
+        address_space: limit(|limit| unsafe { libc::getrlimit(libc::RLIMIT_AS, limit) }),
+        // SAFETY: see above.
+        data: limit(|limit| unsafe { libc::getrlimit(libc::RLIMIT_DATA, limit) }),
     }
+}
+
+/// The soft limit that the call fills in, if there is one.
+fn limit(get: impl FnOnce(&mut libc::rlimit) -> libc::c_int) -> Option<u64> {
+    let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    get(&mut limit);
+    (limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
 }

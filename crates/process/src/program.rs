@@ -47,16 +47,50 @@ pub enum Privilege {
     SetGroupId,
     /// File capabilities, for a user who is not root.
     Capabilities,
+    /// None of the file's: its caller's effective ids are others than the real ones.
+    Caller,
+}
+
+/// Who is going to run a program: effective and real ids of user and group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    user: u32,
+    real_user: u32,
+    group: u32,
+    real_group: u32,
+}
+
+impl Caller {
+    /// This process, once it has become the user and the group, where they are given (setuid(2), setgid(2)).
+    pub fn this(user: Option<u32>, group: Option<u32>) -> Self {
+        // SAFETY: they take nothing and cannot fail.
+        let ids = unsafe { [libc::geteuid(), libc::getuid(), libc::getegid(), libc::getgid()] };
+        let [effective_user, real_user, effective_group, real_group] = ids;
+        Self {
+            user: user.unwrap_or(effective_user),
+            real_user: user.unwrap_or(real_user),
+            group: group.unwrap_or(effective_group),
+            real_group: group.unwrap_or(real_group),
+        }
+    }
 }
 
 /// The most of a first line that the kernel reads (BINPRM_BUF_SIZE).
 const FIRST_LINE: u64 = 256;
 
-/// Looks into the file.
+/// Looks into the file, which this process is to run.
 ///
 /// # Errors
 /// Where it cannot be read.
 pub fn inspect(path: &Path) -> io::Result<Executable> {
+    inspect_for(path, Caller::this(None, None))
+}
+
+/// Looks into the file, which that caller is to run.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn inspect_for(path: &Path, caller: Caller) -> io::Result<Executable> {
     let mut start = Vec::new();
     File::open(path)?.take(FIRST_LINE).read_to_end(&mut start)?;
     if let Some(line) = start.strip_prefix(b"#!") {
@@ -74,7 +108,7 @@ pub fn inspect(path: &Path) -> io::Result<Executable> {
             machine: kind.machine,
             bits: kind.bits,
             interpreter: kind.interpreter,
-            privilege: privilege(path)?,
+            privilege: privilege(path, caller)?,
         },
     })
 }
@@ -102,21 +136,22 @@ fn is_python(elf: &Elf) -> bool {
 
 /// Follows `bprm_fill_uid` and `cap_bprm_creds_from_file` of Linux, but for mounts with nosuid and for
 /// no_new_privs, under which the bits are void: there it errs towards refusing.
-fn privilege(path: &Path) -> io::Result<Option<Privilege>> {
+fn privilege(path: &Path, caller: Caller) -> io::Result<Option<Privilege>> {
     let file = metadata(path)?;
-    // SAFETY: they take nothing and cannot fail.
-    let (user, group, real_user) = unsafe { (libc::geteuid(), libc::getegid(), libc::getuid()) };
     let mode = file.mode();
-    if mode & libc::S_ISUID != 0 && file.uid() != user {
+    if mode & libc::S_ISUID != 0 && file.uid() != caller.user {
         return Ok(Some(Privilege::SetUserId));
     }
     let group_id = libc::S_ISGID | libc::S_IXGRP;
-    if mode & group_id == group_id && file.gid() != group {
+    if mode & group_id == group_id && file.gid() != caller.group {
         return Ok(Some(Privilege::SetGroupId));
+    }
+    if caller.user != caller.real_user || caller.group != caller.real_group {
+        return Ok(Some(Privilege::Caller));
     }
     let path = CString::new(path.as_os_str().as_bytes())?;
     // SAFETY: C strings, and no room for the value: only whether there is one is asked.
     let size =
         unsafe { libc::getxattr(path.as_ptr(), c"security.capability".as_ptr(), std::ptr::null_mut(), 0) };
-    Ok((size > 0 && real_user != 0).then_some(Privilege::Capabilities))
+    Ok((size > 0 && caller.real_user != 0).then_some(Privilege::Capabilities))
 }
