@@ -317,6 +317,27 @@ describe('bad arguments', () => {
     }
   });
 
+  test('options that there are not', () => {
+    const buffer = allocator.allocate(1);
+    const refused = (use: () => unknown, name: string, known: string): void =>
+      assert.throws(use, {
+        code: 'ERR_INVALID_ARGUMENT',
+        message: new RegExp(`no option "${name}" here.* those that there are: ${known}$`),
+      });
+    const settings = 'name, limit, trace, quarantine, log';
+    refused(() => Allocator.create('default', { limt: 3 } as object), 'limt', settings);
+    refused(() => allocator.child({ backend: 'jemalloc' } as object), 'backend', settings);
+    refused(() => allocator.allocate(1, { zeroed: true } as object), 'zeroed', 'zero, alignment, copy');
+    refused(() => allocator.reallocate(buffer, 2, { alignment: 64 } as object), 'alignment', 'zero');
+    const after = { after: Promise.resolve(), afterwards: 1 };
+    refused(() => allocator.free(buffer, after), 'afterwards', 'after');
+    assert.ok(allocator.owns(buffer));
+    allocator.free(buffer);
+    // Whoever keeps options in a class of their own, or in one object for all.
+    const inherited = Object.create({ zero: true, more: 1 }) as object;
+    assert.equal(allocator.allocate(1, inherited)[0], 0);
+  });
+
   test('the rest', () => {
     for (const value of [1, null, 'yes', {}] as boolean[]) {
       invalid(() => allocator.allocate(1, { zero: value }), 'zero');

@@ -130,7 +130,9 @@ describe('autoRelease()', { skip: cannotPreload || notGlibc, timeout: 120_000 },
       [{ interval: 0 }, /interval is milliseconds/],
       [{ interval: Infinity }, /interval is milliseconds/],
       [{ idle: false, threshold: false }, /nothing to do/],
+      [{ treshold: 0.8 }, /no option "treshold".*: idle, threshold, interval, cgroup$/],
+      [null, /options must be an object, not null/],
     ] as const)
-      tools.refuses(() => autoRelease(options as object), 'ERR_INVALID_ARGUMENT', pattern);
+      tools.refuses(() => autoRelease(options as unknown as object), 'ERR_INVALID_ARGUMENT', pattern);
   });
 });

@@ -105,6 +105,12 @@ describe('collectMallocMetrics()', { skip: cannotPreload, timeout: 120_000 }, ()
       'ERR_INVALID_ARGUMENT',
       /prefix.*"0-"/,
     );
+    const misspelt = { prefx: 'service_' } as object;
+    tools.refuses(
+      () => collectMallocMetrics(new Registry(), misspelt),
+      'ERR_INVALID_ARGUMENT',
+      /no option "prefx".*: prefix$/,
+    );
     tools.refuses(() => collectMallocMetrics({} as Registry), 'ERR_INVALID_ARGUMENT', /Registry/);
     collectMallocMetrics();
     assert.ok(standard.getSingleMetric('malloc_backend_info') !== undefined, 'prom-client’s own by default');

@@ -72,6 +72,13 @@ const wrong: [string, PythonAllocatorConfig, string[] | undefined, MallocBackend
     'ERR_INVALID_ARGUMENT',
     /options must be an object/,
   ],
+  [
+    "the name that the process's backend has",
+    { backend: 'mimalloc' } as object,
+    undefined,
+    'ERR_INVALID_ARGUMENT',
+    /no option "backend" for Python.*use allocatorBackend/,
+  ],
 ];
 
 /** Asks in a process of its own, so that none starts here by mistake. */
@@ -96,6 +103,15 @@ describe('a choice of domains', { skip: noPython, timeout: 120_000 }, () => {
       assert.match(outcome.stderr, pattern);
     });
   }
+});
+
+test('an option that there is not is refused where nothing else takes it', async () => {
+  const options = { allocatorBackend: 'mimalloc', allocatorMemory: true } as object;
+  await tools.rejects(
+    PythonInterpreter.start(options),
+    'ERR_INVALID_ARGUMENT',
+    /no option "allocatorMemory".*: allocatorBackend,.*, allocatorMem,.*, deepBind, env$/,
+  );
 });
 
 describe('what would discard the choice', { skip: noPython, timeout: 120_000 }, () => {

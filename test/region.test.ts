@@ -193,10 +193,16 @@ for (const backend of CAPABLE) {
           String(alignment),
         );
       }
-      assert.equal(
-        codeOf(() => allocator.region(undefined as unknown as { bytes: number })),
-        'ERR_INVALID_ARGUMENT',
-      );
+      for (const value of [undefined, null, 64] as unknown[] as { bytes: number }[]) {
+        assert.throws(() => allocator.region(value), {
+          code: 'ERR_INVALID_ARGUMENT',
+          message: `options must be an object, not ${String(value)}`,
+        });
+      }
+      const misspelt = { bytes: MIB, debugging: true };
+      assert.throws(() => allocator.region(misspelt), { message: /no option "debugging".*: bytes, debug$/ });
+      const zeroed = { zeroed: true } as object;
+      assert.throws(() => region.allocate(1, zeroed), { message: /no option "zeroed".*: zero, alignment$/ });
       assert.equal(
         codeOf(() => allocator.region({ bytes: 2 ** 48 })),
         'ERR_OUT_OF_MEMORY',

@@ -8,15 +8,8 @@ import {
 } from '../backend.js';
 import { binding, COPY, type NativeAllocator, Refused, ZERO } from '../binding.js';
 import { MallocBackendError, shown } from '../errors.js';
-import {
-  bytesOr,
-  checkAlignment,
-  checkBytes,
-  checkOptions,
-  flag,
-  optionalFunction,
-  optionalString,
-} from './arguments.js';
+import { checkOptions, namesOf, requireOptions } from '../options.js';
+import { bytesOr, checkAlignment, checkBytes, flag, optionalFunction, optionalString } from './arguments.js';
 import { type AllocatedBuffer, OwnedBuffer } from './buffer.js';
 import { type Leak, Observer } from './observer.js';
 import {
@@ -27,8 +20,17 @@ import {
   notAllocated,
   outOfMemory,
 } from './refusals.js';
-import { Region, type RegionOptions } from './region.js';
-import { type AllocateOptions, type AllocatorSettings, mayCopy } from './settings.js';
+import { REGION_OPTIONS, Region, type RegionOptions } from './region.js';
+import {
+  ALLOCATE_OPTIONS,
+  type AllocateOptions,
+  type AllocatorSettings,
+  SETTINGS,
+  mayCopy,
+} from './settings.js';
+
+const REALLOCATE_OPTIONS = namesOf<{ zero?: boolean }>({ zero: true });
+const FREE_OPTIONS = namesOf<{ after: unknown }>({ after: true });
 
 /** {@link BackendStats}, and what the allocator adds. */
 export interface AllocatorStats extends BackendStats {
@@ -64,7 +66,7 @@ export class Allocator implements Disposable {
     settings: AllocatorSettings,
     parent: Allocator | undefined,
   ) {
-    checkOptions(settings);
+    requireOptions(settings, SETTINGS);
     this.backend = backend;
     this.name = optionalString(settings.name, 'name');
     this.limit = bytesOr(settings.limit, Infinity, 'limit');
@@ -123,7 +125,7 @@ export class Allocator implements Disposable {
     let alignment = 1;
     let flags = 0;
     if (options !== undefined) {
-      checkOptions(options);
+      requireOptions(options, ALLOCATE_OPTIONS);
       if (options.alignment !== undefined) checkAlignment((alignment = options.alignment));
       flags = (flag(options.zero, 'zero') ? ZERO : 0) | (mayCopy(options.copy) ? COPY : 0);
     }
@@ -150,7 +152,7 @@ export class Allocator implements Disposable {
    */
   reallocate(buffer: Uint8Array, bytes: number, options?: { zero?: boolean }): AllocatedBuffer {
     checkBytes(bytes);
-    checkOptions(options);
+    checkOptions(options, REALLOCATE_OPTIONS);
     const zero = flag(options?.zero, 'zero') ? ZERO : 0;
     if (!this.#open) throw disposed(this);
     const slot = this.#slotOf(buffer, 'resized');
@@ -195,7 +197,7 @@ export class Allocator implements Disposable {
   free(buffer: Uint8Array, options?: { after: PromiseLike<unknown> }): void | Promise<void> {
     const slot = this.#slotOf(buffer, 'freed');
     if (options === undefined) return this.#free(buffer, slot);
-    checkOptions(options);
+    requireOptions(options, FREE_OPTIONS);
     const after: unknown = options.after;
     if (typeof (after as PromiseLike<unknown> | undefined)?.then !== 'function') {
       throw new MallocBackendError('ERR_INVALID_ARGUMENT', `after must be a promise, not ${shown(after)}`);
@@ -274,7 +276,7 @@ export class Allocator implements Disposable {
    * @throws {@link MallocBackendError} `ERR_INVALID_ARGUMENT`, `ERR_DISPOSED`
    */
   child(settings: AllocatorSettings = {}): Allocator {
-    checkOptions(settings);
+    requireOptions(settings, SETTINGS);
     if (!this.#open) throw disposed(this);
     const { name: _name, limit: _limit, ...inherited } = this.#settings;
     return new Allocator(this.backend, { ...inherited, ...settings }, this);
@@ -288,7 +290,7 @@ export class Allocator implements Disposable {
    * address space cannot be had. `ERR_INVALID_ARGUMENT`, `ERR_DISPOSED`, `ERR_EXTERNAL_BUFFERS_UNSUPPORTED`
    */
   region(options: RegionOptions): Region {
-    checkOptions(options ?? null);
+    requireOptions(options, REGION_OPTIONS);
     checkBytes(options.bytes);
     const debug = flag(options.debug, 'debug');
     if (!this.#open) throw disposed(this);

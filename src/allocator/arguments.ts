@@ -39,13 +39,6 @@ export function flag(value: unknown, what: string): boolean {
   return value;
 }
 
-/** An object of options; undefined is none. */
-export function checkOptions(options: unknown): void {
-  if (options !== undefined && (typeof options !== 'object' || options === null)) {
-    invalid(`options must be an object, not ${shown(options)}`);
-  }
-}
-
 export function optionalFunction<F>(value: F | undefined, what: string): F | undefined {
   if (value !== undefined && typeof value !== 'function') {
     invalid(`${what} must be a function, not ${shown(value)}`);

@@ -1,6 +1,7 @@
 import type { NativeRegion } from '../binding.js';
 import { MallocBackendError, shown } from '../errors.js';
-import { checkAlignment, checkBytes, checkOptions, flag } from './arguments.js';
+import { namesOf, requireOptions } from '../options.js';
+import { checkAlignment, checkBytes, flag } from './arguments.js';
 import { BlockView } from './view.js';
 import { Watch } from './watch.js';
 
@@ -17,6 +18,16 @@ export interface RegionOptions {
    */
   debug?: boolean;
 }
+
+export const REGION_OPTIONS = namesOf<RegionOptions>({ bytes: true, debug: true });
+
+/** How a block is allocated. */
+interface BlockOptions {
+  zero?: boolean;
+  alignment?: number;
+}
+
+const BLOCK_OPTIONS = namesOf<BlockOptions>({ zero: true, alignment: true });
 
 /** A Buffer on a block in a region. `using` frees it. */
 export type RegionView = Buffer & Disposable;
@@ -67,12 +78,12 @@ export class Region implements Disposable {
    * @throws {@link MallocBackendError} `ERR_OUT_OF_MEMORY`: there is no room for it in the region.
    * `ERR_LIMIT_EXCEEDED`, `ERR_DISPOSED`, `ERR_INVALID_ARGUMENT`, with `debug` `ERR_USE_AFTER_FREE`
    */
-  allocate(bytes: number, options?: { zero?: boolean; alignment?: number }): RegionView {
+  allocate(bytes: number, options?: BlockOptions): RegionView {
     checkBytes(bytes);
     let alignment = 1;
     let zero = false;
     if (options !== undefined) {
-      checkOptions(options);
+      requireOptions(options, BLOCK_OPTIONS);
       if (options.alignment !== undefined) checkAlignment((alignment = options.alignment));
       zero = flag(options.zero, 'zero');
     }

@@ -1,4 +1,5 @@
 import { MallocBackendError, shown } from '../errors.js';
+import { namesOf } from '../options.js';
 import type { AllocatorEvent } from './observer.js';
 
 /** How an allocator is made. */
@@ -18,6 +19,14 @@ export interface AllocatorSettings {
   log?: (event: AllocatorEvent) => void;
 }
 
+export const SETTINGS = namesOf<AllocatorSettings>({
+  name: true,
+  limit: true,
+  trace: true,
+  quarantine: true,
+  log: true,
+});
+
 /** How a buffer is allocated. */
 export interface AllocateOptions {
   /** Fill it with zeros; its contents are otherwise whatever the memory held before. Default: false. */
@@ -30,6 +39,8 @@ export interface AllocateOptions {
    */
   copy?: 'allow' | 'refuse';
 }
+
+export const ALLOCATE_OPTIONS = namesOf<AllocateOptions>({ zero: true, alignment: true, copy: true });
 
 export function mayCopy(copy: unknown): boolean {
   if (copy === undefined || copy === 'refuse') return false;

@@ -2,6 +2,7 @@ import { EventEmitter } from 'node:events';
 import { performance } from 'node:perf_hooks';
 import { linuxBinding } from '../binding.js';
 import { MallocBackendError, shown } from '../errors.js';
+import { namesOf, requireOptions } from '../options.js';
 import { memoryCgroups, nearest } from './cgroup.js';
 import { type Bounds, type ReleaseReason, begin, decide } from './decide.js';
 import { ownMalloc } from './own.js';
@@ -26,6 +27,8 @@ export interface AutoReleaseOptions {
   /** The folder of the cgroup to watch. Default: this process's own and those around it, of version 1 or 2. */
   cgroup?: string;
 }
+
+const OPTIONS = namesOf<AutoReleaseOptions>({ idle: true, threshold: true, interval: true, cgroup: true });
 
 /** The events of {@link AutoRelease}. */
 export interface AutoReleaseEvents {
@@ -117,6 +120,7 @@ export class AutoRelease extends EventEmitter<AutoReleaseEvents> {
  * {@link releaseMemory}. A `cgroup` that cannot be read is an `error` event, `ERR_CGROUP_UNREADABLE`, at each look.
  */
 export function autoRelease(options: AutoReleaseOptions = {}): AutoRelease {
+  requireOptions(options, OPTIONS);
   const { idle = 0.05, threshold = 0.9, interval = 5000, cgroup } = options;
   const bounds = {
     idle: share('idle', idle),

@@ -17,6 +17,7 @@ import { linuxBinding } from '../binding.js';
 import { MallocBackendError, shown } from '../errors.js';
 import type { MemoryBreakdown } from '../memory/memory.js';
 import { ownMalloc } from '../memory/own.js';
+import { namesOf, requireOptions } from '../options.js';
 import { backendLabel, labelledParts, read, statistics, totals } from './figures.js';
 
 /** How the metrics are to be named. */
@@ -24,6 +25,8 @@ export interface MallocMetricsOptions {
   /** Before each name. Default: nothing. */
   prefix?: string;
 }
+
+const OPTIONS = namesOf<MallocMetricsOptions>({ prefix: true });
 
 /**
  * Has the register collect where this process's memory is, and what its allocator tells. Everything is read when it is
@@ -36,8 +39,10 @@ export interface MallocMetricsOptions {
  */
 export function collectMallocMetrics(
   register: Registry = standard as Registry,
-  { prefix = '' }: MallocMetricsOptions = {},
+  options: MallocMetricsOptions = {},
 ): void {
+  requireOptions(options, OPTIONS);
+  const { prefix = '' } = options;
   if (typeof register?.registerMetric !== 'function') {
     throw wrong(`the register must be a Registry of prom-client, not ${shown(register)}`);
   }

@@ -51,6 +51,14 @@ export function parsePythonConfig(config: PythonAllocatorConfig): PythonConfig {
       `the options must be an object, not ${shown(config)}`,
     );
   }
+  // What `spawn` calls it. Among what is handed on to child_process nobody else would find it.
+  if ('backend' in config) {
+    throw new MallocBackendError(
+      'ERR_INVALID_ARGUMENT',
+      'there is no option "backend" for Python, and it would do nothing; use allocatorBackend for its domains, and in ' +
+        'spawnPython malloc for the whole process',
+    );
+  }
   const flag = (name: keyof PythonAllocatorConfig, standard = false): boolean => {
     const value: unknown = config[name] ?? standard;
     if (typeof value === 'boolean') return value;

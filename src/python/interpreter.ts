@@ -3,6 +3,7 @@ import { isMainThread } from 'node:worker_threads';
 import { join } from 'node:path';
 import { type NativePort, linuxBinding } from '../binding.js';
 import { MallocBackendError, shown } from '../errors.js';
+import { namesOf, requireOptions } from '../options.js';
 import { activeBackend } from '../process/owner.js';
 import {
   type PythonAllocatorConfig,
@@ -39,6 +40,23 @@ export interface PythonInterpreterOptions extends PythonAllocatorConfig {
   env?: Readonly<Record<string, string>>;
 }
 
+const OPTIONS = namesOf<PythonInterpreterOptions>({
+  allocatorBackend: true,
+  allocatorRaw: true,
+  allocatorMem: true,
+  allocatorObj: true,
+  allocatorPymallocArena: true,
+  allocatorDebug: true,
+  counters: true,
+  unsetPythonMalloc: true,
+  python: true,
+  libpython: true,
+  venv: true,
+  isolated: true,
+  deepBind: true,
+  env: true,
+});
+
 /** How a call is to be waited for. */
 export interface PythonCallOptions {
   /** Stops waiting, and raises `KeyboardInterrupt` in the interpreter's thread if the call runs there. */
@@ -46,6 +64,8 @@ export interface PythonCallOptions {
   /** Whether a result that has no equivalent in JavaScript comes as its `repr`. Default: false. */
   repr?: boolean;
 }
+
+const CALL_OPTIONS = namesOf<PythonCallOptions>({ signal: true, repr: true });
 
 /** The interpreter, as read back from it. */
 export interface PythonInfo extends PythonReport {
@@ -107,6 +127,7 @@ export class PythonInterpreter {
 
   static async #start(options: PythonInterpreterOptions): Promise<PythonInterpreter> {
     const config = parsePythonConfig(options);
+    requireOptions(options, OPTIONS);
     const native = linuxBinding();
     const { isolated = false, deepBind = false } = options;
     for (const [name, value] of Object.entries({ isolated, deepBind })) {
@@ -250,9 +271,7 @@ export class PythonInterpreter {
 function checkedOptions(options: unknown): { signal: AbortSignal | undefined; repr: boolean } {
   const refuse = (what: string, value: unknown) =>
     new MallocBackendError('ERR_INVALID_ARGUMENT', `${what}, not ${shown(value)}`);
-  if (typeof options !== 'object' || options === null) {
-    throw refuse('the options of a call must be an object', options);
-  }
+  requireOptions(options, CALL_OPTIONS);
   const { signal, repr = false } = options as { signal?: unknown; repr?: unknown };
   if (typeof repr !== 'boolean') throw refuse('repr must be true or false', repr);
   // Also one of another realm.
