@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
-import { autoRelease } from '../index.js';
+import { type AutoRelease, type MallocBackendErrorCode, autoRelease } from '../index.js';
 import * as tools from './fixtures-ts/tools.js';
 import { run, succeed } from './support/run.js';
 import { cannotPreload, notGlibc, shim } from './support/shims.js';
@@ -111,6 +111,32 @@ describe('autoRelease()', { skip: cannotPreload || notGlibc, timeout: 120_000 },
       1,
       silent.stderr,
     );
+  });
+
+  test('an error event is one of this package, whatever it was', async () => {
+    // The addon fails as it never should.
+    const fails = `const { dlopen } = process;
+      process.dlopen = (module, ...rest) => {
+        dlopen.call(process, module, ...rest);
+        module.exports.releaseMemory = async () => { throw new TypeError('out of order'); };
+      };`;
+    const found = await tools.evaluate(
+      `const keepAlive = setInterval(() => {}, 1e6);
+      const auto = m.autoRelease({ idle: false, interval: 5, cgroup: ${JSON.stringify(cgroup('failing', 950))} });
+      const error = await new Promise((resolve) => auto.once('error', resolve));
+      auto.stop();
+      clearInterval(keepAlive);
+      show([error instanceof m.MallocBackendError, error.code, error.cause?.name, error.message.includes('out of order')]);`,
+      { nodeArgs: ['--require', tools.file('fails.cjs', fails)] },
+    );
+    assert.deepEqual(found, [true, 'ERR_CANNOT_RELEASE', 'TypeError', true]);
+  });
+
+  test('the listeners are typed as docs/memory.md uses them', () => {
+    const codes: MallocBackendErrorCode[] = [];
+    // Compiled, and never called.
+    const listen = (auto: AutoRelease) => auto.on('error', (error) => codes.push(error.code));
+    assert.equal(listen.length, 1);
   });
 
   test('where memory cannot be given back it says so at once', async () => {

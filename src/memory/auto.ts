@@ -35,7 +35,7 @@ export interface AutoReleaseEvents {
   /** Memory was given back, and why. */
   release: [release: Release & { reason: ReleaseReason }];
   /** It could not, or the cgroup could not be read. Without a listener it is a warning of the process, once. */
-  error: [error: Error];
+  error: [error: MallocBackendError];
 }
 
 /** Gives memory back when it costs nobody anything, until it is stopped. See {@link autoRelease}. */
@@ -80,7 +80,7 @@ export class AutoRelease extends EventEmitter<AutoReleaseEvents> {
       const reason = await this.#decide();
       if (reason !== undefined && !this.#stopped) done = { ...(await releaseMemory()), reason };
     } catch (error) {
-      this.#fail(error as Error);
+      this.#fail(asOurs(error));
     } finally {
       this.#looking = false;
     }
@@ -100,7 +100,7 @@ export class AutoRelease extends EventEmitter<AutoReleaseEvents> {
   }
 
   /** The service is not to end of what was to help it: an `error` event that nobody listens to would. */
-  #fail(error: Error): void {
+  #fail(error: MallocBackendError): void {
     if (this.#stopped) return;
     if (this.listenerCount('error') > 0) {
       this.emit('error', error);
@@ -140,6 +140,17 @@ export function autoRelease(options: AutoReleaseOptions = {}): AutoRelease {
     throw wrong('idle is false and this process is in no memory cgroup, whose limit it could come near');
   }
   return new AutoRelease(bounds, cgroups);
+}
+
+/** What is thrown and none of ours came out of the addon, while it gave memory back. */
+function asOurs(error: unknown): MallocBackendError {
+  if (error instanceof MallocBackendError) return error;
+  return new MallocBackendError(
+    'ERR_CANNOT_RELEASE',
+    `memory could not be given back: ${error instanceof Error ? error.message : shown(error)}; report this with the ` +
+      'stack of its cause',
+    { cause: error },
+  );
 }
 
 function share(name: string, value: number | false): number | undefined {
