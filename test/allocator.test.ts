@@ -261,7 +261,7 @@ for (const backend of BACKENDS) {
       if (backend === 'snmalloc') {
         assert.equal(
           codeOf(() => allocator.release()),
-          'ERR_BACKEND_UNAVAILABLE',
+          'ERR_CANNOT_RELEASE',
         );
         return;
       }

@@ -252,8 +252,8 @@ export class Allocator implements Disposable {
    * the system. Blocks until that is done, which may take milliseconds for each GiB.
    *
    * @returns How many bytes less of physical memory the process has after it; at least 0.
-   * @throws {@link MallocBackendError} `ERR_BACKEND_UNAVAILABLE`: the backend has no way to. snmalloc gives memory
-   * back by itself.
+   * @throws {@link MallocBackendError} `ERR_CANNOT_RELEASE`: the backend has no way to. snmalloc gives memory back by
+   * itself.
    */
   release(): number {
     const before = process.memoryUsage.rss();
@@ -261,7 +261,7 @@ export class Allocator implements Disposable {
     if (this.#observer !== undefined) this.#reportDamage();
     if (!binding().backendRelease(this.backend)) {
       throw new MallocBackendError(
-        'ERR_BACKEND_UNAVAILABLE',
+        'ERR_CANNOT_RELEASE',
         `${this.backend} has no way to give memory back to the system on request; choose another backend where ` +
           `that matters`,
       );
