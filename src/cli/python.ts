@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util';
 import { parseBackend } from '../backend.js';
 import { MallocBackendError } from '../errors.js';
 import { become } from '../process/become.js';
-import { parsePythonConfig } from '../python/config.js';
+import { type PythonOptionNames, parsePythonConfig } from '../python/config.js';
 import { hookVariables, hookedEnvironment, preparePython } from '../python/environment.js';
 import { switching } from './switching.js';
 
@@ -48,6 +48,15 @@ const options = {
   report: { type: 'boolean', default: false },
 } as const;
 
+/** What messages are to call them. */
+const names: PythonOptionNames = {
+  mem: '--mem',
+  obj: '--obj',
+  arena: '--arena',
+  debug: '--debug',
+  unset: '--unset',
+};
+
 /** Ours end at `--`, or at the second word that is no option and no option's value. */
 function split(args: readonly string[]): [own: string[], python: string[]] {
   let backend = false;
@@ -74,7 +83,7 @@ export function main(args: string[]): never {
   if (name === undefined) {
     throw new MallocBackendError('ERR_INVALID_ARGUMENT', `no backend was given\n\n${help}`);
   }
-  const config = parsePythonConfig({
+  const chosen = {
     allocatorBackend: parseBackend(name),
     allocatorRaw: !values['no-raw'],
     allocatorMem: values.mem,
@@ -82,7 +91,8 @@ export function main(args: string[]): never {
     allocatorPymallocArena: values.arena,
     allocatorDebug: values.debug,
     unsetPythonMalloc: values.unset,
-  });
+  };
+  const config = parsePythonConfig(chosen, names);
   const { children = 'none', ...others } = switching(values);
   const env = hookedEnvironment(config, python, {
     ...others,

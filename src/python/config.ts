@@ -29,6 +29,17 @@ export type PythonDomain = 'raw' | 'mem' | 'obj' | 'arena';
 
 export const DOMAINS: readonly PythonDomain[] = ['raw', 'mem', 'obj', 'arena'];
 
+/** The options that messages name. The command has other names for them. */
+export type PythonOptionNames = Readonly<Record<'mem' | 'obj' | 'arena' | 'debug' | 'unset', string>>;
+
+const OPTIONS: PythonOptionNames = {
+  mem: 'allocatorMem',
+  obj: 'allocatorObj',
+  arena: 'allocatorPymallocArena',
+  debug: 'allocatorDebug',
+  unset: 'unsetPythonMalloc',
+} satisfies Record<string, keyof PythonAllocatorConfig>;
+
 /** The same, complete. */
 export interface PythonConfig {
   backend: MemoryAllocatorBackend;
@@ -36,6 +47,8 @@ export interface PythonConfig {
   debug: boolean;
   counters: boolean;
   unset: boolean;
+  /** For messages. */
+  names: PythonOptionNames;
 }
 
 /**
@@ -44,7 +57,10 @@ export interface PythonConfig {
  * @throws {@link MallocBackendError} `ERR_INVALID_ARGUMENT`, `ERR_UNKNOWN_BACKEND`, `ERR_PYTHON_CONFIG`,
  * `ERR_BACKEND_UNAVAILABLE`
  */
-export function parsePythonConfig(config: PythonAllocatorConfig): PythonConfig {
+export function parsePythonConfig(
+  config: PythonAllocatorConfig,
+  names: PythonOptionNames = OPTIONS,
+): PythonConfig {
   if (typeof config !== 'object' || config === null) {
     throw new MallocBackendError(
       'ERR_INVALID_ARGUMENT',
@@ -77,15 +93,14 @@ export function parsePythonConfig(config: PythonAllocatorConfig): PythonConfig {
   if (domains.arena && (domains.mem || domains.obj)) {
     throw new MallocBackendError(
       'ERR_PYTHON_CONFIG',
-      'allocatorPymallocArena cannot be on together with allocatorMem or allocatorObj: these take the place of ' +
-        'pymalloc, and leave no arenas to serve; turn one or the other off',
+      `${names.arena} cannot be on together with ${names.mem} or ${names.obj}: these take the place of pymalloc, ` +
+        'and leave no arenas to serve; turn one or the other off',
     );
   }
   if (backend !== 'default' && !Object.values(domains).includes(true)) {
     throw new MallocBackendError(
       'ERR_PYTHON_CONFIG',
-      `with every domain off ${backend} would do nothing; turn allocatorRaw or another domain on, or choose ` +
-        'the backend default',
+      `with every domain off ${backend} would do nothing; turn raw or another domain on, or choose the backend default`,
     );
   }
   const missing = whyNotAvailable(backend);
@@ -98,6 +113,7 @@ export function parsePythonConfig(config: PythonAllocatorConfig): PythonConfig {
     debug: flag('allocatorDebug'),
     counters: flag('counters'),
     unset: flag('unsetPythonMalloc'),
+    names,
   };
 }
 
@@ -125,7 +141,7 @@ export function withoutOverride(env: NodeJS.ProcessEnv, config: PythonConfig): N
     throw new MallocBackendError(
       'ERR_PYTHON_ENVIRONMENT',
       `${set.join(' and ')} ${set.length > 1 ? 'are' : 'is'} set, and with that Python would discard the ` +
-        'allocators chosen for it; take it out of the environment, or ask for that by unsetPythonMalloc',
+        `allocators chosen for it; take it out of the environment, or ask for that by ${config.names.unset}`,
     );
   }
   return Object.fromEntries(Object.entries(env).filter(([name]) => !OVERRIDING.includes(name as never)));
@@ -153,7 +169,7 @@ export function refuseDevMode(args: readonly string[], config: PythonConfig): vo
       throw new MallocBackendError(
         'ERR_PYTHON_ENVIRONMENT',
         'with -X dev Python would discard the allocators chosen for it; leave it out, or ask for the debug hooks ' +
-          'by allocatorDebug',
+          `by ${config.names.debug}`,
       );
     }
   }
