@@ -306,6 +306,18 @@ describe('an interpreter', { skip: noPython, timeout: 120_000 }, () => {
     await tools.rejects(start('sh'), 'ERR_PYTHON_UNSUPPORTED', /does not answer as a Python does/);
     await tools.rejects(start('cat'), 'ERR_PYTHON_UNSUPPORTED');
     await tools.rejects(start('false'), 'ERR_PYTHON_UNSUPPORTED', /it exited with status 1$/);
+    // Neither what repeats the question, nor Node's own message, which does.
+    await tools.rejects(
+      start('ls'),
+      'ERR_PYTHON_UNSUPPORTED',
+      /ls does not answer .*: it exited with status 2$/,
+    );
+    const killed = tools.file('killed', '#!/bin/sh\nkill -9 $$\n');
+    await tools.rejects(
+      start(killed),
+      'ERR_PYTHON_UNSUPPORTED',
+      /does not answer .*: it was ended by SIGKILL$/,
+    );
     const config = parsePythonConfig({});
     const twice = [1, 2].map(() => locatePython('echo', undefined, config));
     await Promise.all(

@@ -126,10 +126,16 @@ function ask(file: string, env: NodeJS.ProcessEnv): Promise<Described> {
   return answer;
 }
 
-function whyNoAnswer(error: Error & { stderr?: string; code?: unknown }): string {
+/** What is longer repeats the question. */
+const LONGEST_LINE = 200;
+
+function whyNoAnswer(error: Error & { stderr?: string; code?: unknown; signal?: string | null }): string {
   if (error instanceof SyntaxError) return 'it printed something else';
-  const said = error.stderr?.trim().split('\n').at(-1);
-  return said || (typeof error.code === 'number' ? `it exited with status ${error.code}` : error.message);
+  const said = error.stderr?.trim().split('\n').at(-1) ?? '';
+  if (said !== '' && said.length <= LONGEST_LINE) return said;
+  // Where there is either, the error's own message has the question in it.
+  if (error.signal) return `it was ended by ${error.signal}`;
+  return typeof error.code === 'number' ? `it exited with status ${error.code}` : error.message;
 }
 
 function requireSupported(file: string, described: Described, { backend, domains }: PythonConfig): void {
