@@ -338,6 +338,17 @@ describe('bad arguments', () => {
     assert.equal(allocator.allocate(1, inherited)[0], 0);
   });
 
+  test('a constructor that is private', () => {
+    const Constructor = Allocator as unknown as new (...args: unknown[]) => Allocator;
+    for (const args of [[], ['jemalloc'], ['jemalloc', {}], [{}, {}], [Symbol('make'), 'jemalloc', {}]]) {
+      assert.throws(() => new Constructor(...args), {
+        name: 'MallocBackendError',
+        code: 'ERR_INVALID_ARGUMENT',
+        message: /not made by new; use Allocator\.create/,
+      });
+    }
+  });
+
   test('the rest', () => {
     for (const value of [1, null, 'yes', {}] as boolean[]) {
       invalid(() => allocator.allocate(1, { zero: value }), 'zero');

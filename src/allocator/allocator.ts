@@ -40,6 +40,9 @@ export interface AllocatorStats extends BackendStats {
   damaged: number;
 }
 
+/** What only this module has: in plain JavaScript nothing else keeps the constructor private. */
+const MAKE = Symbol('make');
+
 /**
  * Buffers from a backend, freed by hand.
  *
@@ -62,10 +65,17 @@ export class Allocator implements Disposable {
   #disposed = false;
 
   private constructor(
+    make: typeof MAKE,
     backend: MemoryAllocatorBackend,
     settings: AllocatorSettings,
     parent: Allocator | undefined,
   ) {
+    if (make !== MAKE) {
+      throw new MallocBackendError(
+        'ERR_INVALID_ARGUMENT',
+        'an Allocator is not made by new; use Allocator.create(backend, settings), or child() of another',
+      );
+    }
     requireOptions(settings, SETTINGS);
     this.backend = backend;
     this.name = optionalString(settings.name, 'name');
@@ -99,7 +109,7 @@ export class Allocator implements Disposable {
         `${parsed} cannot allocate here: ${missing}; backends() lists those that can`,
       );
     }
-    return new Allocator(parsed, settings, undefined);
+    return new Allocator(MAKE, parsed, settings, undefined);
   }
 
   /**
@@ -279,7 +289,7 @@ export class Allocator implements Disposable {
     requireOptions(settings, SETTINGS);
     if (!this.#open) throw disposed(this);
     const { name: _name, limit: _limit, ...inherited } = this.#settings;
-    return new Allocator(this.backend, { ...inherited, ...settings }, this);
+    return new Allocator(MAKE, this.backend, { ...inherited, ...settings }, this);
   }
 
   /**
