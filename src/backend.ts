@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Binding, binaryFolder, binding } from './binding.js';
 import { MallocBackendError } from './errors.js';
+import { preloadable } from './process/environment.js';
 
 /**
  * Which memory allocator serves: PyOxidizer's enum of the same name, as strings.
@@ -96,16 +97,16 @@ const inThisBuild = () => (inBuild ??= binding().backends());
 export function backends(): BackendInfo[] {
   return inThisBuild().map(({ name, available, reason, version }) => {
     const backend = parseBackend(name);
-    const unswitchable = whyNotProcess(backend) ?? (available ? undefined : reason);
+    const unavailable = available ? undefined : reason;
     return {
       backend,
       available,
       ...(reason === undefined ? {} : { reason }),
       ...(version === undefined ? {} : { version }),
       surfaces: {
-        process: availability(unswitchable),
-        python: availability(whyNotPython() ?? (available ? undefined : reason)),
-        allocator: availability(available ? undefined : reason),
+        process: availability(whyNotProcess(backend) ?? whyNotPreloadable() ?? unavailable),
+        python: availability(whyNotPython() ?? whyNotPreloadable() ?? unavailable),
+        allocator: availability(unavailable),
       },
     };
   });
@@ -133,6 +134,16 @@ export function shimFile(backend: MemoryAllocatorBackend): string {
 
 /** The preloaded library that sets Python's domains. */
 export const hookFile = (): string => join(binaryFolder(), 'libmalloc_backend_python_hook.so');
+
+/** Why the loader cannot be pointed at the preloadable libraries, if it cannot: all lie in one folder. */
+function whyNotPreloadable(): string | undefined {
+  try {
+    preloadable(binaryFolder());
+    return undefined;
+  } catch (error) {
+    return (error as MallocBackendError).message;
+  }
+}
 
 /** Why no backend can serve Python's domains here, if none can. */
 export function whyNotPython(): string | undefined {

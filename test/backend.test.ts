@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { realpathSync } from 'node:fs';
-import { basename } from 'node:path';
+import { copyFileSync, realpathSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import {
   type ActiveBackend,
@@ -85,6 +85,24 @@ describe('backends()', () => {
     const look = "show(m.backends().find(({ backend }) => backend === 'default').version)";
     assert.notEqual(await tools.evaluate(look), null);
     assert.equal(await tools.evaluate(look, { env: { LD_PRELOAD: tools.foreignLibrary() } }), null);
+  });
+
+  test('a folder that LD_PRELOAD cannot name is a reason', { skip: cannotPreload }, async () => {
+    const folder = tools.copyOfBinaries('with space');
+    const found = await tools.evaluate<ReturnType<typeof backends>>('show(m.backends())', {
+      env: { MALLOC_BACKEND_BINARY_DIR: folder },
+    });
+    for (const { backend, surfaces } of found) {
+      const { process: served, allocator } = surfaces;
+      assert.deepEqual([served.available, allocator.available], [false, true], backend);
+      if (backend !== 'rust')
+        assert.match(served.reason ?? '', /^LD_PRELOAD cannot name ".*with space": .*_DIR$/);
+    }
+    const hook = 'libmalloc_backend_python_hook.so';
+    copyFileSync(join(tools.binaries, hook), join(folder, hook));
+    const look = 'show(m.backends().map(({ surfaces }) => surfaces.python.reason))';
+    const reasons = await tools.evaluate<string[]>(look, { env: { MALLOC_BACKEND_BINARY_DIR: folder } });
+    for (const reason of reasons) assert.match(reason, /^LD_PRELOAD cannot name/);
   });
 
   test('a library that is not there is a reason', { skip: cannotPreload }, async () => {

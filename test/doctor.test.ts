@@ -124,6 +124,55 @@ describe('doctor', { skip: cannotPreload, timeout: 120_000 }, () => {
     assert.deepEqual((await diagnose([], { env: { LD_PRELOAD: plugin } })).codes, []);
   });
 
+  test('default as a process that is switched to it has it', { skip: notGlibc }, async () => {
+    const rowOf = async (options: { env?: Record<string, string>; wrapper?: readonly string[] }) => {
+      const [program = '', ...args] = [...(options.wrapper ?? []), process.execPath, cli, 'doctor'];
+      const { stdout } = await succeed(program, args, { env: options.env ?? {} });
+      return stdout
+        .split('\n')
+        .find((line) => line.startsWith('default\t'))
+        ?.split('\t')
+        .slice(1);
+    };
+    const { libc } = await diagnose();
+    const glibc = `glibc ${libc.version}`;
+    assert.deepEqual(await rowOf({}), [glibc, 'yes']);
+    const wrapper = [process.execPath, cli, 'run', 'jemalloc', '--'];
+    assert.deepEqual(await rowOf({ wrapper }), [glibc, 'yes']);
+    const foreign = tools.foreignLibrary();
+    for (const LD_PRELOAD of [foreign, `${shim('mimalloc')}:${foreign}`]) {
+      const reason = `no: LD_PRELOAD names ${foreign}, which has a malloc of its own`;
+      assert.deepEqual(await rowOf({ env: { LD_PRELOAD } }), [glibc, reason]);
+      const refused = await command(['run', 'default', 'true'], { env: { LD_PRELOAD } });
+      assert.equal(refused.code, 126, 'as the row says');
+      const { backends } = await diagnose([], { env: { LD_PRELOAD } });
+      assert.deepEqual(
+        backends.map(({ surfaces }) => surfaces.process.available),
+        [false, true, true, true, false],
+      );
+    }
+  });
+
+  test('a folder that LD_PRELOAD cannot name', async () => {
+    const folder = tools.copyOfBinaries('with space');
+    const found = await diagnose([], { env: { MALLOC_BACKEND_BINARY_DIR: folder } });
+    assert.deepEqual(found.codes, ['MISSING']);
+    const [{ message = '' } = {}] = found.obstacles;
+    assert.match(message, /^default, jemalloc, mimalloc, snmalloc: LD_PRELOAD cannot name .*with space/);
+  });
+
+  test('a process id that is none is shown as it was given', async () => {
+    for (const text of ['abc', '', '1e3', '-1', '1.5']) {
+      const { code, stderr } = await command(['doctor', `--pid=${text}`]);
+      assert.equal(code, 2);
+      assert.equal(
+        stderr,
+        `malloc-backend: --pid wants a process id, a positive integer, not ${JSON.stringify(text)}\n`,
+      );
+    }
+    assert.match((await command(['doctor', '--pid=0'])).stderr, /positive integer, not 0$/m);
+  });
+
   test('a limit of the address space, a static program, a library that is missing', async (t) => {
     const wrapper = ['sh', '-c', 'ulimit -v 100000000; exec "$@"', 'sh'];
     assert.deepEqual((await diagnose([], { wrapper })).codes, ['ADDRESS_SPACE']);

@@ -4,6 +4,7 @@ import { type BackendInfo, backends } from '../backend.js';
 import { binaryFolder, binding, linuxBinding } from '../binding.js';
 import { type MemoryBreakdown, memory } from '../memory/memory.js';
 import type { MemoryParts } from '../memory/parts.js';
+import { MallocBackendError } from '../errors.js';
 import { isAllocator, isShim, preloadEntries } from '../process/environment.js';
 import { type ActiveBackend, activeBackend } from '../process/owner.js';
 import { style, table } from './output.js';
@@ -47,25 +48,67 @@ Examples:
 export async function main(args: string[]): Promise<void> {
   const flag = { type: 'boolean', default: false } as const;
   const { values } = parseArgs({ args, options: { pid: { type: 'string' }, memory: flag, json: flag } });
-  const diagnosis = diagnose(values.pid === undefined ? process.pid : Number(values.pid));
+  const diagnosis = diagnose(values.pid === undefined ? process.pid : processId(values.pid));
   if (values.memory) diagnosis.memory = await memory(diagnosis.pid);
   console.log(values.json ? JSON.stringify(diagnosis, null, 2) : describe(diagnosis));
 }
 
+/** In words of its own: of `abc` only NaN would be left to show. */
+function processId(text: string): number {
+  if (/^\d+$/.test(text)) return Number(text);
+  throw new MallocBackendError(
+    'ERR_INVALID_ARGUMENT',
+    `--pid wants a process id, a positive integer, not ${JSON.stringify(text)}`,
+  );
+}
+
 function diagnose(pid: number): Diagnosis {
-  const linux = binding().host !== undefined;
-  const malloc = linux ? activeBackend(pid) : undefined;
-  return {
+  const machine = {
     platform: `${process.platform}-${process.arch}`,
     node: process.version,
     libc: libc(),
-    ...(linux ? { pageSize: linuxBinding().host().pageSize } : {}),
     binaries: binaryFolder(),
     pid,
-    ...(malloc === undefined ? {} : { malloc }),
-    backends: backends(),
-    obstacles: malloc === undefined ? [platformObstacle()] : obstacles(malloc, circumstances(pid)),
   };
+  if (binding().host === undefined) {
+    return { ...machine, backends: backends(), obstacles: [platformObstacle()] };
+  }
+  const malloc = activeBackend(pid);
+  const around = circumstances(pid);
+  const preloaded = preloadedAllocators(around);
+  return {
+    ...machine,
+    pageSize: linuxBinding().host().pageSize,
+    malloc,
+    backends: backends().map((info) =>
+      info.backend === 'default' ? asRun(info, machine.libc, preloaded) : info,
+    ),
+    obstacles: obstacles(malloc, around, preloaded),
+  };
+}
+
+/** `default` is the C library's for a process that is switched to it, whatever serves this one. */
+function asRun(info: BackendInfo, { name, version }: Diagnosis['libc'], preloaded: string[]): BackendInfo {
+  const [file] = preloaded;
+  const { surfaces } = info;
+  const refused = file !== undefined && surfaces.process.available;
+  return {
+    ...info,
+    // What is known of it where it serves may be more than its name.
+    version: info.version?.startsWith(name) ? info.version : [name, version ?? []].flat().join(' '),
+    surfaces: refused
+      ? { ...surfaces, process: { available: false, reason: namesAllocator(file) } }
+      : surfaces,
+  };
+}
+
+const namesAllocator = (file: string) => `LD_PRELOAD names ${file}, which has a malloc of its own`;
+
+/** Others' allocators that are preloaded into what is started there. */
+function preloadedAllocators({ environment, root }: Circumstances): string[] {
+  return preloadEntries(environment).filter(
+    (entry) => !isShim(entry) && isAllocator(entry, environment, root),
+  );
 }
 
 /** This command's own, which is that of the libraries. */
@@ -125,8 +168,8 @@ function auxiliary(vector: Buffer, type: bigint): bigint | undefined {
   return words.find((_, at) => at % 2 === 1 && words[at - 1] === type);
 }
 
-function obstacles(malloc: ActiveBackend, around: Circumstances): Obstacle[] {
-  const { environment, root, interpreter, secure, addressSpace } = around;
+function obstacles(malloc: ActiveBackend, around: Circumstances, preloaded: string[]): Obstacle[] {
+  const { interpreter, secure, addressSpace } = around;
   const found: Obstacle[] = [];
   if (malloc.owner === 'static') {
     found.push({ code: 'STATIC', message: `${malloc.path} is static: nothing can be preloaded into it` });
@@ -137,12 +180,8 @@ function obstacles(malloc: ActiveBackend, around: Circumstances): Obstacle[] {
       message: `${malloc.path} serves malloc, preloaded or linked by someone else; "run" puts the backend before what is preloaded`,
     });
   }
-  for (const file of preloadEntries(environment).filter((entry) => !isShim(entry))) {
-    if (file === malloc.path || !isAllocator(file, environment, root)) continue;
-    found.push({
-      code: 'FOREIGN_PRELOAD',
-      message: `LD_PRELOAD names ${file}, which has a malloc of its own`,
-    });
+  for (const file of preloaded) {
+    if (file !== malloc.path) found.push({ code: 'FOREIGN_PRELOAD', message: namesAllocator(file) });
   }
   if (secure) {
     found.push({
@@ -163,9 +202,14 @@ function obstacles(malloc: ActiveBackend, around: Circumstances): Obstacle[] {
       message: `the address space is limited to ${addressSpace} bytes (ulimit -v); snmalloc reserves 256 GiB and cannot start`,
     });
   }
+  const reasons = new Map<string, string[]>();
   for (const { backend, available, surfaces } of backends()) {
     if (backend === 'rust' || (available && surfaces.process.available)) continue;
-    found.push({ code: 'MISSING', message: `${backend}: ${surfaces.process.reason ?? 'not in this build'}` });
+    const reason = surfaces.process.reason ?? 'not in this build';
+    reasons.set(reason, [...(reasons.get(reason) ?? []), backend]);
+  }
+  for (const [reason, without] of reasons) {
+    found.push({ code: 'MISSING', message: `${without.join(', ')}: ${reason}` });
   }
   return found;
 }
