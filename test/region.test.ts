@@ -358,6 +358,33 @@ for (const backend of CAPABLE) {
       region.dispose();
     });
 
+    test('what debug mode holds back counts in the allocator and not in the region, until it goes', () => {
+      const { allocator, region } = make(backend, { debug: true, limit: 1000 });
+      const counts = () => [region.bytesAllocated, allocator.bytesAllocated];
+      const freed = () => region.free(region.allocate(600));
+      freed();
+      assert.deepEqual(counts(), [0, 600]);
+      assert.equal(
+        codeOf(() => allocator.allocate(401)),
+        'ERR_LIMIT_EXCEEDED',
+        'for a buffer it does not go',
+      );
+      region.allocate(401);
+      assert.deepEqual(counts(), [401, 401], 'for a block it does');
+      region.reset();
+      freed();
+      region.reset();
+      assert.deepEqual(counts(), [0, 0]);
+      freed();
+      region.dispose();
+      assert.deepEqual(counts(), [0, 0]);
+      // An eighth at most is held back.
+      const { allocator: another, region: large } = make(backend, { debug: true });
+      for (let round = 0; round < 100; round++) large.free(large.allocate(MIB));
+      assert.ok(another.bytesAllocated <= large.bytes / 8 && another.bytesAllocated >= MIB);
+      large.dispose();
+    });
+
     test('debug mode does without what it holds back before it is full', () => {
       const { region } = make(backend, { debug: true });
       const views: RegionView[] = [];

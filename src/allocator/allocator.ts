@@ -223,7 +223,10 @@ export class Allocator implements Disposable {
     return slot >= 0 && this.#native.holds(OwnedBuffer.memoryOf(buffer as object), slot);
   }
 
-  /** Bytes in live buffers, those of its children included. */
+  /**
+   * Bytes in live buffers and in regions' blocks, those of its children included. Blocks that a region in debug mode
+   * holds back are among them.
+   */
   get bytesAllocated(): number {
     return this.#native.figures()[0]!;
   }

@@ -15,6 +15,9 @@ export interface RegionOptions {
   /**
    * Find what writes to a block after it was freed: freed blocks are filled with 0xdb and held back, up to an eighth of
    * the region, and errors tell where a block was freed. Costs microseconds for each block. Default: false.
+   *
+   * What is held back counts in the allocator as before, and against its limits, until newer freed blocks take its
+   * place, the region needs it for a block, or `reset` or `dispose`. In the region itself it does not count.
    */
   debug?: boolean;
 }
