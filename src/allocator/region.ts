@@ -24,13 +24,7 @@ export interface RegionOptions {
 
 export const REGION_OPTIONS = namesOf<RegionOptions>({ bytes: true, debug: true });
 
-/** How a block is allocated. */
-interface BlockOptions {
-  zero?: boolean;
-  alignment?: number;
-}
-
-const BLOCK_OPTIONS = namesOf<BlockOptions>({ zero: true, alignment: true });
+const BLOCK_OPTIONS = namesOf<{ zero?: boolean; alignment?: number }>({ zero: true, alignment: true });
 
 /** A Buffer on a block in a region. `using` frees it. */
 export type RegionView = Buffer & Disposable;
@@ -81,7 +75,7 @@ export class Region implements Disposable {
    * @throws {@link MallocBackendError} `ERR_OUT_OF_MEMORY`: there is no room for it in the region.
    * `ERR_LIMIT_EXCEEDED`, `ERR_DISPOSED`, `ERR_INVALID_ARGUMENT`, with `debug` `ERR_USE_AFTER_FREE`
    */
-  allocate(bytes: number, options?: BlockOptions): RegionView {
+  allocate(bytes: number, options?: { zero?: boolean; alignment?: number }): RegionView {
     checkBytes(bytes);
     let alignment = 1;
     let zero = false;
