@@ -309,6 +309,16 @@ describe('installed', { skip }, () => {
       const child = spawn('true', ['x'], { backend, preset, children: 'none', set: { a: 'b' } });
       export const proof: Promise<Proof> = child.applied;
       export const pid: number | undefined = child.pid;
+      // The streams are those of child_process: null where stdio makes no pipe, or may not.
+      child.stdout.on('data', String);
+      spawn('true', { backend, stdio: 'pipe' }).stdin.end();
+      const piped = spawn('true', [], { backend, stdio: ['ignore', 'pipe', 'inherit'] });
+      export const streams: [null, null] = [piped.stdin, piped.stderr];
+      piped.stdout.resume();
+      // @ts-expect-error: no pipes
+      spawn('true', [], { backend, stdio: 'inherit' }).stdout.resume();
+      // @ts-expect-error: it depends
+      spawn('true', [], { backend, stdio: ['pipe', pid === 1 ? 'pipe' : 'ignore', 'pipe'] }).stdout.resume();
       export const reason: string | undefined = backends()[0]?.surfaces.process.reason;
       // @ts-expect-error: none of the five
       export const wrong: MemoryAllocatorBackend = 'tcmalloc';

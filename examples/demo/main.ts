@@ -49,7 +49,7 @@ async function measure(
   const child = spawn(command, args, { ...contender, stdio: ['ignore', 'pipe', 'inherit'] });
   const [proof, output, code] = await Promise.all([
     child.applied,
-    text(child.stdout!),
+    text(child.stdout),
     new Promise((resolve) => child.once('close', resolve)),
   ]);
   if (code !== 0) throw new Error(`${command} ended with ${String(code)} on ${contender.backend}`);

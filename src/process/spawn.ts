@@ -1,5 +1,16 @@
 import * as childProcess from 'node:child_process';
-import type { ChildProcess, ForkOptions, SpawnOptions } from 'node:child_process';
+import type {
+  ChildProcess,
+  ChildProcessByStdio,
+  ChildProcessWithoutNullStreams,
+  ForkOptions,
+  SpawnOptions,
+  SpawnOptionsWithStdioTuple,
+  SpawnOptionsWithoutStdio,
+  StdioNull,
+  StdioPipe,
+} from 'node:child_process';
+import type { Readable, Writable } from 'node:stream';
 import { type MemoryAllocatorBackend, parseBackend, shimFile } from '../backend.js';
 import { MallocBackendError, shown } from '../errors.js';
 import { descriptors, proofOf, workingDirectory } from './channel.js';
@@ -44,7 +55,43 @@ export type SwitchedForkOptions = ForkOptions & SwitchOptions & { backend: Memor
  * @throws {@link MallocBackendError} as {@link environment}, and `ERR_PROGRAM_NOT_FOUND`,
  * `ERR_PROGRAM_NOT_EXECUTABLE`, `ERR_CANNOT_SWITCH`
  */
+export function spawn(
+  command: string,
+  options: SwitchedSpawnOptions & SpawnOptionsWithoutStdio,
+): SwitchedChild & ChildProcessWithoutNullStreams;
+export function spawn<
+  In extends StdioNull | StdioPipe,
+  Out extends StdioNull | StdioPipe,
+  Err extends StdioNull | StdioPipe,
+>(
+  command: string,
+  options: SwitchedSpawnOptions & SpawnOptionsWithStdioTuple<In, Out, Err>,
+): SwitchedChild &
+  ChildProcessByStdio<
+    In extends StdioPipe ? Writable : null,
+    Out extends StdioPipe ? Readable : null,
+    Err extends StdioPipe ? Readable : null
+  >;
 export function spawn(command: string, options: SwitchedSpawnOptions): SwitchedChild;
+export function spawn(
+  command: string,
+  args: readonly string[] | null | undefined,
+  options: SwitchedSpawnOptions & SpawnOptionsWithoutStdio,
+): SwitchedChild & ChildProcessWithoutNullStreams;
+export function spawn<
+  In extends StdioNull | StdioPipe,
+  Out extends StdioNull | StdioPipe,
+  Err extends StdioNull | StdioPipe,
+>(
+  command: string,
+  args: readonly string[] | null | undefined,
+  options: SwitchedSpawnOptions & SpawnOptionsWithStdioTuple<In, Out, Err>,
+): SwitchedChild &
+  ChildProcessByStdio<
+    In extends StdioPipe ? Writable : null,
+    Out extends StdioPipe ? Readable : null,
+    Err extends StdioPipe ? Readable : null
+  >;
 export function spawn(
   command: string,
   args: readonly string[] | null | undefined,
