@@ -131,6 +131,10 @@ describe('the tarballs', { skip }, () => {
         ),
     );
     assert.deepEqual(other, []);
+    // A map is worth nothing without the sources, and to name one that is not there makes bundlers warn.
+    const maps = packed.root.filter((file) => file.endsWith('.map'));
+    const module = readFileSync(join(consumer, 'node_modules', 'malloc-backend', 'dist', 'index.js'), 'utf8');
+    assert.deepEqual([maps, module.match(/sourceMappingURL.*/)], [[], null]);
   });
 
   test('name the platforms’ packages by their version, and the checkout by their folder', () => {
