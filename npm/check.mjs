@@ -11,6 +11,11 @@ const root = join(import.meta.dirname, '..');
 const folders = process.argv.length > 2 ? process.argv.slice(2) : ['.', `npm/${hostPackage()}`];
 let missing = 0;
 
+/** @param {string | object} entry @returns {string[]} */
+function targets(entry) {
+  return typeof entry === 'string' ? [entry] : Object.values(entry).flatMap(targets);
+}
+
 for (const folder of folders) {
   const manifest = JSON.parse(readFileSync(join(root, folder, 'package.json'), 'utf8'));
   // Without scripts: the root's would build, and what is checked is what is there.
@@ -23,12 +28,14 @@ for (const folder of folders) {
   // npm 12 keys the list by name.
   const [{ files }] = Array.isArray(reply) ? reply : Object.values(reply);
   const packed = new Set(files.map((/** @type {{ path: string }} */ { path }) => path));
-  const exported = Object.values(manifest.exports ?? {}).flatMap((entry) =>
-    typeof entry === 'string' ? [entry] : Object.values(/** @type {object} */ (entry)),
-  );
   const listed = [
     ...manifest.files.filter((/** @type {string} */ file) => !/[*]/.test(file) && /\./.test(file)),
-    ...[manifest.main, manifest.types, ...exported, ...Object.values(manifest.bin ?? {})].filter(Boolean),
+    ...[
+      manifest.main,
+      manifest.types,
+      ...targets(manifest.exports ?? {}),
+      ...Object.values(manifest.bin ?? {}),
+    ].filter(Boolean),
     'README.md',
     'package.json',
   ].map((file) => file.replace(/^\.\//, ''));

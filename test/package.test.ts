@@ -45,9 +45,13 @@ const node = (args: string[], more: Options = {}) =>
 const command = (...args: string[]) =>
   run(join(consumer, 'node_modules', '.bin', 'malloc-backend'), args, at());
 
+type Conditions = string | { [condition: string]: Conditions };
+const targets = (entry: Conditions): string[] =>
+  typeof entry === 'string' ? [entry] : Object.values(entry).flatMap(targets);
+
 interface Manifest {
   version: string;
-  exports: Record<string, Record<string, string>>;
+  exports: Record<string, Conditions>;
   bin: Record<string, string>;
   files: string[];
   engines: Record<string, string>;
@@ -108,12 +112,8 @@ before(async () => {
 describe('the tarballs', { skip }, () => {
   test('have what their manifests name', () => {
     const { exports, bin: commands } = manifest(checkout);
-    const named = [
-      ...Object.values(exports).flatMap((entry) => Object.values(entry)),
-      ...Object.values(commands),
-    ];
-    for (const file of named.filter((each) => typeof each === 'string' && each.startsWith('./')))
-      assert.ok(packed.root.includes(file.slice(2)), file);
+    for (const file of [...targets(exports), ...Object.values(commands)])
+      assert.ok(packed.root.includes(file.replace(/^\.\//, '')), file);
     for (const file of [...manifest(join(checkout, 'npm', platform)).files, 'package.json', 'README.md'])
       assert.ok(packed.platform.includes(file), file);
     assert.equal(
@@ -207,6 +207,13 @@ describe('the tarballs', { skip }, () => {
 
 describe('installed', { skip }, () => {
   const installed = join(consumer, 'node_modules', name);
+  /** What a service has for its metrics. */
+  const bring = () => {
+    for (const brought of ['prom-client', '@opentelemetry']) {
+      const link = join(consumer, 'node_modules', brought);
+      if (!existsSync(link)) symlinkSync(join(root, 'node_modules', brought), link);
+    }
+  };
 
   test('there is no Rust', async () => {
     for (const program of ['cargo', 'rustc', 'cc'])
@@ -282,8 +289,7 @@ describe('installed', { skip }, () => {
       register.metrics().then((text) => console.log(/^malloc_backend_memory_bytes\\{/m.test(text)));`;
     const without = await run(process.execPath, ['-e', code.replace(/^.*prom-client.*$/m, '')], at());
     assert.match(without.stderr, /Cannot find package 'prom-client'/);
-    for (const brought of ['prom-client', '@opentelemetry'])
-      symlinkSync(join(root, 'node_modules', brought), join(consumer, 'node_modules', brought));
+    bring();
     assert.equal((await node(['-e', code])).stdout, 'true\n');
   });
 
@@ -329,22 +335,35 @@ describe('installed', { skip }, () => {
       // @ts-expect-error: the backend is required
       spawn('true', []);`,
       );
+      bring();
+      // CommonJS, for which TypeScript long did not know that Node can require an ES module.
+      writeFileSync(
+        join(consumer, 'consumer.cts'),
+        `import { type Preset, Allocator, MallocBackendError, MemoryAllocatorBackend, spawn } from 'malloc-backend';
+      import whole = require('malloc-backend');
+      import type * as esm from 'malloc-backend' with { 'resolution-mode': 'import' };
+      import { observeMallocMetrics } from 'malloc-backend/opentelemetry';
+      import { collectMallocMetrics } from 'malloc-backend/prometheus';
+      import 'malloc-backend/register';
+      export const names: unknown[] = [observeMallocMetrics, collectMallocMetrics, MallocBackendError];
+      export class Mine extends whole.MallocBackendError {}
+      const preset: Preset = 'low-rss';
+      spawn('true', { backend: MemoryAllocatorBackend.Jemalloc, preset }).stdout.resume();
+      const allocator: Allocator = Allocator.create('jemalloc');
+      // One class to every kind of caller.
+      export const same: esm.Allocator = allocator;
+      export const back: whole.Allocator = same;
+      // @ts-expect-error: none of the five
+      export const wrong: MemoryAllocatorBackend = 'tcmalloc';`,
+      );
       const types = join(root, 'node_modules', '@types');
       const tsc = join(root, 'node_modules', '.bin', 'tsc');
-      const options = [
-        '--noEmit',
-        '--strict',
-        '--module',
-        'nodenext',
-        '--target',
-        'es2023',
-        '--types',
-        'node',
-        '--typeRoots',
-        types,
-      ];
-      const { code, stdout } = await run(tsc, [...options, 'consumer.mts'], { cwd: consumer });
-      assert.deepEqual([code, stdout], [0, '']);
+      const options = ['--noEmit', '--strict', '--target', 'es2023', '--types', 'node', '--typeRoots', types];
+      for (const module of ['node16', 'nodenext']) {
+        const args = [...options, '--module', module, 'consumer.mts', 'consumer.cts'];
+        const { code, stdout } = await run(tsc, args, { cwd: consumer });
+        assert.deepEqual([code, stdout], [0, ''], module);
+      }
     },
   );
 
