@@ -3,7 +3,7 @@
 //   node npm/check.mjs [folder …]     default: the root and this platform's package
 
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { hostPackage } from './host.mjs';
 
@@ -14,6 +14,11 @@ let missing = 0;
 /** @param {string | object} entry @returns {string[]} */
 function targets(entry) {
   return typeof entry === 'string' ? [entry] : Object.values(entry).flatMap(targets);
+}
+
+/** @param {string} path */
+function isFolder(path) {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
 }
 
 for (const folder of folders) {
@@ -29,7 +34,9 @@ for (const folder of folders) {
   const [{ files }] = Array.isArray(reply) ? reply : Object.values(reply);
   const packed = new Set(files.map((/** @type {{ path: string }} */ { path }) => path));
   const listed = [
-    ...manifest.files.filter((/** @type {string} */ file) => !/[*]/.test(file) && /\./.test(file)),
+    ...manifest.files.filter(
+      (/** @type {string} */ file) => !/[*!]/.test(file) && !isFolder(join(root, folder, file)),
+    ),
     ...[
       manifest.main,
       manifest.types,

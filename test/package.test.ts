@@ -25,6 +25,7 @@ import { type Options, run, succeed } from './support/run.js';
 import { SWITCHING, cannotPreload, platform, root } from './support/shims.js';
 
 const npm = tools.which('npm');
+const noCargo = tools.which('cargo') === undefined && 'cargo is not installed';
 const skip = cannotPreload || (npm === undefined && 'npm is not installed');
 const name = `@malloc-backend/${platform}`;
 const checkout = tools.scratch('checkout');
@@ -178,6 +179,35 @@ describe('the tarballs', { skip }, () => {
     rmSync(join(checkout, `malloc-backend-${version}.tgz`));
   });
 
+  test('bring the licences of what is in the binaries', () => {
+    const licences = readFileSync(join(root, 'npm', 'THIRD_PARTY_LICENSES'), 'utf8');
+    for (const allocator of ['Jason Evans', 'Daan Leijen', 'Microsoft Corporation. All rights reserved'])
+      assert.ok(licences.includes(allocator), allocator);
+    const folders = readdirSync(join(checkout, 'npm'), { withFileTypes: true }).filter((each) =>
+      each.isDirectory(),
+    );
+    for (const { name: folder } of folders) {
+      const there = join(checkout, 'npm', folder);
+      for (const each of ['LICENSE', 'THIRD_PARTY_LICENSES'])
+        assert.ok(manifest(there).files.includes(each), `${folder}: ${each}`);
+      assert.equal(readFileSync(join(there, 'THIRD_PARTY_LICENSES'), 'utf8'), licences, folder);
+      assert.ok(existsSync(join(there, 'LICENSE')), folder);
+    }
+  });
+
+  test('lack no licence of a crate in the lock file', { skip: noCargo }, async () => {
+    const licences = join(checkout, 'npm', 'THIRD_PARTY_LICENSES');
+    for (const each of ['Cargo.toml', 'Cargo.lock', 'crates'])
+      symlinkSync(join(root, each), join(checkout, each));
+    const check = () => run(process.execPath, [join(checkout, 'npm', 'licences.mjs'), 'check']);
+    const whole = await check();
+    assert.deepEqual([whole.code, whole.stderr], [0, '']);
+    writeFileSync(licences, readFileSync(licences, 'utf8').replace(/^slab \d.*\n/m, ''));
+    const { code, stderr } = await check();
+    assert.equal(code, 1);
+    assert.match(stderr, /lacks slab \d/);
+  });
+
   test('want the same Node: one in which a CommonJS caller can require the package', () => {
     const folders = readdirSync(join(root, 'npm'), { withFileTypes: true }).filter((each) =>
       each.isDirectory(),
@@ -193,6 +223,7 @@ describe('the tarballs', { skip }, () => {
     assert.deepEqual([whole.code, whole.stderr], [0, '']);
     const cases = [
       [`npm/${platform}`, 'libmalloc_backend_jemalloc.so'],
+      [`npm/${platform}`, 'THIRD_PARTY_LICENSES'],
       ['.', 'dist/cli/run.cjs'],
     ] as const;
     for (const [folder, file] of cases) {
