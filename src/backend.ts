@@ -2,7 +2,6 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Binding, binaryFolder, binding } from './binding.js';
 import { MallocBackendError } from './errors.js';
-import { preloadable } from './process/environment.js';
 
 /**
  * Which memory allocator serves: PyOxidizer's enum of the same name, as strings.
@@ -95,6 +94,8 @@ const inThisBuild = () => (inBuild ??= binding().backends());
  * @throws {@link MallocBackendError} `ERR_BINARY_MISSING`
  */
 export function backends(): BackendInfo[] {
+  // All libraries lie in one folder.
+  const unnameable = whyNotPreloadable(binaryFolder());
   return inThisBuild().map(({ name, available, reason, version }) => {
     const backend = parseBackend(name);
     const unavailable = available ? undefined : reason;
@@ -104,8 +105,8 @@ export function backends(): BackendInfo[] {
       ...(reason === undefined ? {} : { reason }),
       ...(version === undefined ? {} : { version }),
       surfaces: {
-        process: availability(whyNotProcess(backend) ?? whyNotPreloadable() ?? unavailable),
-        python: availability(whyNotPython() ?? whyNotPreloadable() ?? unavailable),
+        process: availability(whyNotProcess(backend) ?? unnameable ?? unavailable),
+        python: availability(whyNotPython() ?? unnameable ?? unavailable),
         allocator: availability(unavailable),
       },
     };
@@ -135,14 +136,14 @@ export function shimFile(backend: MemoryAllocatorBackend): string {
 /** The preloaded library that sets Python's domains. */
 export const hookFile = (): string => join(binaryFolder(), 'libmalloc_backend_python_hook.so');
 
-/** Why the loader cannot be pointed at the preloadable libraries, if it cannot: all lie in one folder. */
-function whyNotPreloadable(): string | undefined {
-  try {
-    preloadable(binaryFolder());
-    return undefined;
-  } catch (error) {
-    return (error as MallocBackendError).message;
-  }
+/** Why the loader cannot be pointed at a file, if it cannot: it takes white space and colons for separators. */
+export function whyNotPreloadable(file: string): string | undefined {
+  if (!/[\s:$]/.test(file)) return undefined;
+  return (
+    `LD_PRELOAD cannot name ${JSON.stringify(file)}: the dynamic loader splits it at white space and colons and ` +
+    `replaces $; install the package at a path without them, or copy that folder to one and name it in ` +
+    `MALLOC_BACKEND_BINARY_DIR`
+  );
 }
 
 /** Why no backend can serve Python's domains here, if none can. */

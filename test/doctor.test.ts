@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, mkdirSync, readlinkSync, realpathSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, readlinkSync, realpathSync } from 'node:fs';
 import { after, describe, test } from 'node:test';
 import {
   type ActiveBackend,
@@ -92,6 +92,28 @@ describe('doctor', { skip: cannotPreload, timeout: 120_000 }, () => {
     assert.match(gone.stderr, new RegExp(`there is no process ${pid}`));
   });
 
+  const perl = tools.which('perl');
+  test(
+    'a process that has written a title over its environment',
+    { skip: perl === undefined && 'no perl' },
+    async () => {
+      const words = ['-e', '$0 = "a title"; $| = 1; print "x"; <STDIN>'];
+      const child = start(process.execPath, [cli, 'run', 'jemalloc', '--', perl ?? '', ...words]);
+      children.push(child);
+      await once(child.stdout ?? assert.fail(), 'data');
+      assert.doesNotMatch(readFileSync(`/proc/${child.pid}/environ`, 'latin1'), /LD_PRELOAD/);
+      assert.equal((await diagnose(['--pid', `${child.pid}`])).malloc.backend, 'jemalloc');
+      if (!notGlibc) {
+        const other = start(perl ?? '', words, { env: { LD_PRELOAD: tools.foreignLibrary() } });
+        children.push(other);
+        await once(other.stdout ?? assert.fail(), 'data');
+        const { code, stderr } = await command(['doctor', '--pid', `${other.pid}`]);
+        assert.equal(code, 1);
+        assert.match(stderr, /has overwritten the environment/);
+      }
+    },
+  );
+
   test('where the memory is, of this process and of another', async () => {
     const { memory, pid } = await diagnose(['--memory']);
     assert.ok(memory !== undefined);
@@ -176,6 +198,8 @@ describe('doctor', { skip: cannotPreload, timeout: 120_000 }, () => {
   test('a limit of the address space, a static program, a library that is missing', async (t) => {
     const wrapper = ['sh', '-c', 'ulimit -v 100000000; exec "$@"', 'sh'];
     assert.deepEqual((await diagnose([], { wrapper })).codes, ['ADDRESS_SPACE']);
+    const data = ['sh', '-c', 'ulimit -d 100000000; exec "$@"', 'sh'];
+    assert.match((await diagnose([], { wrapper: data })).obstacles[0]?.message ?? '', /ulimit -d/);
     const folder = tools.copyOfBinaries('missing', ['libmalloc_backend_jemalloc.so']);
     const missing = await diagnose([], { env: { MALLOC_BACKEND_BINARY_DIR: folder } });
     assert.deepEqual(missing.codes, ['MISSING']);

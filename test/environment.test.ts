@@ -208,6 +208,7 @@ describe('what it refuses', { skip: cannotPreload, timeout: 120_000 }, () => {
     for (const preset of wrong)
       refused({ preset }, 'ERR_UNKNOWN_PRESET', /low-rss, balanced, throughput, none/);
     for (const children of wrong) refused({ children }, 'ERR_INVALID_ARGUMENT', /'inherit' or 'none'/);
+    refused({ chlidren: 'none' }, 'ERR_INVALID_ARGUMENT', /no option "chlidren".*children/);
     for (const set of ['a=b', null, 3, true, [], 1n]) refused({ set }, 'ERR_INVALID_ARGUMENT', /set/);
     for (const env of ['PATH=/', null, 3, [], true]) refused({ env }, 'ERR_INVALID_ARGUMENT', /env/);
     for (const options of [null, 'mimalloc', 3, true])

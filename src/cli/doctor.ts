@@ -7,6 +7,7 @@ import type { MemoryParts } from '../memory/parts.js';
 import { MallocBackendError } from '../errors.js';
 import { isAllocator, isShim, preloadEntries } from '../process/environment.js';
 import { type ActiveBackend, activeBackend } from '../process/owner.js';
+import { tooSmallForSnmalloc } from '../process/program.js';
 import { style, table } from './output.js';
 
 /** Something in the way of a switch. */
@@ -132,8 +133,9 @@ interface Circumstances {
   root: string;
   interpreter?: string | undefined;
   secure?: boolean;
-  /** The limit in bytes, if there is one. */
+  /** The limits in bytes, if there are any. */
   addressSpace?: number | undefined;
+  data?: number | undefined;
 }
 
 function circumstances(pid: number): Circumstances {
@@ -148,7 +150,11 @@ function circumstances(pid: number): Circumstances {
     }
   };
   const variables = read('environ').toString().split('\0');
-  const limit = /^Max address space +(\d+)/m.exec(read('limits').toString())?.[1];
+  const limits = read('limits').toString();
+  const limit = (name: string) => {
+    const soft = new RegExp(`^Max ${name} +(\\d+)`, 'm').exec(limits)?.[1];
+    return soft === undefined ? undefined : Number(soft);
+  };
   return {
     environment: Object.fromEntries(
       variables.map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]),
@@ -156,7 +162,8 @@ function circumstances(pid: number): Circumstances {
     root: `${folder}/root`,
     interpreter: linuxBinding().inspectProgram(`${folder}/exe`).interpreter,
     secure: auxiliary(read('auxv'), AT_SECURE) === 1n,
-    addressSpace: limit === undefined ? undefined : Number(limit),
+    addressSpace: limit('address space'),
+    data: limit('data size'),
   };
 }
 
@@ -169,7 +176,7 @@ function auxiliary(vector: Buffer, type: bigint): bigint | undefined {
 }
 
 function obstacles(malloc: ActiveBackend, around: Circumstances, preloaded: string[]): Obstacle[] {
-  const { interpreter, secure, addressSpace } = around;
+  const { interpreter, secure } = around;
   const found: Obstacle[] = [];
   if (malloc.owner === 'static') {
     found.push({ code: 'STATIC', message: `${malloc.path} is static: nothing can be preloaded into it` });
@@ -196,12 +203,8 @@ function obstacles(malloc: ActiveBackend, around: Circumstances, preloaded: stri
       message: 'the C library is musl: programs built for glibc cannot be switched by this installation',
     });
   }
-  if (addressSpace !== undefined) {
-    found.push({
-      code: 'ADDRESS_SPACE',
-      message: `the address space is limited to ${addressSpace} bytes (ulimit -v); snmalloc reserves 256 GiB and cannot start`,
-    });
-  }
+  const limited = tooSmallForSnmalloc(around);
+  if (limited !== undefined) found.push({ code: 'ADDRESS_SPACE', message: limited });
   const reasons = new Map<string, string[]>();
   for (const { backend, available, surfaces } of backends()) {
     if (backend === 'rust' || (available && surfaces.process.available)) continue;

@@ -1,8 +1,15 @@
 import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { linuxBinding } from '../binding.js';
-import { type MemoryAllocatorBackend, parseBackend, shimFile, whyNotProcess } from '../backend.js';
+import {
+  type MemoryAllocatorBackend,
+  parseBackend,
+  shimFile,
+  whyNotPreloadable,
+  whyNotProcess,
+} from '../backend.js';
 import { MallocBackendError, shown } from '../errors.js';
+import { namesOf, requireOptions } from '../options.js';
 import { type AllocatorOptions, type Preset, optionVariables, parsePreset } from './presets.js';
 
 /** How a program is to be switched. */
@@ -46,8 +53,11 @@ export function environment(
   backend: MemoryAllocatorBackend,
   options: EnvironmentOptions = {},
 ): NodeJS.ProcessEnv {
+  requireOptions(options, OPTIONS);
   return switchedEnvironment(backend, options, { probe: false });
 }
+
+const OPTIONS = namesOf<EnvironmentOptions>({ children: true, preset: true, set: true, env: true });
 
 /**
  * The environment, for `default` with the probe if that is wanted, because it proves that libc owns `malloc`, or
@@ -121,15 +131,11 @@ function requireProcessSurface(backend: MemoryAllocatorBackend): void {
   );
 }
 
-/** The library's file, if the loader can be pointed at it: it takes white space and colons for separators. */
+/** The library's file, if the loader can be pointed at it. */
 export function preloadable(file: string): string {
-  if (!/[\s:$]/.test(file)) return file;
-  throw new MallocBackendError(
-    'ERR_SHIM_MISSING',
-    `LD_PRELOAD cannot name ${JSON.stringify(file)}: the dynamic loader splits it at white space and colons and ` +
-      `replaces $; install the package at a path without them, or copy that folder to one and name it in ` +
-      `MALLOC_BACKEND_BINARY_DIR`,
-  );
+  const reason = whyNotPreloadable(file);
+  if (reason !== undefined) throw new MallocBackendError('ERR_SHIM_MISSING', reason);
+  return file;
 }
 
 /** What is preloaded in the environment (ld.so(8)). */

@@ -221,10 +221,10 @@ export function tooSmallForSnmalloc(limits: {
 }): string | undefined {
   const { addressSpace, data } = limits;
   const reserves = 'snmalloc reserves 256 GiB of address space';
-  if (addressSpace !== undefined && addressSpace < SNMALLOC_RESERVES) {
+  if (addressSpace !== undefined && addressSpace <= SNMALLOC_RESERVES) {
     return `${reserves}, and the limit is ${addressSpace} bytes (ulimit -v)`;
   }
-  if (data !== undefined && data < SNMALLOC_RESERVES) {
+  if (data !== undefined && data <= SNMALLOC_RESERVES) {
     return `${reserves} as data, of which the limit is ${data} bytes (ulimit -d)`;
   }
   return undefined;
