@@ -11,6 +11,7 @@
  */
 
 import { readFileSync } from 'node:fs';
+import inspector from 'node:inspector';
 import { isMainThread } from 'node:worker_threads';
 import { parseBackend } from './backend.js';
 import { MallocBackendError } from './errors.js';
@@ -62,6 +63,8 @@ function register(): void {
   if (active.backend === backend && env[variables.restore] === undefined) return;
   env[MARK] = `${process.pid}:${startTime()}:${children ?? 'inherit'}:${backend}`;
   const launch = prepareLaunch(backend, process.execPath, argv.slice(1));
+  // Also one that another module has opened, and will again.
+  inspector.close();
   become({ file: launch.file, argv }, env);
 }
 

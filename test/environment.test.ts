@@ -241,8 +241,15 @@ describe('what it refuses', { skip: cannotPreload, timeout: 120_000 }, () => {
         ['10', '-1', 10, -1, true, false, 'on', 'No'],
       ],
       ['mimalloc', 'arena_reserve', ['1X', 'K', '1GB2', -1.5], ['1GiB', '64M', '1048576', 2 ** 20]],
-      ['default', 'arena_max', ['two', '0', 0, '-1', '1M', true], ['1', 2]],
-      ['default', 'mmap_threshold', ['1M', 2 ** 25 + 1], [0, 2 ** 25]],
+      ['default', 'arena_max', ['two', '0', 0, '1M', '08', '1.5', true], ['1', 2]],
+      [
+        'default',
+        'mmap_threshold',
+        ['1M', 2 ** 25 + 1, '-1', '0x2000001', '0200000001'],
+        [0, 2 ** 25, '0x2000000', '0200000000'],
+      ],
+      ['default', 'trim_threshold', ['-', '0x', `${2n ** 64n}`], ['-1', -1, `${2n ** 64n - 1n}`]],
+      ['default', 'mmap_max', ['-1', 2 ** 31], [2 ** 31 - 1]],
       ['default', 'perturb', ['256'], ['255']],
       ['jemalloc', 'narenas', ['', 'a b', 'a,b', NaN, null], ['2', 2]],
     ];

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, readFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { describe, test } from 'node:test';
@@ -292,6 +293,18 @@ describe('register refuses', { skip: cannotPreload, timeout: 120_000 }, () => {
     });
     assert.equal((JSON.parse(stdout) as State).preload, `${shim('mimalloc')}:${foreign}`);
   });
+});
+
+test('register closes an inspector that another module has opened', { skip: cannotPreload }, async () => {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  const opener = tools.file('opens.cjs', `require('inspector').open(${port}, '127.0.0.1')`);
+  const { stderr } = await succeed(process.execPath, ['--require', opener, IMPORT, '-e', '0'], {
+    env: on('mimalloc'),
+  });
+  assert.equal(stderr.match(/Debugger listening/g)?.length, 2, stderr);
 });
 
 describe('with a parent that listens', { skip: cannotPreload, timeout: 120_000 }, () => {

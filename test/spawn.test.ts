@@ -137,6 +137,31 @@ describe('the proof', { skip: cannotPreload, timeout: 120_000 }, () => {
     },
   );
 
+  test('is one although it was read late, and the program has become another', async () => {
+    const code = `const child = m.spawn('sh', ['-c', 'exec cat'], { backend: 'mimalloc', children: 'none' });
+      const watched = Date.now() + 1500;
+      setImmediate(() => { while (Date.now() < watched); });
+      show((await child.applied).backend);
+      child.stdin.end();`;
+    assert.equal(await tools.evaluate(code), 'mimalloc');
+  });
+
+  test(
+    'does not wait for the end of a program that may not be looked into',
+    { skip: tools.cannotBeNobody },
+    async () => {
+      // As root in a container: without what it takes to look into the processes of others.
+      const looks = '-sys_ptrace,-sys_admin,-perfmon';
+      const wrapper = ['setpriv', `--bounding-set=${looks}`, `--inh-caps=${looks}`];
+      const code = `const stdio = ['pipe', 'ignore', 'ignore'];
+      const child = m.spawn('cat', { backend: 'mimalloc', uid: 65534, gid: 65534, stdio });
+      const { backend } = await child.applied;
+      show({ backend, running: child.exitCode === null });
+      child.stdin.end();`;
+      assert.deepEqual(await tools.evaluate(code, { wrapper }), { backend: 'mimalloc', running: true });
+    },
+  );
+
   test('of another process is none', async () => {
     // The loader ignores what is no library, until the program has put one in its place.
     const folder = tools.copyOfBinaries('too-late', ['libmalloc_backend_mimalloc.so']);

@@ -18,7 +18,7 @@ export function become({ file, argv }: Launch, env: NodeJS.ProcessEnv): never {
   throw new MallocBackendError('ERR_EXEC_FAILED', `cannot start ${file}: ${code} ${message}`.trimEnd());
 }
 
-/** Its port must be free when the program opens it again. */
+/** The port of an inspector that Node's options have opened must be free when the program opens it again. */
 function closeInspector(): void {
   if (![process.env['NODE_OPTIONS'], ...process.execArgv].some((option) => option?.includes('--inspect')))
     return;
@@ -60,9 +60,12 @@ function argumentBytes(strings: readonly string[]): Uint8Array {
   return Buffer.concat(encoded.reverse().flatMap((string) => [string, ZERO]));
 }
 
+/** What Node takes out of the environment when it starts: a child finds the channel to its parent by it. */
+const OF_NODE = ['NODE_CHANNEL_FD', 'NODE_CHANNEL_SERIALIZATION_MODE', 'NODE_UNIQUE_ID'];
+
 /**
- * The environment as it came, to the byte, but for what is to change. Node shows less than that: it takes the variables
- * away by which a child finds the channel to its parent, and knows no name that is not UTF-8, nor what has none.
+ * The environment as it came, to the byte, but for what is to change. Node shows less than that: not what it has taken,
+ * no name that is not UTF-8, and nothing without a name.
  */
 function environmentBytes(env: NodeJS.ProcessEnv): Uint8Array {
   const original = entries('environ').map((bytes) => {
@@ -72,9 +75,9 @@ function environmentBytes(env: NodeJS.ProcessEnv): Uint8Array {
   });
   // (Of a name that is there twice the first counts.)
   const values = new Map(original.toReversed().map(({ name, value }) => [name, value]));
-  const isHidden = (name: string) => env[name] === undefined && process.env[name] === undefined;
+  const isHidden = (name: string) => name === '' || name.includes('\ufffd') || OF_NODE.includes(name);
   const kept = original
-    .filter(({ name }) => env[name] === values.get(name) || isHidden(name))
+    .filter(({ name }) => env[name] === values.get(name) || (env[name] === undefined && isHidden(name)))
     .map(({ bytes }) => bytes);
   const changed = Object.entries(env)
     .filter(([name, value]) => value !== undefined && value !== values.get(name))

@@ -32,16 +32,23 @@ export function descriptors(wanted: StdioOptions): Stdio {
  *
  * @throws {@link MallocBackendError} `ERR_INVALID_ARGUMENT` where there is no such folder
  */
-export function workingDirectory(cwd: string | URL | undefined): { cwd?: string } {
-  if (cwd === undefined) return {};
+export function workingDirectory(cwd: string | URL | null | undefined): { cwd?: string } {
+  // Node takes these for none as well.
+  if (cwd === undefined || cwd === null || cwd === '') return {};
   const folder = cwd instanceof URL ? fileURLToPath(cwd) : cwd;
-  if (typeof folder === 'string' && statSync(folder, { throwIfNoEntry: false })?.isDirectory()) {
-    return { cwd: folder };
-  }
+  if (typeof folder === 'string' && isFolder(folder)) return { cwd: folder };
   throw new MallocBackendError(
     'ERR_INVALID_ARGUMENT',
-    `cwd must be a folder that exists, not ${shown(folder)}`,
+    `cwd must be a folder that exists and may be looked into, not ${shown(folder)}`,
   );
+}
+
+function isFolder(path: string): boolean {
+  try {
+    return statSync(path).isDirectory();
+  } catch {
+    return false;
+  }
 }
 
 /** What becomes of a proof. The first call counts. */
@@ -77,8 +84,10 @@ export function proofOf<Proof>(
   let isTold = () => false;
   const proof = new Promise<Proof>((resolve, reject) => {
     const watch = setInterval(() => {
-      if (isIgnored(mapsOf(child), library)) fail(IGNORED);
+      // What was said already is heard first: it may have waited for the event loop, while the program became another.
+      if (isIgnored(mapsOf(child), library)) setImmediate(() => isSilent && fail(IGNORED));
     }, WATCH_MS).unref();
+    let isSilent = true;
     const fail = (why: string): void => {
       clearInterval(watch);
       if (isTold()) proof.catch(() => {});
@@ -122,7 +131,11 @@ export function proofOf<Proof>(
     };
     channel.setEncoding('utf8');
     // Read to its end, also when all is said: who writes is not to wait.
-    channel.on('data', (chunk: string) => listener.data(chunk));
+    channel.on('data', (chunk: string) => {
+      isSilent = false;
+      clearInterval(watch);
+      listener.data(chunk);
+    });
     channel.once('error', onError);
     channel.once('close', () => {
       const isRunning = child.exitCode === null && child.signalCode === null;
@@ -142,16 +155,17 @@ const WATCH_MS = 1000;
 
 const IGNORED = 'the dynamic loader ignored the library; may its user read that, in all folders above it?';
 
-/** Empty for a process that has ended or may not be looked into. */
-function mapsOf({ pid }: ChildProcess): string {
+/** Empty for a process that has ended; undefined for one that may not be looked into, whether it runs or not. */
+function mapsOf({ pid }: ChildProcess): string | undefined {
   try {
     return readFileSync(`/proc/${pid}/maps`, 'latin1');
-  } catch {
-    return '';
+  } catch (error) {
+    return ['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '') ? '' : undefined;
   }
 }
 
 /** Whether glibc's loader is past what is preloaded, which it maps before what the program needs, without the library. */
-function isIgnored(maps: string, library: string): boolean {
+function isIgnored(maps: string | undefined, library: string): boolean {
+  if (maps === undefined) return false;
   return /\/libc(?:\.so\.6|-2\.\d+\.so)$/m.test(maps) && !maps.includes(`/${basename(library)}`);
 }

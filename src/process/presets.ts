@@ -108,12 +108,12 @@ export type AllocatorOptions = Readonly<Record<string, string | number | boolean
  * glibc's variables, which do not follow from their names, and what each may be (mallopt(3); the bounds are those of its
  * elf/dl-tunables.list and malloc/malloc.c). What is out of them it passes over in silence.
  */
-const glibcOptions: Readonly<Record<string, { variable: string; least?: number; most?: number }>> = {
-  arena_max: { variable: 'MALLOC_ARENA_MAX', least: 1 },
-  arena_test: { variable: 'MALLOC_ARENA_TEST', least: 1 },
-  mmap_max: { variable: 'MALLOC_MMAP_MAX_', most: 2 ** 31 - 1 },
-  mmap_threshold: { variable: 'MALLOC_MMAP_THRESHOLD_', most: 2 ** 25 },
-  perturb: { variable: 'MALLOC_PERTURB_', most: 255 },
+const glibcOptions: Readonly<Record<string, { variable: string; least?: bigint; most?: bigint }>> = {
+  arena_max: { variable: 'MALLOC_ARENA_MAX', least: 1n },
+  arena_test: { variable: 'MALLOC_ARENA_TEST', least: 1n },
+  mmap_max: { variable: 'MALLOC_MMAP_MAX_', most: 2n ** 31n - 1n },
+  mmap_threshold: { variable: 'MALLOC_MMAP_THRESHOLD_', most: 2n ** 25n },
+  perturb: { variable: 'MALLOC_PERTURB_', most: 255n },
   top_pad: { variable: 'MALLOC_TOP_PAD_' },
   trim_threshold: { variable: 'MALLOC_TRIM_THRESHOLD_' },
 };
@@ -274,17 +274,27 @@ const mimallocSizes: readonly string[] = ['arena_reserve', 'reserve_os_memory'];
 
 /**
  * What the option takes, where it does not take this: glibc and mimalloc would pass over it without a word. jemalloc
- * itself says on standard error what it does not take.
+ * itself says on standard error what it cannot read.
  */
 function whyNotValue(backend: MemoryAllocatorBackend, key: string, value: string): string | undefined {
   if (backend === 'default') {
-    const { least = 0, most = Number.MAX_SAFE_INTEGER } = glibcOptions[key] ?? {};
-    if (/^\d+$/.test(value) && Number(value) >= least && Number(value) <= most) return undefined;
-    return `a whole number from ${least} to ${most}, in decimal digits`;
+    const { least = 0n, most = 2n ** 64n - 1n } = glibcOptions[key] ?? {};
+    const number = glibcNumber(value);
+    if (number !== undefined && number >= least && number <= most) return undefined;
+    return `a whole number from ${least} to ${most} (-1 is 2^64 - 1, 0x10 is 16 and 010 is 8)`;
   }
   if (backend !== 'mimalloc' || /^(?:true|yes|on|false|no|off|-?\d{1,18})$/i.test(value)) return undefined;
   if (!mimallocSizes.includes(mimallocName(key) ?? '')) return 'a whole number, or true or false';
   return /^\d{1,18}[KMGT](?:iB|B)?$/i.test(value)
     ? undefined
     : 'a whole number of bytes, or one with K, M, G or T behind it';
+}
+
+/** As glibc reads it (_dl_strtoul in its elf folder): in 64 bits, in base 8 and 16 too. */
+function glibcNumber(text: string): bigint | undefined {
+  const [, sign, octal, other] = /^(-?)(?:0([0-7]+)|(0x[0-9a-f]+|0|[1-9]\d*))$/i.exec(text) ?? [];
+  if (octal === undefined && other === undefined) return undefined;
+  const number = BigInt(octal === undefined ? (other ?? '') : `0o${octal}`);
+  if (number >= 2n ** 64n) return undefined;
+  return BigInt.asUintN(64, sign === '-' ? -number : number);
 }

@@ -24,6 +24,7 @@ const RECIPES = {
   },
   'address.node': { files: ['address.c'], flags: ['-shared', '-fPIC'] },
   fork: { files: ['fork.c'] },
+  alone: { files: ['alone.c'] },
   inside: { files: ['inside.c'] },
   runtime: { files: ['runtime.cpp'] },
   'plugin.so': { files: ['plugin.c'], flags: ['-shared', '-fPIC'] },
