@@ -86,7 +86,13 @@ export interface BackendStats {
 let inBuild: ReturnType<Binding['backends']> | undefined;
 
 /** Asked once: it stays as it is, and to find out the C library's version takes a millisecond. */
-const inThisBuild = () => (inBuild ??= binding().backends());
+const inThisBuild = () =>
+  (inBuild ??= binding()
+    .backends()
+    .map((info) => {
+      const reason = info.name === 'snmalloc' ? tooSmallForSnmalloc(binding().host?.() ?? {}) : undefined;
+      return info.available && reason !== undefined ? { ...info, available: false, reason } : info;
+    }));
 
 /**
  * The five backends, whether this build has them, and where they can serve on this platform.
@@ -113,7 +119,7 @@ export function backends(): BackendInfo[] {
   });
 }
 
-/** Why this build has not got the backend, if it has not. */
+/** Why the backend is not to be had here, if it is not. */
 export function whyNotAvailable(backend: MemoryAllocatorBackend): string | undefined {
   const info = inThisBuild().find(({ name }) => name === backend);
   return info?.available === true ? undefined : (info?.reason ?? 'this build does not know it');
@@ -152,6 +158,28 @@ export function whyNotPython(): string | undefined {
     return `Python's domains are set on Linux only for now, not on ${process.platform}`;
   return existsSync(hookFile()) ? undefined : `the preloadable library ${hookFile()} does not exist`;
 }
+
+/**
+ * What stands in snmalloc's way, if anything: what it reserves at its start is private and writable, and both limits
+ * count it (getrlimit(2)). Where it cannot, it ends the process.
+ */
+export function tooSmallForSnmalloc(limits: {
+  addressSpace?: number | undefined;
+  data?: number | undefined;
+}): string | undefined {
+  const { addressSpace, data } = limits;
+  const reserves = 'snmalloc reserves 256 GiB of address space';
+  if (addressSpace !== undefined && addressSpace <= SNMALLOC_RESERVES) {
+    return `${reserves}, and the limit is ${addressSpace} bytes (ulimit -v)`;
+  }
+  if (data !== undefined && data <= SNMALLOC_RESERVES) {
+    return `${reserves} as data, of which the limit is ${data} bytes (ulimit -d)`;
+  }
+  return undefined;
+}
+
+/** Bytes. */
+const SNMALLOC_RESERVES = 256 * 2 ** 30;
 
 /** Why the backend cannot serve a whole process here, if it cannot. */
 export function whyNotProcess(backend: MemoryAllocatorBackend): string | undefined {

@@ -26,7 +26,8 @@ export function checkOptions(options: unknown, known: OptionNames): void {
   if (options !== undefined) requireOptions(options, known);
 }
 
-function unknownOption(name: string, known: OptionNames): MallocBackendError {
+/** The error for it. */
+export function unknownOption(name: string, known: OptionNames): MallocBackendError {
   return new MallocBackendError(
     'ERR_INVALID_ARGUMENT',
     `there is no option ${shown(name)} here, and it would do nothing; those that there are: ${[...known].join(', ')}`,

@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { type PythonChild, type SpawnPythonOptions, spawnPython } from '../index.js';
-import { file, scratch, watched } from './fixtures-ts/tools.js';
+import { file, rejects, scratch, watched } from './fixtures-ts/tools.js';
 import { environment } from './support/environment.js';
 import { testRealProgram } from './support/matrix.js';
 import { BACKENDS, noPython, python } from './support/pythons.js';
@@ -139,6 +139,24 @@ describe('spawnPython', { skip: noPython, timeout: 240_000 }, () => {
       `#!/bin/sh\necho hello >&3\necho '{"pid": 1}' >&3\nexec ${interpreter} "$@"\n`,
     );
     assert.equal((await run(['-c', 'print(2)'], { ...options, python: writes })).stdout, '2\n');
+  });
+
+  test('is not that of a Python which a launcher only asks something', async () => {
+    const count = async (line: string) => {
+      const python = file('asks', `#!/bin/sh\n${line}\nexec ${interpreter} "$@"\n`);
+      const child = spawnPython(['-c', 'print(1)'], { ...options, env, python, counters: true });
+      const closed = finished(child);
+      assert.equal((await child.applied).pid, child.pid);
+      assert.equal((await closed).stdout, '1\n');
+      return child.pythonCounters()?.raw.allocations ?? assert.fail();
+    };
+    const asked = `${interpreter} -c 'x = [bytearray(600) for n in range(100_000)]'`;
+    const [alone, behind] = [await count(''), await count(`X=$(${asked})`)];
+    assert.ok(Math.abs(behind - alone) < 1000, `${behind} allocations, without the question ${alone}`);
+    // What comes after it has no hook.
+    const python = file('unswitched', `#!/bin/sh\nX=$(${asked})\nLD_PRELOAD= exec ${interpreter} "$@"\n`);
+    const child = spawnPython(['-c', 'print(1)'], { ...options, env, python });
+    await rejects(child.applied, 'ERR_NOT_APPLIED', /was not given these arguments/);
   });
 
   test('touches no file that a launcher puts in the place of its own', async () => {

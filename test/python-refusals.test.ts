@@ -1,7 +1,7 @@
 // What cannot be, for a Python child, the command and the interpreter in this process: each with its code and reason.
 
 import assert from 'node:assert/strict';
-import { readFileSync, realpathSync } from 'node:fs';
+import { mkdirSync, readFileSync, realpathSync } from 'node:fs';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
@@ -240,6 +240,8 @@ describe('an interpreter', { skip: noPython, timeout: 120_000 }, () => {
     PythonInterpreter.start({ python: interpreter, allocatorBackend: 'mimalloc', ...others });
 
   test('that is missing is refused', async () => {
+    for (const ignored of [{ allocatorArena: true }, { mallocBackend: 'jemalloc' }, { shell: true }])
+      tools.refuses(() => spawnPython([], { ...options, ...ignored }), 'ERR_INVALID_ARGUMENT');
     tools.refuses(() => spawnPython([], { ...options, python: 'no-python' }), 'ERR_PROGRAM_NOT_FOUND');
     tools.refuses(() => spawnPython([], { ...options, python: '/no/python' }), 'ERR_PROGRAM_NOT_FOUND');
     await tools.rejects(start('no-python'), 'ERR_PROGRAM_NOT_FOUND');
@@ -249,6 +251,24 @@ describe('an interpreter', { skip: noPython, timeout: 120_000 }, () => {
     await tools.rejects(start(python, { isolated: 'yes' }), 'ERR_INVALID_ARGUMENT');
     const outcome = await tools.command(['python', 'mimalloc', '--python', 'no-python']);
     assert.equal(outcome.code, 127);
+  });
+
+  test('is asked without the modules of the folder that one is in', async () => {
+    const folder = tools.scratch('folder-of-modules');
+    mkdirSync(folder);
+    mkdirSync(tools.scratch('folder-of-site'));
+    for (const name of ['json', 'types', 'sysconfig'])
+      tools.file(`folder-of-modules/${name}.py`, 'raise SystemExit(9)');
+    const site = tools.scratch('folder-of-site');
+    tools.file('folder-of-site/sitecustomize.py', 'print("hello {")');
+    const started = (isolated: boolean, more: Record<string, string>) =>
+      tools.evaluate(
+        `const { libpython } = (await m.PythonInterpreter.start(${JSON.stringify({ python, isolated })})).info();
+         process.stdout.write('\\n' + JSON.stringify(typeof libpython))`,
+        { cwd: folder, env: more },
+      );
+    assert.equal(await started(true, { PYTHONHOME: '/none', PYTHONPATH: site }), 'string');
+    assert.equal(await started(false, {}), 'string');
   });
 
   test('that does not belong to the library is refused; without a name, that which does is taken', async (context) => {

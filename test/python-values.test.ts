@@ -112,6 +112,7 @@ describe('values', { skip: noPython, timeout: 120_000 }, () => {
       [Symbol('s'), /a symbol/],
       [new Date(), /a Date/],
       [new Map(), /a Map/],
+      [{ a: { [Symbol('s')]: 1 } }, /argument 0\.a has a property whose key is a symbol/],
       [
         new (class Own {
           at = 1;
@@ -144,6 +145,8 @@ describe('values', { skip: noPython, timeout: 120_000 }, () => {
     await rejects(python.eval('ring'), 'ERR_PYTHON_VALUE', /nested more than 500 deep/);
     assert.equal(await python.call('decimal.Decimal', ['1.50'], {}, { repr: true }), "Decimal('1.50')");
     assert.deepEqual(await python.eval('{1: {2}}', { repr: true }), { 1: '{2}' });
+    // As properties the two would be one.
+    assert.equal(await python.eval('{1: "a", "1": "b"}', { repr: true }), "{1: 'a', '1': 'b'}");
   });
 
   test('that the engine cannot hold are refused, each by itself', async () => {

@@ -105,6 +105,26 @@ describe('the backend', { skip: cannotPreload, timeout: 120_000 }, () => {
     for (const backend of ['jemalloc', 'mimalloc', 'default']) assert.equal((await limited(backend)).code, 0);
   });
 
+  test('snmalloc for buffers and for Python under a limit of the address space', async () => {
+    const limit = ['sh', '-c', 'ulimit -d 100000000; exec "$@"', 'sh'];
+    const said = await tools.evaluate<Record<string, { code: string }>>(
+      `show({
+        buffers: attempt(() => m.Allocator.create('snmalloc')),
+        domains: attempt(() => m.spawnPython([], { allocatorBackend: 'snmalloc' })),
+        whole: attempt(() => m.spawnPython([], { malloc: 'snmalloc' })),
+        other: attempt(() => m.Allocator.create('jemalloc').backend),
+      })`,
+      { wrapper: limit },
+    );
+    const codes = Object.values(said).map(({ code }) => code);
+    assert.deepEqual(codes, [
+      'ERR_BACKEND_UNAVAILABLE',
+      'ERR_BACKEND_UNAVAILABLE',
+      'ERR_CANNOT_SWITCH',
+      undefined,
+    ]);
+  });
+
   test('snmalloc under a limit of the data; it runs under one that is large enough', async () => {
     const limited = (kilobytes: number) =>
       run('sh', [

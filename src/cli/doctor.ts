@@ -1,13 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { type BackendInfo, backends } from '../backend.js';
+import { type BackendInfo, backends, tooSmallForSnmalloc } from '../backend.js';
 import { binaryFolder, binding, linuxBinding } from '../binding.js';
 import { type MemoryBreakdown, memory } from '../memory/memory.js';
 import type { MemoryParts } from '../memory/parts.js';
 import { MallocBackendError } from '../errors.js';
 import { isAllocator, isShim, preloadEntries } from '../process/environment.js';
 import { type ActiveBackend, activeBackend } from '../process/owner.js';
-import { tooSmallForSnmalloc } from '../process/program.js';
 import { style, table } from './output.js';
 
 /** Something in the way of a switch. */
@@ -205,10 +204,13 @@ function obstacles(malloc: ActiveBackend, around: Circumstances, preloaded: stri
   }
   const limited = tooSmallForSnmalloc(around);
   if (limited !== undefined) found.push({ code: 'ADDRESS_SPACE', message: limited });
+  // (This command's own limits are no matter to another process.)
+  const own = tooSmallForSnmalloc(linuxBinding().host());
   const reasons = new Map<string, string[]>();
   for (const { backend, available, surfaces } of backends()) {
     if (backend === 'rust' || (available && surfaces.process.available)) continue;
     const reason = surfaces.process.reason ?? 'not in this build';
+    if (reason === own) continue;
     reasons.set(reason, [...(reasons.get(reason) ?? []), backend]);
   }
   for (const [reason, without] of reasons) {

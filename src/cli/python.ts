@@ -94,12 +94,13 @@ export function main(args: string[]): never {
   };
   const config = parsePythonConfig(chosen, names);
   const { children = 'none', ...others } = switching(values);
+  const malloc = values.malloc === undefined ? undefined : parseBackend(values.malloc);
   const env = hookedEnvironment(config, python, {
     ...others,
     children,
     env: process.env,
-    ...(values.malloc === undefined ? {} : { malloc: parseBackend(values.malloc) }),
+    ...(malloc === undefined ? {} : { malloc }),
   });
   if (values.report) env[hookVariables.report] = '2';
-  become(preparePython(values.python, python), env);
+  become(preparePython(values.python, python, { malloc }), env);
 }

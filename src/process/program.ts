@@ -3,7 +3,7 @@ import { constants, accessSync, existsSync, realpathSync, statSync } from 'node:
 import { basename, delimiter, isAbsolute, join, resolve } from 'node:path';
 import { getSystemErrorMap } from 'node:util';
 import { type NativeProgram, linuxBinding } from '../binding.js';
-import { type MemoryAllocatorBackend, shimFile } from '../backend.js';
+import { type MemoryAllocatorBackend, shimFile, tooSmallForSnmalloc } from '../backend.js';
 import { MallocBackendError } from '../errors.js';
 
 /** Where and as whom a command is to run. Default: as this process does. */
@@ -213,25 +213,6 @@ function whyNotSwitchable(
   if (reserve !== undefined) return reserve;
   return whyNotLoadable(backend, file, program.interpreter, interpreter);
 }
-
-/** What snmalloc reserves at its start is private and writable: both limits count it (getrlimit(2)). */
-export function tooSmallForSnmalloc(limits: {
-  addressSpace?: number | undefined;
-  data?: number | undefined;
-}): string | undefined {
-  const { addressSpace, data } = limits;
-  const reserves = 'snmalloc reserves 256 GiB of address space';
-  if (addressSpace !== undefined && addressSpace <= SNMALLOC_RESERVES) {
-    return `${reserves}, and the limit is ${addressSpace} bytes (ulimit -v)`;
-  }
-  if (data !== undefined && data <= SNMALLOC_RESERVES) {
-    return `${reserves} as data, of which the limit is ${data} bytes (ulimit -d)`;
-  }
-  return undefined;
-}
-
-/** Bytes. */
-const SNMALLOC_RESERVES = 256 * 2 ** 30;
 
 /** A program with another dynamic loader than this process's has another C library: that one is asked. */
 function whyNotLoadable(

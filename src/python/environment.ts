@@ -27,8 +27,13 @@ export const hookVariables = {
  * @throws {@link MallocBackendError} as {@link prepareLaunch}; `ERR_CANNOT_SWITCH` also for a program that is no Python.
  * Of a script only Python itself can tell in the end: it may be a launcher.
  */
-export function preparePython(python: string, args: readonly string[], context: Context = {}): Launch {
-  const launch = prepareLaunch('mimalloc', python, args, context);
+export function preparePython(
+  python: string,
+  args: readonly string[],
+  { malloc, ...context }: Context & { malloc?: MemoryAllocatorBackend | undefined } = {},
+): Launch {
+  // For domains alone any that is preloaded will do: the same is asked of a program.
+  const launch = prepareLaunch(malloc ?? 'mimalloc', python, args, context);
   // The command itself, and not what `env` finds for a script's first line: that is the launcher's shell.
   const file = findProgram(python, context);
   const { kind, isPython } = linuxBinding().inspectProgram(absolute(file, context.cwd));

@@ -145,7 +145,7 @@ export class PythonInterpreter {
     const wanted = { ...process.env, ...own };
     const env = isolated ? wanted : withoutOverride(wanted, config);
     const { venv, python = venv === undefined ? undefined : join(venv, 'bin', 'python3') } = options;
-    const located: Located = await locatePython(python, options.libpython, config, env);
+    const located: Located = await locatePython(python, options.libpython, config, env, isolated);
     const start = {
       ...located,
       isolated,

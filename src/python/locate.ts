@@ -24,10 +24,15 @@ interface Described {
   variables: Record<'INSTSONAME' | 'LDLIBRARY' | 'LIBDIR' | 'LIBPL' | 'MULTIARCH', string | null>;
 }
 
+/** What comes before the answer: the modules that Python loads by itself may print, too. */
+const MARK = 'malloc-backend asks ';
+
 const QUESTION = `
-import json, sys, sysconfig
+import sys
+if sys.path[:1] == ['']: del sys.path[0]
+import json, sysconfig
 names = ('INSTSONAME', 'LDLIBRARY', 'LIBDIR', 'LIBPL', 'MULTIARCH')
-print(json.dumps({
+print('\\n${MARK}' + json.dumps({
     'implementation': sys.implementation.name,
     'version': sys.version_info[:3],
     'executable': sys.executable,
@@ -49,6 +54,7 @@ export async function locatePython(
   libpython: unknown,
   config: PythonConfig,
   env: NodeJS.ProcessEnv = process.env,
+  isolated = false,
 ): Promise<Located> {
   for (const [name, value] of Object.entries({ python, libpython })) {
     if (typeof value === 'string' || value === undefined) continue;
@@ -57,7 +63,7 @@ export async function locatePython(
   const given = libpython === undefined ? undefined : existing(libpython as string);
   const command = (python as string | undefined) ?? (given && interpreterOf(given)) ?? 'python3';
   const file = absolute(findProgram(command, { env }, 'the interpreter'), undefined);
-  const described = await ask(file, env);
+  const described = await ask(file, env, isolated);
   requireSupported(file, described, config);
   if (given !== undefined) {
     requireSameRelease(given, file, described);
@@ -108,13 +114,16 @@ function requireSameRelease(libpython: string, file: string, { version }: Descri
   );
 }
 
-function ask(file: string, env: NodeJS.ProcessEnv): Promise<Described> {
-  const key = JSON.stringify([file, env]);
+function ask(file: string, env: NodeJS.ProcessEnv, isolated: boolean): Promise<Described> {
+  const key = JSON.stringify([file, env, isolated]);
   const known = answers.get(key);
   if (known !== undefined) return known;
   // What is kept is what everyone gets who asks meanwhile: the error made of it, too.
-  const answer = promisify(execFile)(file, ['-c', QUESTION], { env, timeout: 60_000 })
-    .then(({ stdout }) => JSON.parse(stdout) as Described)
+  const answer = promisify(execFile)(file, [...(isolated ? ['-I'] : []), '-c', QUESTION], {
+    env,
+    timeout: 60_000,
+  })
+    .then(({ stdout }) => JSON.parse(stdout.split(MARK).at(-1) ?? '') as Described)
     .catch((error: Error & { stderr?: string; code?: unknown }) => {
       answers.delete(key);
       throw new MallocBackendError(

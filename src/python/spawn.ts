@@ -1,11 +1,12 @@
 import * as childProcess from 'node:child_process';
 import type { ChildProcess, SpawnOptions } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { closeSync, ftruncateSync, openSync, readSync, unlinkSync } from 'node:fs';
+import { closeSync, ftruncateSync, openSync, readFileSync, readSync, unlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type MemoryAllocatorBackend, hookFile } from '../backend.js';
 import { MallocBackendError } from '../errors.js';
+import { namesOf, unknownOption } from '../options.js';
 import { descriptors, proofOf } from '../process/channel.js';
 import type { SwitchOptions } from '../process/environment.js';
 import { contextOf } from '../process/spawn.js';
@@ -73,23 +74,61 @@ export function spawnPython(args: readonly string[], options: SpawnPythonOptions
     );
   }
   const config = parsePythonConfig(options);
-  const { python = 'python3', env: given = process.env } = options;
+  refuseIgnored(options);
+  const { python = 'python3' } = options;
+  const given = options.env ?? process.env;
   const env = hookedEnvironment(config, args as string[], { ...options, env: given });
   const context = contextOf(options, env);
-  const { file, argv } = preparePython(python, args as string[], context);
+  const { file, argv } = preparePython(python, args as string[], { ...context, malloc: options.malloc });
   const stdio = descriptors(options.stdio ?? 'pipe');
   const memory = config.counters ? sharedMemory() : undefined;
   const seen = stdio.length;
   env[hookVariables.report] = String(stdio.push('pipe') - 1);
   if (memory !== undefined) env[hookVariables.counters] = String(stdio.push(memory) - 1);
-  const [argv0 = python, ...rest] = argv;
+  const [called = python, ...rest] = argv;
+  const { argv0 = called } = options;
   try {
-    const child = childProcess.spawn(file, rest, { ...options, shell: false, argv0, env, stdio });
-    return prove(child, config, seen, memory);
+    const child = childProcess.spawn(file, rest, { ...options, argv0, env, stdio });
+    return prove(child, config, args as string[], seen, memory);
   } catch (error) {
     if (memory !== undefined) closeSync(memory);
     throw error;
   }
+}
+
+const OWN = namesOf<PythonAllocatorConfig & { malloc: unknown }>({
+  allocatorBackend: true,
+  allocatorRaw: true,
+  allocatorMem: true,
+  allocatorObj: true,
+  allocatorPymallocArena: true,
+  allocatorDebug: true,
+  counters: true,
+  unsetPythonMalloc: true,
+  malloc: true,
+});
+
+/** What child_process would be handed, and nobody would look at. */
+function refuseIgnored(options: object): void {
+  const misspelt = Object.keys(options).find((name) => /^(?:allocator|malloc)/i.test(name) && !OWN.has(name));
+  if (misspelt !== undefined) throw unknownOption(misspelt, OWN);
+  const { shell = false } = options as { shell?: unknown };
+  if (shell === false) return;
+  throw new MallocBackendError(
+    'ERR_INVALID_ARGUMENT',
+    'spawnPython has no shell, whose words the arguments would be; give them one by one',
+  );
+}
+
+/** Whether the process was called with these arguments at the end, as a launcher hands them on to the Python it is for. */
+function isGiven(pid: number, args: readonly string[]): boolean {
+  let words;
+  try {
+    words = readFileSync(`/proc/${pid}/cmdline`).toString().split('\0').slice(1, -1);
+  } catch {
+    return false;
+  }
+  return args.length === 0 ? words.length === 0 : words.slice(-args.length).join('\0') === args.join('\0');
 }
 
 /** A file without a name, which the hook maps: it can be read while the child runs. */
@@ -136,6 +175,7 @@ function parseLine(text: string): Line | undefined {
 function prove(
   child: ChildProcess,
   config: PythonConfig,
+  args: readonly string[],
   seen: number,
   memory: number | undefined,
 ): PythonChild {
@@ -156,12 +196,16 @@ function prove(
     ({ resolve, fail, miss }) => {
       let rest = '';
       let other: string | undefined;
+      // A Python of which a launcher wanted to know something.
+      let asked: number | undefined;
       const hear = (line: Line) => {
         if ('error' in line) fail(line.error);
         else if ('notPython' in line) other = line.notPython;
         else {
           const { pid, library, malloc } = line;
-          resolve({ pid, ...describeReport(line), library, malloc });
+          if (pid === child.pid || isGiven(pid, args)) {
+            resolve({ pid, ...describeReport(line), library, malloc });
+          } else asked = pid;
         }
       };
       return {
@@ -172,10 +216,12 @@ function prove(
         },
         end: () =>
           miss(
-            other === undefined
-              ? 'the preloaded hook did not report; the dynamic loader may have ignored it'
-              : `${other} is not Python, or does not export its interface, and started none, or closed file descriptor ` +
-                  `${seen}, through which that would have reported`,
+            asked !== undefined
+              ? `process ${asked} was the last Python that reported, and was not given these arguments`
+              : other !== undefined
+                ? `${other} is not Python, or does not export its interface, and started none, or closed file descriptor ` +
+                  `${seen}, through which that would have reported`
+                : 'the preloaded hook did not report; the dynamic loader may have ignored it',
           ),
         lost: finish,
       };

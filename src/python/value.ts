@@ -65,6 +65,11 @@ function objectToPython(value: object, place: string, depth: number): unknown {
       `is a ${name}, which Python has no equivalent for; a plain object, array or string is needed`,
     );
   }
+  if (
+    Object.getOwnPropertySymbols(value).some((key) => Object.prototype.propertyIsEnumerable.call(value, key))
+  ) {
+    throw refused(place, 'has a property whose key is a symbol, which a dict of strings has no place for');
+  }
   const copy = Object.create(null) as Record<string, unknown>;
   for (const [name, item] of Object.entries(value))
     copy[name] = toPython(item, `${place}.${name}`, depth + 1);

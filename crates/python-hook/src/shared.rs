@@ -13,8 +13,8 @@ static MAPPED: AtomicPtr<All> = AtomicPtr::new(ptr::null_mut());
 
 /// Maps the file behind the descriptor, which is closed; `None` where that cannot be.
 pub fn map(fd: c_int) -> Option<&'static All> {
-    // SAFETY: a new mapping, of a file that the one who started the process made at least that large and full of
-    // zeroes, which are counters. It is never unmapped.
+    // SAFETY: a new mapping, of a file that the one who started the process made at least that large; zeroes
+    // are counters. It is never unmapped.
     unsafe {
         let address = libc::mmap(
             ptr::null_mut(),
@@ -28,6 +28,8 @@ pub fn map(fd: c_int) -> Option<&'static All> {
         if address == libc::MAP_FAILED {
             return None;
         }
+        // A launcher may have asked another Python something before, which counted here.
+        ptr::write_bytes(address.cast::<u8>(), 0, size_of::<All>());
         MAPPED.store(address.cast(), Ordering::Release);
         libc::pthread_atfork(None, None, Some(in_child));
         Some(&*address.cast::<All>())

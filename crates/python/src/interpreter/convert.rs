@@ -1,5 +1,6 @@
 //! Python's objects from values, and back. Everything here is for the thread that holds the GIL.
 
+use std::collections::HashSet;
 use std::ffi::{CStr, c_char};
 use std::ptr;
 
@@ -265,7 +266,8 @@ impl Library {
         unsafe {
             let items = Owned::new(self, (self.PyDict_Items)(this))?;
             let size = (self.PyList_Size)(items.get());
-            let mut converted = Vec::with_capacity(size as usize);
+            let mut converted: Vec<(Value, Value)> = Vec::with_capacity(size as usize);
+            let mut has_reprs = false;
             for index in 0..size {
                 let item = (self.PyList_GetItem)(items.get(), index);
                 let key = self.new_reference((self.PyTuple_GetItem)(item, 0))?;
@@ -280,7 +282,12 @@ impl Library {
                         return Err(Unconverted::NoEquivalent(format!("a dict with a key of type {name}")));
                     }
                 };
+                has_reprs |= !is_text;
                 converted.push((key, self.value(value, or_repr, depth + 1)?));
+            }
+            // Two keys may look the same, and one entry would be lost.
+            if has_reprs && !are_distinct(converted.iter().map(|(key, _)| key)) {
+                return Ok(self.text(Owned::new(self, (self.PyObject_Repr)(this))?.get())?);
             }
             Ok(Value::Dict(converted))
         }
@@ -371,3 +378,15 @@ impl Library {
 }
 
 const _: () = assert!(size_of::<c_char>() == 1);
+
+/// Whether no two texts are the same.
+fn are_distinct<'a>(texts: impl Iterator<Item = &'a Value>) -> bool {
+    let mut seen = HashSet::new();
+    texts
+        .map(|text| match text {
+            Value::Text(text) => text.encode_utf16().collect(),
+            Value::Wide(units) => units.clone(),
+            _ => Vec::new(),
+        })
+        .all(|text| seen.insert(text))
+}
