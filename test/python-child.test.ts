@@ -131,6 +131,18 @@ describe('spawnPython', { skip: noPython, timeout: 240_000 }, () => {
     child.stdin?.end();
     assert.equal((await closed).code, 7);
 
+    // However soon that is over.
+    const soon = file('waits-not-long', `#!/bin/sh\n${interpreter} -E "$@"\nexit 7\n`);
+    for (const args of [['-c', 'print(1)', 'é'], ['-c', ''], []]) {
+      const short = spawnPython(args, {
+        ...options,
+        env,
+        python: soon,
+        stdio: ['ignore', 'ignore', 'ignore'],
+      });
+      assert.notEqual((await short.applied).pid, short.pid);
+    }
+
     const bash = file('by-env', `#!/usr/bin/env sh\nexec ${interpreter} "$@"\n`);
     assert.equal((await run(['-c', 'print(1)'], { ...options, python: bash })).stdout, '1\n');
 

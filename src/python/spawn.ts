@@ -1,7 +1,7 @@
 import * as childProcess from 'node:child_process';
 import type { ChildProcess, SpawnOptions } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { closeSync, ftruncateSync, openSync, readFileSync, readSync, unlinkSync } from 'node:fs';
+import { closeSync, ftruncateSync, openSync, readSync, unlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type MemoryAllocatorBackend, hookFile } from '../backend.js';
@@ -120,15 +120,12 @@ function refuseIgnored(options: object): void {
   );
 }
 
-/** Whether the process was called with these arguments at the end, as a launcher hands them on to the Python it is for. */
-function isGiven(pid: number, args: readonly string[]): boolean {
-  let words;
-  try {
-    words = readFileSync(`/proc/${pid}/cmdline`).toString().split('\0').slice(1, -1);
-  } catch {
-    return false;
-  }
-  return args.length === 0 ? words.length === 0 : words.slice(-args.length).join('\0') === args.join('\0');
+/** Whether a Python was called with these at the end, as a launcher hands them on to the one that it is for. */
+function isGiven(args: readonly string[], called: string): boolean {
+  const words = called.split('\0').slice(1, -1);
+  // Without any it reads its program from its input: no word is one.
+  if (args.length === 0) return words.every((word) => /^-[^cm-]*$/.test(word));
+  return words.slice(-args.length).join('\0') === args.join('\0');
 }
 
 /** A file without a name, which the hook maps: it can be read while the child runs. */
@@ -151,7 +148,7 @@ function readCounters(fd: number): PythonCounters {
 
 /** What comes through the channel: a line from each program on the way to Python, and one from that. */
 type Line =
-  | (NativeReport & { pid: number; library: string; malloc: string })
+  | (NativeReport & { pid: number; library: string; malloc: string; arguments: string })
   | { error: string }
   | { notPython: string };
 
@@ -167,7 +164,9 @@ function parseLine(text: string): Line | undefined {
   const has = (name: string, type: string) => typeof (said as Record<string, unknown>)[name] === type;
   const isReport =
     has('pid', 'number') &&
-    ['version', 'executable', 'backend', 'library', 'malloc'].every((name) => has(name, 'string')) &&
+    ['version', 'executable', 'backend', 'library', 'malloc', 'arguments'].every((name) =>
+      has(name, 'string'),
+    ) &&
     Array.isArray((said as Partial<NativeReport>).domains);
   return isReport || has('error', 'string') || has('notPython', 'string') ? (said as Line) : undefined;
 }
@@ -202,8 +201,8 @@ function prove(
         if ('error' in line) fail(line.error);
         else if ('notPython' in line) other = line.notPython;
         else {
-          const { pid, library, malloc } = line;
-          if (pid === child.pid || isGiven(pid, args)) {
+          const { pid, library, malloc, arguments: called } = line;
+          if (pid === child.pid || isGiven(args, called)) {
             resolve({ pid, ...describeReport(line), library, malloc });
           } else asked = pid;
         }

@@ -67,7 +67,7 @@ extern "C" fn start() {
     };
     if let Descriptor::Ours(fd) = report {
         let line = match &outcome {
-            Ok(report) => described(report),
+            Ok(report) => described(report, fd),
             Err(reason) => format!("{{\"error\":{}}}\n", json(reason)),
         };
         write(fd, line.as_bytes());
@@ -129,7 +129,7 @@ fn apply(
     Ok(domains.report())
 }
 
-fn described(report: &Report) -> String {
+fn described(report: &Report, fd: c_int) -> String {
     let served: Vec<String> = Domain::ALL
         .into_iter()
         .filter(|domain| report.domains[*domain as usize] == Served::ByBackend)
@@ -137,9 +137,14 @@ fn described(report: &Report) -> String {
         .collect();
     let malloc = Object::that_defines(c"malloc").map(|object| object.path()).unwrap_or_default();
     let library = own().map(|object| object.path()).unwrap_or_default();
+    // Who started the process knows by them whether it is the one that is meant. (A person does without.)
+    let given = match fd > libc::STDERR_FILENO {
+        true => format!(",\"arguments\":{}", json(&String::from_utf8_lossy(&arguments()))),
+        false => String::new(),
+    };
     format!(
         "{{\"pid\":{},\"version\":{},\"freeThreaded\":{},\"executable\":{},\"backend\":\"{}\",\
-         \"backendVersion\":{},\"domains\":[{}],\"debug\":{},\"malloc\":{},\"library\":{}}}\n",
+         \"backendVersion\":{},\"domains\":[{}],\"debug\":{},\"malloc\":{},\"library\":{}{given}}}\n",
         // SAFETY: takes nothing, cannot fail.
         unsafe { libc::getpid() },
         json(&report.version.number),
