@@ -2,6 +2,8 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
+use std::mem;
+use std::ops::Range;
 
 /// Bytes in physical memory, by what the kernel knows of a mapping (proc_pid_smaps(5)). Each page is in one field
 /// besides `rss`.
@@ -20,8 +22,8 @@ pub struct MemoryMap {
     pub stacks: u64,
     /// What `brk` moves the end of.
     pub heap: u64,
-    /// Address space reserved beforehand (MAP_NORESERVE) in the way of glibc's arenas: up to 64 MiB, from a multiple
-    /// of that.
+    /// Address space reserved beforehand (MAP_NORESERVE) in the way of glibc's arenas: heaps of 64 MiB, each at a
+    /// multiple of that.
     pub arenas: u64,
     /// Other address space reserved beforehand, which is how jemalloc, mimalloc and snmalloc have their memory.
     pub reserved: u64,
@@ -127,32 +129,45 @@ impl Mapping {
             && (self.is("nh") || below.is_guard() && below.end == self.start)
     }
 
-    /// glibc reserves each heap of a thread's arena at a multiple of its size, and opens it from there.
-    fn is_glibc_heap(&self) -> bool {
+    /// glibc reserves each heap of a thread's arena at a multiple of its size, and opens it from there. Full ones that
+    /// lie side by side are one mapping, which ends with a heap or where the rest of the last is still closed.
+    fn is_glibc_heap(&self, above: &Self) -> bool {
         const SIZE: u64 = 64 << 20;
-        self.start.is_multiple_of(SIZE) && self.end - self.start <= SIZE
+        // Where mimalloc asks for its arenas, which begin and end at such multiples as well.
+        const HINTS: Range<u64> = 2 << 40..32 << 40;
+        if !self.start.is_multiple_of(SIZE) {
+            return false;
+        }
+        if self.end - self.start <= SIZE {
+            return true;
+        }
+        let rest = above.is("nr") && above.permissions == "---p" && above.start == self.end;
+        let end = if rest { above.end } else { self.end };
+        // snmalloc keeps what it does not use out of core dumps.
+        end.is_multiple_of(SIZE) && !HINTS.contains(&self.start) && !self.is("dd")
     }
 }
 
 fn classify(smaps: impl BufRead) -> io::Result<MemoryMap> {
     let mut map = MemoryMap::default();
-    let (mut below, mut mapping) = (Mapping::default(), Mapping::default());
+    let (mut below, mut mapping, mut above) = (Mapping::default(), Mapping::default(), Mapping::default());
     for line in smaps.split(b'\n') {
         // A file may have any name.
         let line = String::from_utf8_lossy(&line?).into_owned();
         match Mapping::parse(&line) {
             Some(next) => {
-                count(&mut map, &mapping, &below);
-                below = std::mem::replace(&mut mapping, next);
+                count(&mut map, &below, &mapping, &above);
+                below = mem::replace(&mut mapping, mem::replace(&mut above, next));
             }
-            None => mapping.add(&line),
+            None => above.add(&line),
         }
     }
-    count(&mut map, &mapping, &below);
+    count(&mut map, &below, &mapping, &above);
+    count(&mut map, &mapping, &above, &Mapping::default());
     Ok(map)
 }
 
-fn count(map: &mut MemoryMap, mapping: &Mapping, below: &Mapping) {
+fn count(map: &mut MemoryMap, below: &Mapping, mapping: &Mapping, above: &Mapping) {
     let field = match mapping.name.as_str() {
         "[heap]" => &mut map.heap,
         "[stack]" => &mut map.stacks,
@@ -162,7 +177,7 @@ fn count(map: &mut MemoryMap, mapping: &Mapping, below: &Mapping) {
         _ if mapping.is("dc") => &mut map.v8,
         _ if mapping.is_stack(below) => &mut map.stacks,
         _ if !mapping.is("nr") => &mut map.private,
-        _ if mapping.is_glibc_heap() => &mut map.arenas,
+        _ if mapping.is_glibc_heap(above) => &mut map.arenas,
         _ => &mut map.reserved,
     };
     *field += mapping.rss;
@@ -211,6 +226,31 @@ mod tests {
             other: kib(1024),
         };
         assert_eq!(classify(smaps.concat().as_bytes()).expect("bytes can be read"), expected);
+    }
+
+    #[test]
+    fn heaps_of_an_arena_that_became_one_mapping_are_the_arena_s() {
+        const MAPPED: u64 = 131_072;
+        let arenas = |smaps: &[String]| {
+            let map = classify(smaps.concat().as_bytes()).expect("bytes can be read");
+            assert_eq!(map.arenas + map.reserved, MAPPED << 10, "{map:?}");
+            map.arenas > 0
+        };
+        let heaps = |range: &str, flags: &str| {
+            entry(&format!("{range} rw-p 00000000 00:00 0"), MAPPED, &format!("rd wr mr mw me {flags}"))
+        };
+        let closed = |range: &str| entry(&format!("{range} ---p 00000000 00:00 0"), 0, "mr mw me nr");
+        // As glibc's, all open; and with the last one open in part.
+        assert!(arenas(&[heaps("7fba10000000-7fba18000000", "nr")]));
+        assert!(arenas(&[heaps("7fba10000000-7fba1c021000", "nr"), closed("7fba1c021000-7fba20000000")]));
+        // jemalloc's, which is at a multiple by chance; what lies above it has nothing to do with it.
+        assert!(!arenas(&[heaps("7f2410000000-7f2427800000", "nr")]));
+        assert!(!arenas(&[heaps("7f2410000000-7f2427800000", "nr"), closed("7f2427801000-7f2428000000")]));
+        // mimalloc's, where huge pages are to be had and where not.
+        assert!(!arenas(&[heaps("3f6a4000000-3f6e4000000", "nr hg")]));
+        assert!(!arenas(&[heaps("3f6a4000000-3f6e4000000", "nr")]));
+        // snmalloc's.
+        assert!(!arenas(&[heaps("7fb158000000-7fd158000000", "nr dd")]));
     }
 
     #[test]
