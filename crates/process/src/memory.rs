@@ -48,8 +48,10 @@ impl MemoryMap {
 pub fn memory_map(pid: u32) -> io::Result<MemoryMap> {
     const TRIES: usize = 5;
     let mut tries = 0;
+    let stack = longest_stack(&fs::read_to_string(format!("/proc/{pid}/limits")).unwrap_or_default());
     loop {
-        let mut map = classify(BufReader::with_capacity(1 << 16, File::open(format!("/proc/{pid}/smaps"))?))?;
+        let smaps = File::open(format!("/proc/{pid}/smaps"))?;
+        let mut map = classify(BufReader::with_capacity(1 << 16, smaps), stack)?;
         map.rss = resident(pid)?;
         tries += 1;
         // An allocator that gives memory back meanwhile makes the two disagree.
@@ -70,6 +72,18 @@ pub fn resident(pid: u32) -> io::Result<u64> {
     // SAFETY: takes a constant.
     let page_size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) as u64 };
     pages.map(|pages| pages * page_size).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// What a thread's stack has at the most by the limits of its process (proc_pid_limits(5)), if the program asked for no
+/// other size.
+fn longest_stack(limits: &str) -> u64 {
+    const USUAL: u64 = 8 << 20;
+    // The C library's own data of the thread, which may be in the same mapping.
+    const BESIDE: u64 = 1 << 20;
+    let soft = limits.lines().find_map(|line| line.strip_prefix("Max stack size")?.split_whitespace().next());
+    // Without a limit the C library has a size of its own, which is less.
+    let limit = soft.and_then(|soft| soft.parse::<u64>().ok()).unwrap_or(USUAL);
+    limit.max(USUAL).saturating_add(BESIDE)
 }
 
 /// One entry of `smaps`.
@@ -123,10 +137,10 @@ impl Mapping {
     }
 
     /// A thread's stack has a guard below it, or a kernel since 6.7 has taken note of what it is for (MAP_STACK).
-    fn is_stack(&self, below: &Self) -> bool {
-        self.permissions == "rw-p"
-            && !self.is("nr")
-            && (self.is("nh") || below.is_guard() && below.end == self.start)
+    /// An older one makes one mapping of a stack and of memory above it, which then is longer than stacks are.
+    fn is_stack(&self, below: &Self, longest: u64) -> bool {
+        let guarded = below.is_guard() && below.end == self.start && self.end - self.start <= longest;
+        self.permissions == "rw-p" && !self.is("nr") && (self.is("nh") || guarded)
     }
 
     /// glibc reserves each heap of a thread's arena at a multiple of its size, and opens it from there. Full ones that
@@ -148,7 +162,7 @@ impl Mapping {
     }
 }
 
-fn classify(smaps: impl BufRead) -> io::Result<MemoryMap> {
+fn classify(smaps: impl BufRead, stack: u64) -> io::Result<MemoryMap> {
     let mut map = MemoryMap::default();
     let (mut below, mut mapping, mut above) = (Mapping::default(), Mapping::default(), Mapping::default());
     for line in smaps.split(b'\n') {
@@ -156,18 +170,18 @@ fn classify(smaps: impl BufRead) -> io::Result<MemoryMap> {
         let line = String::from_utf8_lossy(&line?).into_owned();
         match Mapping::parse(&line) {
             Some(next) => {
-                count(&mut map, &below, &mapping, &above);
+                count(&mut map, &below, &mapping, &above, stack);
                 below = mem::replace(&mut mapping, mem::replace(&mut above, next));
             }
             None => above.add(&line),
         }
     }
-    count(&mut map, &below, &mapping, &above);
-    count(&mut map, &mapping, &above, &Mapping::default());
+    count(&mut map, &below, &mapping, &above, stack);
+    count(&mut map, &mapping, &above, &Mapping::default(), stack);
     Ok(map)
 }
 
-fn count(map: &mut MemoryMap, below: &Mapping, mapping: &Mapping, above: &Mapping) {
+fn count(map: &mut MemoryMap, below: &Mapping, mapping: &Mapping, above: &Mapping, stack: u64) {
     let field = match mapping.name.as_str() {
         "[heap]" => &mut map.heap,
         "[stack]" => &mut map.stacks,
@@ -175,7 +189,7 @@ fn count(map: &mut MemoryMap, below: &Mapping, mapping: &Mapping, above: &Mappin
         _ if !mapping.is_anonymous() => &mut map.other,
         _ if mapping.permissions.contains('x') => &mut map.code,
         _ if mapping.is("dc") => &mut map.v8,
-        _ if mapping.is_stack(below) => &mut map.stacks,
+        _ if mapping.is_stack(below, stack) => &mut map.stacks,
         _ if !mapping.is("nr") => &mut map.private,
         _ if mapping.is_glibc_heap(above) => &mut map.arenas,
         _ => &mut map.reserved,
@@ -186,6 +200,8 @@ fn count(map: &mut MemoryMap, below: &Mapping, mapping: &Mapping, above: &Mappin
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const STACK: u64 = 9 << 20;
 
     fn entry(head: &str, kilobytes: u64, flags: &str) -> String {
         format!("{head}\nSize: 4 kB\nRss:   {kilobytes} kB\nPss: 1 kB\nVmFlags: {flags} \n")
@@ -225,14 +241,42 @@ mod tests {
             private: kib(32),
             other: kib(1024),
         };
-        assert_eq!(classify(smaps.concat().as_bytes()).expect("bytes can be read"), expected);
+        assert_eq!(classify(smaps.concat().as_bytes(), STACK).expect("bytes can be read"), expected);
+    }
+
+    #[test]
+    fn memory_that_became_one_mapping_with_a_stack_is_no_stack() {
+        let above_guard = |end: &str, flags: &str| {
+            let smaps = [
+                entry("7f0000001000-7f0000002000 ---p 00000000 00:00 0", 0, "mr mw me"),
+                entry(&format!("7f0000002000-{end} rw-p 00000000 00:00 0"), 8, flags),
+            ];
+            let map = classify(smaps.concat().as_bytes(), STACK).expect("bytes can be read");
+            (map.stacks >> 10, map.private >> 10)
+        };
+        assert_eq!(above_guard("7f0000902000", "rd wr mr mw me"), (8, 0));
+        assert_eq!(above_guard("7f0010802000", "rd wr mr mw me"), (0, 8), "8 MiB, and 256 MiB above");
+        assert_eq!(above_guard("7f0010802000", "rd wr mr mw me nh"), (8, 0), "as the program asked for");
+    }
+
+    #[test]
+    fn the_longest_stack_is_what_the_limit_says() {
+        let longest = |soft: &str| {
+            longest_stack(&format!(
+                "Limit  Soft Limit  Hard Limit  Units\nMax stack size  {soft}  unlimited  bytes \n"
+            ))
+        };
+        assert_eq!(longest("67108864"), 65 << 20);
+        assert_eq!(longest("131072"), 9 << 20, "threads may have asked for more");
+        assert_eq!(longest("unlimited"), 9 << 20);
+        assert_eq!(longest_stack(""), 9 << 20);
     }
 
     #[test]
     fn heaps_of_an_arena_that_became_one_mapping_are_the_arena_s() {
         const MAPPED: u64 = 131_072;
         let arenas = |smaps: &[String]| {
-            let map = classify(smaps.concat().as_bytes()).expect("bytes can be read");
+            let map = classify(smaps.concat().as_bytes(), STACK).expect("bytes can be read");
             assert_eq!(map.arenas + map.reserved, MAPPED << 10, "{map:?}");
             map.arenas > 0
         };
