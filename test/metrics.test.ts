@@ -7,6 +7,7 @@ import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
+import { metrics as global } from '@opentelemetry/api';
 import {
   AggregationTemporality,
   InMemoryMetricExporter,
@@ -244,7 +245,26 @@ describe('observeMallocMetrics()', { skip: cannotPreload, timeout: 60_000 }, () 
 
   test('what is no provider', () => {
     tools.refuses(() => observeMallocMetrics({} as never), 'ERR_INVALID_ARGUMENT', /MeterProvider/);
-    // Without an SDK the global one does nothing.
-    observeMallocMetrics().stop();
+  });
+
+  test('the global provider, and none before it is set', async () => {
+    tools.refuses(() => observeMallocMetrics(), 'ERR_INVALID_ARGUMENT', /after the SDK.*pass a provider/);
+    // Who names it wants nothing to be observed: an SDK that is switched off sets none.
+    observeMallocMetrics(global.getMeterProvider()).stop();
+
+    const exporter = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE);
+    const reader = new PeriodicExportingMetricReader({ exporter, exportIntervalMillis: 1 << 30 });
+    const provider = new MeterProvider({ readers: [reader] });
+    global.setGlobalMeterProvider(provider);
+    try {
+      const observation = observeMallocMetrics();
+      await provider.forceFlush();
+      observation.stop();
+      const [exported] = exporter.getMetrics().flatMap(({ scopeMetrics }) => scopeMetrics);
+      assert.equal(exported?.scope.name, 'malloc-backend');
+    } finally {
+      global.disable();
+      await provider.shutdown();
+    }
   });
 });

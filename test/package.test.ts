@@ -314,7 +314,7 @@ describe('installed', { skip }, () => {
     const code = `const { Registry } = require('prom-client');
       const { collectMallocMetrics } = require('malloc-backend/prometheus');
       const { observeMallocMetrics } = require('malloc-backend/opentelemetry');
-      observeMallocMetrics().stop();
+      observeMallocMetrics(require('@opentelemetry/api').metrics.getMeterProvider()).stop();
       const register = new Registry();
       collectMallocMetrics(register);
       register.metrics().then((text) => console.log(/^malloc_backend_memory_bytes\\{/m.test(text)));`;

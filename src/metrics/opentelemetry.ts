@@ -11,7 +11,7 @@
  * @packageDocumentation
  */
 
-import { type MeterProvider, type Observable, metrics } from '@opentelemetry/api';
+import { type MeterProvider, type Observable, createNoopMeter, metrics } from '@opentelemetry/api';
 import { linuxBinding } from '../binding.js';
 import { MallocBackendError, shown } from '../errors.js';
 import { ownMalloc } from '../memory/own.js';
@@ -36,21 +36,28 @@ const counters: Record<string, { name: string; unit: string }> = {
  * Has a meter observe where this process's memory is, and what its allocator tells. Everything is read when the metrics
  * are collected, once for all, on a thread of libuv's pool: see `memory` for what that takes.
  *
- * @param provider - Default: the global one.
+ * @param provider - Default: the global one, which must have been set: call this after the SDK has started.
  * @throws `MallocBackendError` `ERR_INVALID_ARGUMENT`; and as `activeBackend`
  */
-export function observeMallocMetrics(
-  provider: MeterProvider = metrics.getMeterProvider(),
-): MallocObservation {
-  if (typeof provider?.getMeter !== 'function') {
+export function observeMallocMetrics(provider?: MeterProvider): MallocObservation {
+  const source = provider === undefined ? metrics.getMeterProvider() : provider;
+  if (typeof source?.getMeter !== 'function') {
     throw new MallocBackendError(
       'ERR_INVALID_ARGUMENT',
-      `observeMallocMetrics: the provider must be a MeterProvider of OpenTelemetry, not ${shown(provider)}`,
+      `observeMallocMetrics: the provider must be a MeterProvider of OpenTelemetry, not ${shown(source)}`,
     );
   }
   linuxBinding('the breakdown of memory');
   ownMalloc();
-  const meter = provider.getMeter('malloc-backend');
+  const meter = source.getMeter('malloc-backend');
+  // The API hands metrics on to no provider that is set later, as it does with traces.
+  if (provider === undefined && meter === createNoopMeter()) {
+    throw new MallocBackendError(
+      'ERR_INVALID_ARGUMENT',
+      'observeMallocMetrics: no global MeterProvider is set, and one that is set later would get nothing; call this ' +
+        'after the SDK has started, or pass a provider',
+    );
+  }
   const bytes = (name: string, description: string) =>
     meter.createObservableGauge(`malloc_backend.${name}`, { description, unit: 'By' });
 
