@@ -113,6 +113,20 @@ describe('autoRelease()', { skip: cannotPreload || notGlibc, timeout: 120_000 },
     );
   });
 
+  test('when idle also with a cgroup that cannot be read', async () => {
+    const options = `{ idle: 0.99, interval: 20, cgroup: ${JSON.stringify(tools.scratch('no cgroup'))} }`;
+    const found = await tools.evaluate(
+      `const keepAlive = setInterval(() => {}, 1e6);
+      const codes = new Set();
+      const auto = m.autoRelease(${options});
+      auto.on('error', ({ code }) => codes.add(code));
+      const reason = await new Promise((resolve) => auto.once('release', ({ reason }) => resolve(reason)));
+      clearInterval(keepAlive);
+      show([reason, ...codes]);`,
+    );
+    assert.deepEqual(found, ['idle', 'ERR_CGROUP_UNREADABLE']);
+  });
+
   test('an error event is one of this package, whatever it was', async () => {
     // The addon fails as it never should.
     const fails = `const { dlopen } = process;

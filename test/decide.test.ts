@@ -85,7 +85,12 @@ describe('the memory cgroup', () => {
       writeFileSync(`${root}/${file}`, content);
     }
     const folders = memoryCgroups(root, tools.file(`${name}.cgroup`, membership));
-    return { found: folders.map((folder) => folder.slice(root.length)), usage: () => nearest(folders) };
+    const usage = async () => {
+      const { usage, errors } = await nearest(folders);
+      assert.deepEqual(errors, []);
+      return usage;
+    };
+    return { found: folders.map((folder) => folder.slice(root.length)), usage };
   }
 
   test('of version 2: the nearest of those around the process', async () => {
@@ -128,6 +133,16 @@ describe('the memory cgroup', () => {
     const { found, usage } = tree('none', '0::/\n', {});
     assert.deepEqual([found, await usage()], [[], undefined]);
     assert.deepEqual(memoryCgroups(tools.scratch('none'), tools.scratch('nothing')), []);
-    await assert.rejects(nearest([tools.scratch('none')]), { code: 'ERR_CGROUP_UNREADABLE' });
+    const none = await nearest([tools.scratch('none')]);
+    assert.equal(none.usage, undefined);
+    assert.equal(none.errors[0]?.code, 'ERR_CGROUP_UNREADABLE');
+  });
+
+  test('one that cannot be read does not hide the others', async () => {
+    const none = tools.scratch('none beside');
+    tree('beside', '0::/\n', { 'memory.current': '500\n', 'memory.max': '1000\n' });
+    const { usage, errors } = await nearest([none, tools.scratch('beside'), none]);
+    assert.deepEqual(usage, { used: 500, limit: 1000 });
+    assert.equal(errors.length, 2);
   });
 });

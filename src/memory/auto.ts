@@ -91,10 +91,14 @@ export class AutoRelease extends EventEmitter<AutoReleaseEvents> {
     const loop = performance.eventLoopUtilization();
     const { utilization } = performance.eventLoopUtilization(loop, this.#loop);
     this.#loop = loop;
-    const usage = this.#bounds.threshold === undefined ? undefined : await nearest(this.cgroups);
+    const { usage, errors } = await nearest(this.#bounds.threshold === undefined ? [] : this.cgroups);
+    for (const error of errors) this.#fail(error);
+    // A cgroup of which nothing is known is none without a limit: what is remembered of it stays.
+    const known = usage !== undefined || errors.length === 0;
+    const bounds = known ? this.#bounds : { ...this.#bounds, threshold: undefined };
     const pressure = usage === undefined ? undefined : usage.used / usage.limit;
     const look = { now: performance.now(), utilization, pressure };
-    const { state, release } = decide(this.#state, look, this.#bounds);
+    const { state, release } = decide(this.#state, look, bounds);
     this.#state = state;
     return release;
   }
@@ -117,7 +121,7 @@ export class AutoRelease extends EventEmitter<AutoReleaseEvents> {
  * one that is looked at.
  *
  * @throws {@link MallocBackendError} `ERR_INVALID_ARGUMENT`; `ERR_CANNOT_RELEASE` and others as
- * {@link releaseMemory}. A `cgroup` that cannot be read is an `error` event, `ERR_CGROUP_UNREADABLE`, at each look.
+ * {@link releaseMemory}. A cgroup that cannot be read is an `error` event, `ERR_CGROUP_UNREADABLE`, at each look.
  */
 export function autoRelease(options: AutoReleaseOptions = {}): AutoRelease {
   requireOptions(options, OPTIONS);

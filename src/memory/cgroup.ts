@@ -63,15 +63,20 @@ function hasMemory(folder: string): boolean {
 }
 
 /**
- * The usage of the cgroup that is nearest to its limit; undefined where none has one.
- *
- * @throws {@link MallocBackendError} `ERR_CGROUP_UNREADABLE`
+ * The usage of the cgroup that is nearest to its limit; undefined where none has one. What cannot be read hides nothing of
+ * the others: for each such folder there is an `ERR_CGROUP_UNREADABLE`.
  */
-export async function nearest(folders: readonly string[]): Promise<Usage | undefined> {
-  const usages = await Promise.all(folders.map(usage));
-  return usages
+export async function nearest(
+  folders: readonly string[],
+): Promise<{ usage: Usage | undefined; errors: MallocBackendError[] }> {
+  const errors: MallocBackendError[] = [];
+  const usages = await Promise.all(
+    folders.map((folder) => usage(folder).catch((error: MallocBackendError) => void errors.push(error))),
+  );
+  const [first] = usages
     .filter((each) => each !== undefined)
-    .sort((one, other) => other.used / other.limit - one.used / one.limit)[0];
+    .sort((one, other) => other.used / other.limit - one.used / one.limit);
+  return { usage: first, errors };
 }
 
 async function usage(folder: string): Promise<Usage | undefined> {
