@@ -171,6 +171,9 @@ describe('autoRelease()', { skip: cannotPreload || notGlibc, timeout: 120_000 },
       [{ interval: Infinity }, /interval is milliseconds/],
       [{ idle: false, threshold: false }, /nothing to do/],
       [{ treshold: 0.8 }, /no option "treshold".*: idle, threshold, interval, cgroup$/],
+      [{ cgroup: '' }, /cgroup is the folder.*""/],
+      [{ cgroup: 5 }, /cgroup is the folder.*5/],
+      [{ cgroup: null }, /cgroup is the folder.*null/],
       [null, /options must be an object, not null/],
     ] as const)
       tools.refuses(() => autoRelease(options as unknown as object), 'ERR_INVALID_ARGUMENT', pattern);

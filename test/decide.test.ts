@@ -145,4 +145,30 @@ describe('the memory cgroup', () => {
     assert.deepEqual(usage, { used: 500, limit: 1000 });
     assert.equal(errors.length, 2);
   });
+
+  test('a limit that cannot be read is not taken for none', async () => {
+    const { found } = tree('odd', '0::/a/b/c\n', {
+      'a/b/c/memory.current': '500\n',
+      'a/b/c/memory.max': 'much\n',
+      'a/b/memory.current': '\n',
+      'a/b/memory.max': '1000\n',
+      'a/memory.current': '500\n',
+      // A folder: it is there, and cannot be read.
+      'a/memory.max/file': '',
+      'memory.current': '500\n',
+    });
+    const { usage, errors } = await nearest(found.map((folder) => tools.scratch('odd') + folder));
+    assert.equal(usage, undefined, 'without a file there is no limit');
+    assert.deepEqual(
+      errors.map(({ code }) => code),
+      errors.map(() => 'ERR_CGROUP_UNREADABLE'),
+    );
+    const messages = errors.map(({ message }) => message);
+    assert.equal(messages.length, 3);
+    for (const pattern of [/memory\.max has no number in it, but "much"/, /memory\.current has no/, /EISDIR/])
+      assert.ok(
+        messages.some((message) => pattern.test(message)),
+        `${messages}`,
+      );
+  });
 });

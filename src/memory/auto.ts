@@ -137,6 +137,9 @@ export function autoRelease(options: AutoReleaseOptions = {}): AutoRelease {
   if (bounds.idle === undefined && bounds.threshold === undefined) {
     throw wrong('with both idle and threshold false there is nothing to do; leave one of them');
   }
+  if (cgroup !== undefined && (typeof cgroup !== 'string' || cgroup === '')) {
+    throw wrong(`cgroup is the folder of a memory cgroup, not ${shown(cgroup)}`);
+  }
   linuxBinding('giving memory back');
   requireRelease(ownMalloc());
   const cgroups = cgroup === undefined ? memoryCgroups() : [cgroup];

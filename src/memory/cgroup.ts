@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { MallocBackendError } from '../errors.js';
+import { MallocBackendError, shown } from '../errors.js';
 
 /** What a cgroup uses of the memory that it may, in bytes. */
 export interface Usage {
@@ -86,16 +86,31 @@ async function usage(folder: string): Promise<Usage | undefined> {
     throw unreadable(folder, `there is neither ${names} in it`);
   }
   const read = (file: string) => readFile(join(folder, file), 'utf8');
+  // Not every kernel has all of them.
+  const readIfThere = (file: string) => read(file).catch(absent);
   try {
-    const limits = await Promise.all(version.limits.map((file) => read(file).catch(() => 'max')));
-    const limit = Math.min(...limits.map((text) => (text.trim() === 'max' ? Infinity : Number(text))));
+    const limits = await Promise.all(
+      version.limits.map(async (file) => bytes(file, (await readIfThere(file)) ?? 'max')),
+    );
+    const limit = Math.min(...limits);
     if (!(limit < NO_LIMIT)) return undefined;
-    const [all, statistics] = await Promise.all([read(version.used), read('memory.stat').catch(() => '')]);
-    const inactive = Number(version.inactive.exec(statistics)?.[1] ?? 0);
-    return { used: Math.max(0, Number(all) - inactive), limit };
+    const [all, statistics] = await Promise.all([read(version.used), readIfThere('memory.stat')]);
+    const inactive = Number(version.inactive.exec(statistics ?? '')?.[1] ?? 0);
+    return { used: Math.max(0, bytes(version.used, all) - inactive), limit };
   } catch (error) {
     throw unreadable(folder, (error as Error).message);
   }
+}
+
+function absent(error: NodeJS.ErrnoException): undefined {
+  if (error.code !== 'ENOENT') throw error;
+}
+
+function bytes(file: string, text: string): number {
+  const value = text.trim();
+  if (value === 'max') return Infinity;
+  if (/^\d+$/.test(value)) return Number(value);
+  throw new Error(`${file} has no number in it, but ${shown(value)}`);
 }
 
 function unreadable(folder: string, why: string): MallocBackendError {
