@@ -146,6 +146,30 @@ describe('autoRelease()', { skip: cannotPreload || notGlibc, timeout: 120_000 },
     assert.deepEqual(found, [true, 'ERR_CANNOT_RELEASE', 'TypeError', true]);
   });
 
+  test('what a listener throws is an uncaught exception, and the next look comes', async () => {
+    // Near its limit it is released anew after a pause; beside it is what cannot be read.
+    const options = (folder: string) => `{ idle: false, interval: 5, cgroup: ${JSON.stringify(folder)} }`;
+    const found = await tools.evaluate(
+      `const keepAlive = setInterval(() => {}, 1e6);
+      const seen = {};
+      const enough = new Promise((resolve) => process.on('uncaughtException', ({ message }, origin) => {
+        const key = origin + ' ' + message;
+        seen[key] = (seen[key] ?? 0) + 1;
+        if (Object.keys(seen).length === 2 && Object.values(seen).every((count) => count >= 2)) resolve();
+      }));
+      const near = m.autoRelease(${options(cgroup('throwing', 950))});
+      const unreadable = m.autoRelease(${options(tools.scratch('no cgroup'))});
+      near.on('release', () => { throw new Error('from release'); });
+      unreadable.on('error', () => { throw new Error('from error'); });
+      await enough;
+      near.stop();
+      unreadable.stop();
+      clearInterval(keepAlive);
+      show(Object.keys(seen).sort());`,
+    );
+    assert.deepEqual(found, ['uncaughtException from error', 'uncaughtException from release']);
+  });
+
   test('the listeners are typed as docs/memory.md uses them', () => {
     const codes: MallocBackendErrorCode[] = [];
     // Compiled, and never called.

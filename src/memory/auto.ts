@@ -75,16 +75,17 @@ export class AutoRelease extends EventEmitter<AutoReleaseEvents> {
   async #look(): Promise<void> {
     if (this.#looking) return;
     this.#looking = true;
-    let done: (Release & { reason: ReleaseReason }) | undefined;
     try {
       const reason = await this.#decide();
-      if (reason !== undefined && !this.#stopped) done = { ...(await releaseMemory()), reason };
+      if (reason !== undefined && !this.#stopped) {
+        const done = { ...(await releaseMemory()), reason };
+        this.#tell(() => this.emit('release', done));
+      }
     } catch (error) {
       this.#fail(asOurs(error));
     } finally {
       this.#looking = false;
     }
-    if (done !== undefined && !this.#stopped) this.emit('release', done);
   }
 
   async #decide(): Promise<ReleaseReason | undefined> {
@@ -103,15 +104,23 @@ export class AutoRelease extends EventEmitter<AutoReleaseEvents> {
     return release;
   }
 
+  /** What a listener throws is the process's to handle, as with every emitter, and is no rejection of the look. */
+  #tell(event: () => void): void {
+    process.nextTick(() => {
+      if (!this.#stopped) event();
+    });
+  }
+
   /** The service is not to end of what was to help it: an `error` event that nobody listens to would. */
   #fail(error: MallocBackendError): void {
-    if (this.#stopped) return;
-    if (this.listenerCount('error') > 0) {
-      this.emit('error', error);
-    } else if (!this.#warned) {
-      this.#warned = true;
-      process.emitWarning(`autoRelease: ${error.message}`, { type: 'MallocBackendWarning' });
-    }
+    this.#tell(() => {
+      if (this.listenerCount('error') > 0) {
+        this.emit('error', error);
+      } else if (!this.#warned) {
+        this.#warned = true;
+        process.emitWarning(`autoRelease: ${error.message}`, { type: 'MallocBackendWarning' });
+      }
+    });
   }
 }
 
