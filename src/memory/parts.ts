@@ -6,11 +6,11 @@ import type { NativeMemory } from '../binding.js';
  */
 export interface MemoryParts {
   /**
-   * V8's memory but for its code: the heaps of the main thread and of all workers, and WebAssembly memories. Absent for
-   * a process without V8.
+   * V8's memory but for its code: the heaps of the main thread and of all workers, WebAssembly memories, and resizable
+   * array buffers. Absent for a process without V8.
    */
   v8Heap?: number;
-  /** Code that was compiled at run time. The program's own is in `mappedFiles`. */
+  /** Code that was compiled at run time. The program's own is in `mappedFiles`, but with `--use-largepages` here. */
   code: number;
   /**
    * The contents of this thread's array buffers and with them Buffers, which lie in `malloc`'s memory and are in no

@@ -15,7 +15,7 @@ export interface Release {
   durationMs: number;
 }
 
-/** What all releases of this process came to so far, for the metrics. */
+/** What all releases that this thread asked for came to so far, for the metrics: each worker has its own count. */
 export const releases = { count: 0, bytes: 0, seconds: 0 };
 
 let running: Promise<Release> | undefined;

@@ -17,7 +17,7 @@ export const statistics: readonly { key: keyof BackendStats; name: string; help:
   },
 ];
 
-/** What all releases came to, since the process began. */
+/** What all releases that this thread asked for came to, since it began. */
 export const totals: readonly { name: string; unit: string; help: string; value: () => number }[] = [
   { name: 'releases', unit: '', help: 'Times that memory was given back', value: () => releases.count },
   { name: 'released', unit: 'bytes', help: 'Bytes that were given back', value: () => releases.bytes },
