@@ -73,6 +73,8 @@ pub fn owner_of(pid: u32) -> io::Result<Option<Owner>> {
     let kind = Elf::open(&process.join("exe")).ok().and_then(|elf| elf.kind());
     let interpreter = kind.as_ref().and_then(|kind| kind.interpreter.as_ref());
     let loader = interpreter.map(|path| outside(Path::new(path)));
+    const LIBC: (u8, usize) = (3, 0);
+    const LATER: (u8, usize) = (4, 0);
     let libraries = Libraries::new(&files, &outside);
     let preloaded = preloaded(&process);
     let index_of = |path: &Path| {
@@ -85,17 +87,17 @@ pub fn owner_of(pid: u32) -> io::Result<Option<Owner>> {
     let needed = libraries.needed(|path| path == program || index_of(path).is_some());
     let order = |path: &Path, allocator: &Allocator| match allocator {
         _ if path == program => (0, 0),
-        Allocator::Libc(_) => (3, 0),
+        Allocator::Libc(_) => LIBC,
         _ => match index_of(path) {
             Some(index) => (1, index),
             // Nobody opens one of ours later.
             None if matches!(allocator, Allocator::Shim(_)) => (1, usize::MAX),
             // A program without a loader of its own was started by naming the loader, which hides what it needs.
             None if loader.is_none() || needed.contains(path) => (2, 0),
-            None => (4, 0),
+            None => LATER,
         },
     };
-    let owner = files
+    let candidates: Vec<_> = files
         .iter()
         .filter_map(|(path, file)| {
             let allocator = match &file.elf {
@@ -108,15 +110,11 @@ pub fn owner_of(pid: u32) -> io::Result<Option<Owner>> {
             (matches!(allocator, Allocator::Libc(_)) || !is_loader())
                 .then(|| (order(path, &allocator), path, file, allocator))
         })
-        .min_by_key(|(order, ..)| *order);
-    // Behind libc: opened later, or preloaded and the environment that said so is overwritten.
-    let is_unclear = preloaded.is_none()
-        && owner.as_ref().is_some_and(|((rank, _), ..)| *rank == 3)
-        && files.iter().any(|(path, file)| {
-            let foreign = file.elf.as_ref().and_then(|elf| Allocator::in_file(elf, path));
-            matches!(foreign, Some(Allocator::Foreign(_))) && !needed.contains(path.as_path())
-        });
-    if is_unclear {
+        .collect();
+    // Opened later; or preloaded, and the environment that said so is overwritten.
+    let has_later = candidates.iter().any(|(order, _, file, _)| *order == LATER && file.elf.is_some());
+    let owner = candidates.into_iter().min_by_key(|(order, ..)| *order);
+    if preloaded.is_none() && has_later && owner.as_ref().is_some_and(|(order, ..)| *order == LIBC) {
         return Err(io::Error::from_raw_os_error(libc::ENODATA));
     }
     if let Some((_, path, file, allocator)) = owner {
