@@ -37,6 +37,7 @@ export { type Release, releaseMemory } from './src/memory/release.js';
 export {
   type Proof,
   type SwitchedChild,
+  type SwitchedChildByStdio,
   type SwitchedForkOptions,
   type SwitchedSpawnOptions,
   fork,

@@ -4,7 +4,6 @@ import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync, realpathSync } from 'node:fs';
-import { type AddressInfo, createServer } from 'node:net';
 import { type TestContext, describe, test } from 'node:test';
 import { activeBackend } from '../index.js';
 import * as tools from './fixtures-ts/tools.js';
@@ -141,10 +140,7 @@ describe('run leaves as it was', { skip: cannotPreload, timeout: 120_000 }, () =
   });
 
   test('the port of an inspector', async () => {
-    const server = createServer().listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    const { port } = server.address() as AddressInfo;
-    await new Promise((resolve) => server.close(resolve));
+    const port = await tools.freePort();
     const env = { NODE_OPTIONS: `--inspect=127.0.0.1:${port}` };
     const { code, stderr } = await command(['run', 'mimalloc', '--', process.execPath, '-e', '0'], { env });
     assert.equal(code, 0);

@@ -4,7 +4,6 @@ import assert from 'node:assert/strict';
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, readFileSync } from 'node:fs';
-import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { describe, test } from 'node:test';
@@ -296,10 +295,7 @@ describe('register refuses', { skip: cannotPreload, timeout: 120_000 }, () => {
 });
 
 test('register closes an inspector that another module has opened', { skip: cannotPreload }, async () => {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
+  const port = await tools.freePort();
   const opener = tools.file('opens.cjs', `require('inspector').open(${port}, '127.0.0.1')`);
   const { stderr } = await succeed(process.execPath, ['--require', opener, IMPORT, '-e', '0'], {
     env: on('mimalloc'),

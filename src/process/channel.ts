@@ -107,7 +107,6 @@ export function proofOf<Proof>(
         fail(signal === null ? why : `${signal} ended it before it could report`);
       },
     });
-    // Once there is an end, an error without a listener is again what it is for any child.
     const lose = (why: string): void => {
       listener.lost?.();
       fail(why);
@@ -126,6 +125,7 @@ export function proofOf<Proof>(
     }
     streams.length = fd;
     const end = (): void => {
+      // From here on an error without a listener is again what it is for any child.
       child.off('error', onError);
       listener.end();
     };

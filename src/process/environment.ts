@@ -69,7 +69,6 @@ export function switchedEnvironment(
   { probe }: { probe: boolean },
 ): NodeJS.ProcessEnv {
   parseBackend(backend);
-  requireObject('the options', options);
   const { set = {}, env: given = process.env } = options;
   const children = parseChildren(options.children);
   const preset = parsePreset(options.preset === undefined ? 'balanced' : options.preset);

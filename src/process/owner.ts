@@ -31,8 +31,8 @@ const ENODATA = 61;
  *
  * @param pid - Default: this process.
  * @throws {@link MallocBackendError} `ERR_PROCESS_NOT_FOUND`; `ERR_PROCESS_ACCESS` for one that may not be looked
- * into, that has no program (a kernel thread, a zombie), or that has overwritten what would tell; `ERR_INVALID_ARGUMENT`; `ERR_BACKEND_UNAVAILABLE` on
- * other systems than Linux; `ERR_BINARY_MISSING`
+ * into, that has no program (a kernel thread, a zombie), or that has overwritten what would tell;
+ * `ERR_INVALID_ARGUMENT`; `ERR_BACKEND_UNAVAILABLE` on other systems than Linux; `ERR_BINARY_MISSING`
  */
 export function activeBackend(pid: number = process.pid): ActiveBackend {
   if (!Number.isInteger(pid) || pid < 1 || pid > 0x7fff_ffff) {

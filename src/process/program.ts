@@ -195,7 +195,8 @@ function whyNotSwitchable(
   file: string,
   program: NativeProgram,
 ): string | undefined {
-  const { machine, interpreter, addressSpace, data } = linuxBinding().host();
+  const host = linuxBinding().host();
+  const { machine, interpreter } = host;
   if (program.machine !== machine || program.bits !== 64) {
     return `it is built for ${program.machine} (${program.bits} bits), and the library for ${machine} (64 bits)`;
   }
@@ -209,7 +210,7 @@ function whyNotSwitchable(
   if (program.definesMalloc && backend !== 'default') {
     return 'it brings a malloc of its own, which comes before any that is preloaded; build it without';
   }
-  const reserve = backend === 'snmalloc' ? tooSmallForSnmalloc({ addressSpace, data }) : undefined;
+  const reserve = backend === 'snmalloc' ? tooSmallForSnmalloc(host) : undefined;
   if (reserve !== undefined) return reserve;
   return whyNotLoadable(backend, file, program.interpreter, interpreter);
 }

@@ -40,6 +40,14 @@ export interface SwitchedChild extends ChildProcess {
   readonly applied: Promise<Proof>;
 }
 
+/** A child whose streams are there or not, as each was asked for. */
+export type SwitchedChildByStdio<In, Out, Err> = SwitchedChild &
+  ChildProcessByStdio<
+    In extends StdioPipe ? Writable : null,
+    Out extends StdioPipe ? Readable : null,
+    Err extends StdioPipe ? Readable : null
+  >;
+
 /** The options of `child_process.spawn`, and how to switch. */
 export type SwitchedSpawnOptions = SpawnOptions & SwitchOptions & { backend: MemoryAllocatorBackend };
 
@@ -66,12 +74,7 @@ export function spawn<
 >(
   command: string,
   options: SwitchedSpawnOptions & SpawnOptionsWithStdioTuple<In, Out, Err>,
-): SwitchedChild &
-  ChildProcessByStdio<
-    In extends StdioPipe ? Writable : null,
-    Out extends StdioPipe ? Readable : null,
-    Err extends StdioPipe ? Readable : null
-  >;
+): SwitchedChildByStdio<In, Out, Err>;
 export function spawn(command: string, options: SwitchedSpawnOptions): SwitchedChild;
 export function spawn(
   command: string,
@@ -86,12 +89,7 @@ export function spawn<
   command: string,
   args: readonly string[] | null | undefined,
   options: SwitchedSpawnOptions & SpawnOptionsWithStdioTuple<In, Out, Err>,
-): SwitchedChild &
-  ChildProcessByStdio<
-    In extends StdioPipe ? Writable : null,
-    Out extends StdioPipe ? Readable : null,
-    Err extends StdioPipe ? Readable : null
-  >;
+): SwitchedChildByStdio<In, Out, Err>;
 export function spawn(
   command: string,
   args: readonly string[] | null | undefined,

@@ -24,6 +24,18 @@ export interface PythonAllocatorConfig {
   unsetPythonMalloc?: boolean;
 }
 
+/** The names of them all, for those who have others beside them. */
+export const ALLOCATOR_CONFIG: Record<keyof PythonAllocatorConfig, true> = {
+  allocatorBackend: true,
+  allocatorRaw: true,
+  allocatorMem: true,
+  allocatorObj: true,
+  allocatorPymallocArena: true,
+  allocatorDebug: true,
+  counters: true,
+  unsetPythonMalloc: true,
+};
+
 /** One of the domains, or the arenas under pymalloc. */
 export type PythonDomain = 'raw' | 'mem' | 'obj' | 'arena';
 

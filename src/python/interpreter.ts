@@ -6,6 +6,7 @@ import { MallocBackendError, shown } from '../errors.js';
 import { namesOf, requireOptions } from '../options.js';
 import { activeBackend } from '../process/owner.js';
 import {
+  ALLOCATOR_CONFIG,
   type PythonAllocatorConfig,
   encodePythonConfig,
   parsePythonConfig,
@@ -41,14 +42,7 @@ export interface PythonInterpreterOptions extends PythonAllocatorConfig {
 }
 
 const OPTIONS = namesOf<PythonInterpreterOptions>({
-  allocatorBackend: true,
-  allocatorRaw: true,
-  allocatorMem: true,
-  allocatorObj: true,
-  allocatorPymallocArena: true,
-  allocatorDebug: true,
-  counters: true,
-  unsetPythonMalloc: true,
+  ...ALLOCATOR_CONFIG,
   python: true,
   libpython: true,
   venv: true,

@@ -10,7 +10,12 @@ import { namesOf, unknownOption } from '../options.js';
 import { descriptors, proofOf } from '../process/channel.js';
 import type { SwitchOptions } from '../process/environment.js';
 import { contextOf } from '../process/spawn.js';
-import { type PythonAllocatorConfig, type PythonConfig, parsePythonConfig } from './config.js';
+import {
+  ALLOCATOR_CONFIG,
+  type PythonAllocatorConfig,
+  type PythonConfig,
+  parsePythonConfig,
+} from './config.js';
 import { hookVariables, hookedEnvironment, preparePython } from './environment.js';
 import {
   type NativeReport,
@@ -96,17 +101,7 @@ export function spawnPython(args: readonly string[], options: SpawnPythonOptions
   }
 }
 
-const OWN = namesOf<PythonAllocatorConfig & { malloc: unknown }>({
-  allocatorBackend: true,
-  allocatorRaw: true,
-  allocatorMem: true,
-  allocatorObj: true,
-  allocatorPymallocArena: true,
-  allocatorDebug: true,
-  counters: true,
-  unsetPythonMalloc: true,
-  malloc: true,
-});
+const OWN = namesOf<PythonAllocatorConfig & { malloc: unknown }>({ ...ALLOCATOR_CONFIG, malloc: true });
 
 /** What child_process would be handed, and nobody would look at. */
 function refuseIgnored(options: object): void {

@@ -2,7 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { chmodSync, copyFileSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after } from 'node:test';
@@ -92,6 +94,15 @@ export function copyOfBinaries(name: string, without: readonly string[] = []): s
   for (const each of [...files, `malloc-backend.${platform}.node`])
     if (!without.includes(each)) copyFileSync(join(binaries, each), join(copy, each));
   return copy;
+}
+
+/** A port of this machine that nobody has, a moment ago. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
 }
 
 /** `malloc-backend …` */
