@@ -1,4 +1,4 @@
-// Builds the addon and the preloadable libraries, and puts them into this platform's package.
+// Builds the addon, the command and the preloadable libraries, and puts them into this platform's package.
 //
 // One cargo invocation each: cargo unifies the features of one invocation, and the allocators need other TLS in
 // an addon, which is opened late, than in a library that is preloaded.
@@ -50,6 +50,21 @@ function preloaded(crate, library, file, ...features) {
   const feature = features.length > 0 ? ['--features', features.join(',')] : [];
   cargo('rustc', '--release', '--locked', ...target, '-p', crate, ...feature, '--', '-Cpanic=abort');
   place(library, file);
+}
+
+// A program of its own, which npm puts in the place of the root's command.
+if (files.includes('malloc-backend')) {
+  cargo(
+    'build',
+    '--release',
+    '--locked',
+    ...target,
+    '-p',
+    'malloc-backend-launch',
+    '--bin',
+    'malloc-backend',
+  );
+  place('malloc-backend', 'malloc-backend');
 }
 
 for (const file of files) {

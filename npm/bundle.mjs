@@ -1,5 +1,4 @@
-// Makes one file of each command: Node starts it in a fraction of the time that its modules take one by one, and `run`
-// is to cost no more than a start of Node.
+// Makes one file of each command: Node starts it in a fraction of the time that its modules take one by one.
 
 import { join } from 'node:path';
 import { build } from 'esbuild';
@@ -8,7 +7,7 @@ const root = join(import.meta.dirname, '..');
 const modules = join(root, 'dist/src/cli');
 
 await build({
-  entryPoints: ['main', 'run', 'python', 'env', 'doctor'].map((name) => join(modules, `${name}.js`)),
+  entryPoints: ['main', 'native', 'python', 'doctor'].map((name) => join(modules, `${name}.js`)),
   outdir: join(root, 'dist/cli'),
   outExtension: { '.js': '.cjs' },
   bundle: true,

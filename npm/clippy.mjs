@@ -7,6 +7,7 @@ const all = 'jemalloc,mimalloc,snmalloc';
 const sets = [
   ['-p', 'malloc-backend', '--all-targets', '--features', `${all},serde`],
   ['-p', 'malloc-backend-process', '--all-targets'],
+  ['-p', 'malloc-backend-launch', '--all-targets'],
   ['-p', 'malloc-backend-python', '--features', 'interpreter,tagged'],
   ['-p', 'malloc-backend-python', '--examples'],
   ['-p', 'malloc-backend-node'],

@@ -144,12 +144,7 @@ export const hookFile = (): string => join(binaryFolder(), 'libmalloc_backend_py
 
 /** Why the loader cannot be pointed at a file, if it cannot: it takes white space and colons for separators. */
 export function whyNotPreloadable(file: string): string | undefined {
-  if (!/[\s:$]/.test(file)) return undefined;
-  return (
-    `LD_PRELOAD cannot name ${JSON.stringify(file)}: the dynamic loader splits it at white space and colons and ` +
-    `replaces $; install the package at a path without them, or copy that folder to one and name it in ` +
-    `MALLOC_BACKEND_BINARY_DIR`
-  );
+  return binding().whyNotPreloadable?.(file) ?? undefined;
 }
 
 /** Why no backend can serve Python's domains here, if none can. */
@@ -159,36 +154,17 @@ export function whyNotPython(): string | undefined {
   return existsSync(hookFile()) ? undefined : `the preloadable library ${hookFile()} does not exist`;
 }
 
-/**
- * What stands in snmalloc's way, if anything: what it reserves at its start is private and writable, and both limits
- * count it (getrlimit(2)). Where it cannot, it ends the process.
- */
+/** What stands in snmalloc's way, if anything: it reserves more than such limits, in bytes, may allow. */
 export function tooSmallForSnmalloc(limits: {
   addressSpace?: number | undefined;
   data?: number | undefined;
 }): string | undefined {
-  const { addressSpace, data } = limits;
-  const reserves = 'snmalloc reserves 256 GiB of address space';
-  if (addressSpace !== undefined && addressSpace <= SNMALLOC_RESERVES) {
-    return `${reserves}, and the limit is ${addressSpace} bytes (ulimit -v)`;
-  }
-  if (data !== undefined && data <= SNMALLOC_RESERVES) {
-    return `${reserves} as data, of which the limit is ${data} bytes (ulimit -d)`;
-  }
-  return undefined;
+  return binding().tooSmallForSnmalloc?.(limits.addressSpace, limits.data) ?? undefined;
 }
-
-/** Bytes. */
-const SNMALLOC_RESERVES = 256 * 2 ** 30;
 
 /** Why the backend cannot serve a whole process here, if it cannot. */
 export function whyNotProcess(backend: MemoryAllocatorBackend): string | undefined {
-  if (backend === 'rust') {
-    return "Rust's global allocator stands on malloc and cannot replace it for a whole process";
-  }
-  if (process.platform !== 'linux') {
-    return `switching a process's malloc works on Linux only for now, not on ${process.platform}`;
-  }
-  const file = shimFile(backend);
-  return existsSync(file) ? undefined : `the preloadable library ${file} does not exist`;
+  const ask = binding().whyNotProcess;
+  if (ask !== undefined) return ask(backend, binaryFolder()) ?? undefined;
+  return `switching a process's malloc works on Linux only for now, not on ${process.platform}`;
 }

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import type { BackendStats } from './backend.js';
-import { MallocBackendError } from './errors.js';
+import { MallocBackendError, type MallocBackendErrorCode } from './errors.js';
 
 /** What `crates/node` exports. The two files say the same; test/binding.test.ts compares them. */
 export interface Binding {
@@ -16,13 +16,38 @@ export interface Binding {
   allocatedEverywhere(backend: string): number[];
   backendStats(backend: string): BackendStats;
   backendRelease(backend: string): boolean;
+  presetOptions(backend: string, preset: string): { key: string; value: string; reason: string }[];
   /** Linux only, as are all below. */
   ownerHere?(): NativeOwner | null;
   ownerOf?(pid: number): { owner?: NativeOwner; errno?: number };
   /** To be run by this process, or by a child of it as another user and group. */
   inspectProgram?(path: string, user?: number, group?: number): NativeProgram;
   /** Arguments and environment as bytes, each ended by a zero. */
-  replaceProcess?(program: string, argv: Uint8Array, environment: Uint8Array, endWithParent: boolean): number;
+  replaceProcess?(program: string, argv: Uint8Array, environment: Uint8Array): number;
+  /** In an environment name and value stand one behind another, and so do key and value of the options in `set`. */
+  switchedEnvironment?(
+    backend: string,
+    preset: string,
+    set: string[],
+    children: string,
+    probe: boolean,
+    folder: string,
+    env: string[],
+  ): NativeChanges;
+  withOptions?(backend: string, preset: string, set: string[], env: string[]): NativeChanges;
+  preloadedAllocators?(env: string[], root: string): string[];
+  prepareLaunch?(
+    backend: string,
+    folder: string,
+    command: string,
+    args: string[],
+    context: NativeContext,
+  ): NativeLaunch;
+  /** An absolute path. */
+  findProgram?(command: string, context: NativeContext, what: string): NativeLaunch;
+  whyNotProcess?(backend: string, folder: string): string | null;
+  whyNotPreloadable?(file: string): string | null;
+  tooSmallForSnmalloc?(addressSpace: number | undefined, data: number | undefined): string | null;
   host?(): NativeHost;
   readMemory?(pid: number): Promise<NativeMemory>;
   releaseMemory?(): Promise<NativeRelease>;
@@ -144,6 +169,31 @@ export interface NativeProgram {
   privilege?: 'setuid' | 'setgid' | 'capabilities' | 'caller';
 }
 
+/** An answer of the addon's that may be a refusal: a code and a message. */
+export interface NativeAnswer {
+  failure?: string;
+  message?: string;
+}
+
+/** What is to be set in an environment, name and value one behind another, and what is to be taken out of it. */
+export interface NativeChanges extends NativeAnswer {
+  set?: string[];
+  unset?: string[];
+}
+
+/** Where and as whom a command is to run; `path` is the variable's value. */
+export interface NativeContext {
+  cwd?: string | undefined;
+  path?: string | undefined;
+  uid?: number | undefined;
+  gid?: number | undefined;
+}
+
+export interface NativeLaunch extends NativeAnswer {
+  file?: string;
+  argv?: string[];
+}
+
 export interface NativeHost {
   machine: string;
   interpreter?: string;
@@ -249,4 +299,13 @@ export function linuxBinding(what = "switching a process's malloc"): Required<Bi
     'ERR_BACKEND_UNAVAILABLE',
     `${what} works on Linux only for now, not on ${process.platform}`,
   );
+}
+
+/** The answer, where it is one; a refusal is thrown. */
+export function granted<Answer extends NativeAnswer>(
+  answer: Answer,
+): Required<Omit<Answer, keyof NativeAnswer>> {
+  const { failure, message, ...rest } = answer;
+  if (failure !== undefined) throw new MallocBackendError(failure as MallocBackendErrorCode, message ?? '');
+  return rest as Required<Omit<Answer, keyof NativeAnswer>>;
 }

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync, realpathSync } from 'node:fs';
+import { existsSync, readFileSync, realpathSync, symlinkSync } from 'node:fs';
 import { type TestContext, describe, test } from 'node:test';
 import { activeBackend } from '../index.js';
 import * as tools from './fixtures-ts/tools.js';
@@ -11,33 +11,39 @@ import { compiled } from './support/native.js';
 import { kill, run, start, succeed } from './support/run.js';
 import { SWITCHING, cannotPreload, notGlibc, shim } from './support/shims.js';
 
-const { command, cli } = tools;
+const { command, cli, entries, native } = tools;
 const bash = tools.which('bash');
 const noBash = bash === undefined && 'bash is not installed';
 
+interface Shell {
+  shell?: string;
+  env?: Record<string, string>;
+}
+
 /** Runs a shell script in which "$@" is what comes before a command: nothing, or `run mimalloc --`. */
-async function both(
-  script: string,
-  { shell = 'sh', env = {} }: { shell?: string; env?: Record<string, string> } = {},
-) {
-  const through = [process.execPath, cli, 'run', 'mimalloc', '--preset', 'none', '--'];
-  const [direct, switched] = await Promise.all([
-    run(shell, ['-c', script, shell], { env }),
-    run(shell, ['-c', script, shell, ...through], { env }),
-  ]);
+async function through(entry: readonly string[], script: string, { shell = 'sh', env = {} }: Shell = {}) {
+  const before = entry.length === 0 ? [] : [...entry, 'run', 'mimalloc', '--preset', 'none', '--'];
+  return run(shell, ['-c', script, shell, ...before], { env });
+}
+
+/** The same directly, and through the command in each of its forms. */
+async function both(script: string, options: Shell = {}) {
+  const direct = await through([], script, options);
+  const switched = [];
+  for (const entry of Object.values(entries)) switched.push(await through(entry, script, options));
   return { direct, switched };
 }
 
-async function same(script: string, options: { shell?: string } = {}) {
+async function same(script: string, options: Shell = {}) {
   const { direct, switched } = await both(script, options);
-  assert.deepEqual(switched, direct);
+  for (const each of switched) assert.deepEqual(each, direct);
   assert.notEqual(direct.stdout, '');
 }
 
 describe('run leaves as it was', { skip: cannotPreload, timeout: 120_000 }, () => {
   test('the process, and nothing stays between', async () => {
-    const script = `${process.execPath} ${cli} run mimalloc -- cat`;
-    for (const shell of [`exec ${script}`, script]) {
+    const scripts = Object.values(entries).map((entry) => `${entry.join(' ')} run mimalloc -- cat`);
+    for (const shell of scripts.flatMap((script) => [`exec ${script}`, script])) {
       const child = start('sh', ['-c', `echo $$; ${shell}`]);
       child.stdin?.write('begun\n');
       let said = '';
@@ -95,6 +101,8 @@ describe('run leaves as it was', { skip: cannotPreload, timeout: 120_000 }, () =
     );
     // But for the open files, whose soft limit Node raises (docs/process.md).
     await same('ulimit -c 100; ulimit -s 4096; "$@" grep -v "open files" /proc/self/limits');
+    const limits = 'ulimit -Sn 100; "$@" grep "open files" /proc/self/limits';
+    assert.deepEqual(await through(entries['without Node']!, limits), await through([], limits));
   });
 
   test('the environment, but for its own variables', async () => {
@@ -102,13 +110,15 @@ describe('run leaves as it was', { skip: cannotPreload, timeout: 120_000 }, () =
       env: { ODD: 'é=%;|\n$x' },
     });
     const own = `LD_PRELOAD=${shim('mimalloc')}\n`;
-    assert.ok(switched.stdout.includes(own));
     const lines = (text: string) =>
       text
         .split('\n')
         .filter((line) => !line.startsWith('_='))
         .sort();
-    assert.deepEqual(lines(switched.stdout.replace(own, '')), lines(direct.stdout));
+    for (const { stdout } of switched) {
+      assert.ok(stdout.includes(own));
+      assert.deepEqual(lines(stdout.replace(own, '')), lines(direct.stdout));
+    }
   });
 
   test('bytes that are no text', async () => {
@@ -116,7 +126,8 @@ describe('run leaves as it was', { skip: cannotPreload, timeout: 120_000 }, () =
       "$@" sh -c 'printf %s "$ODD$OTHER" "$@" | od -An -tx1' sh "$(printf 'a\\377')" "$(printf 'a\\376')" "$(printf 'a\\357\\277\\275')"`;
     await same(bytes);
     const { switched } = await both(bytes);
-    assert.equal(switched.stdout.replace(/\s+/g, ' '), ' 63 ff 64 fe 61 ff 61 fe 61 ef bf bd ');
+    for (const { stdout } of switched)
+      assert.equal(stdout.replace(/\s+/g, ' '), ' 63 ff 64 fe 61 ff 61 fe 61 ef bf bd ');
   });
 
   test('what Node does not show of the environment', async () => {
@@ -151,8 +162,10 @@ describe('run leaves as it was', { skip: cannotPreload, timeout: 120_000 }, () =
     await same('mkdir gone-$$ && cd gone-$$ && rmdir ../gone-$$ && "$@" sh -c "echo ran"');
     const relative = 'mkdir gone-$$ && cd gone-$$ && rmdir ../gone-$$ && "$@" ./none; echo $?';
     const { switched } = await both(relative);
-    assert.equal(switched.stdout, '127\n');
-    assert.match(switched.stderr, /^malloc-backend: the command, .*none, does not exist\n$/);
+    for (const { stdout, stderr } of switched) {
+      assert.equal(stdout, '127\n');
+      assert.match(stderr, /^malloc-backend: the command, .*none, does not exist\n$/);
+    }
   });
 
   const descriptors = `for fd in 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29; do
@@ -177,28 +190,36 @@ describe('run leaves as it was', { skip: cannotPreload, timeout: 120_000 }, () =
   test('what a broken pipe does', { skip: noBash }, async () => {
     const script = '"$@" yes | head -n1; echo ${PIPESTATUS[0]}';
     await same(script, { shell: bash ?? '' });
-    assert.equal((await both(script, { shell: bash ?? '' })).switched.stdout, 'y\n141\n');
+    for (const { stdout } of (await both(script, { shell: bash ?? '' })).switched)
+      assert.equal(stdout, 'y\n141\n');
   });
 
   test('nohup, behind it', async () => {
-    // Node takes back that a signal is ignored before it comes to any JavaScript: `nohup malloc-backend run` does not hold.
+    // Node takes back that a signal is ignored before it comes to any JavaScript.
     await same('"$@" nohup sh -c "grep SigIgn /proc/self/status; kill -HUP \\$\\$; echo alive" 2>/dev/null');
+  });
+
+  test('nohup, before it, and what else is ignored', async () => {
+    const ignoring = 'trap "" PIPE INT XFSZ; nohup "$@" sh -c "grep SigIgn /proc/self/status" 2>/dev/null';
+    assert.deepEqual(await through(entries['without Node']!, ignoring), await through([], ignoring));
   });
 
   test(
     'a terminal',
     { skip: tools.which('script') === undefined && 'script(1) is not installed' },
     async () => {
-      const inner = `${process.execPath} ${cli} run mimalloc -- sh -c "test -t 0 && test -t 1 && tty && ps -o stat= -p \\$\\$"`;
-      const { stdout } = await succeed('script', ['-qec', inner, '/dev/null']);
-      assert.match(stdout, /\/dev\/pts\/\d+\r\n.*\+/, 'in the foreground');
+      for (const entry of Object.values(entries)) {
+        const inner = `${entry.join(' ')} run mimalloc -- sh -c "test -t 0 && test -t 1 && tty && ps -o stat= -p \\$\\$"`;
+        const { stdout } = await succeed('script', ['-qec', inner, '/dev/null']);
+        assert.match(stdout, /\/dev\/pts\/\d+\r\n.*\+/, 'in the foreground');
+      }
     },
   );
 
   /** The program in a shell, which a process of that title starts with npm's variables. */
-  async function inShellOf(title: string, t: TestContext) {
+  async function inShellOf(title: string, entry: readonly string[], t: TestContext) {
     const starter = `process.title = ${JSON.stringify(title)};
-      const args = ['-c', 'echo $$; "$0" "$1" run mimalloc -- cat; true', process.execPath, ${JSON.stringify(cli)}];
+      const args = ['-c', 'echo $$; "$0" "$@" run mimalloc -- cat; true', ...${JSON.stringify(entry)}];
       require('child_process').spawn('sh', args, { stdio: 'inherit' }).on('exit', () => console.log('gone'));
       setInterval(() => {}, 60_000);`;
     const child = start(process.execPath, ['-e', starter], { env: { npm_command: 'exec' } });
@@ -219,35 +240,113 @@ describe('run leaves as it was', { skip: cannotPreload, timeout: 120_000 }, () =
 
   test('the shell of npx between: its end is the program’s', async (t) => {
     // npx starts `sh -c` and hands on only to that the signals it gets. The shell must not become the command.
-    const { pid } = await inShellOf('npm exec malloc-backend run', t);
-    const ends = () =>
-      !existsSync(`/proc/${pid}`) || /^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
-    await tools.until('the end of the program', ends);
+    for (const entry of Object.values(entries)) {
+      const { pid } = await inShellOf('npm exec malloc-backend run', entry, t);
+      const ends = () =>
+        !existsSync(`/proc/${pid}`) || /^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+      await tools.until('the end of the program', ends);
+    }
   });
 
   test('the shell of a tool that npx started: the program outlives it', async (t) => {
-    const { echo } = await inShellOf('some-tool npm', t);
-    // (The signal would have been sent before the end of the shell was known.)
-    await echo('more');
+    for (const entry of Object.values(entries)) {
+      const { echo } = await inShellOf('some-tool npm', entry, t);
+      // (The signal would have been sent before the end of the shell was known.)
+      await echo('more');
+    }
   });
 
   const unshares = (...options: string[]) =>
     spawnSync('unshare', [...options, 'true']).status !== 0 && 'unshare(1) is not there or not allowed';
   test('without a parent that can be seen, as in a container', { skip: unshares('-p', '-f') }, async () => {
-    const args = ['-p', '-f', process.execPath, cli, 'run', 'mimalloc', '--', 'cat'];
     const env = { npm_command: 'exec' };
-    assert.deepEqual(await run('unshare', args, { env, input: 'x' }), await run('cat', [], { input: 'x' }));
+    for (const entry of Object.values(entries)) {
+      const args = ['-p', '-f', ...entry, 'run', 'mimalloc', '--', 'cat'];
+      assert.deepEqual(await run('unshare', args, { env, input: 'x' }), await run('cat', [], { input: 'x' }));
+    }
   });
 
   test('the standard files, without /proc', { skip: unshares('-m') }, async () => {
     const script = 'mount -t tmpfs none /proc && exec "$@"';
-    const through = [process.execPath, cli, 'run', 'mimalloc', '--preset', 'none', '--', 'sh', '-c'];
-    const args = ['-m', 'sh', '-c', script, 'sh', ...through, 'cat; echo error >&2'];
-    const { code, stdout, stderr } = await run('unshare', args, {
-      env: { npm_command: 'exec' },
-      input: 'x',
+    const words = ['run', 'mimalloc', '--preset', 'none', '--', 'sh', '-c', 'cat; echo error >&2'];
+    for (const entry of Object.values(entries)) {
+      const { code, stdout, stderr } = await run(
+        'unshare',
+        ['-m', 'sh', '-c', script, 'sh', ...entry, ...words],
+        {
+          env: { npm_command: 'exec' },
+          input: 'x',
+        },
+      );
+      assert.deepEqual([code, stdout, stderr], [0, 'x', 'error\n']);
+    }
+  });
+});
+
+describe('the command without Node', { skip: cannotPreload, timeout: 120_000 }, () => {
+  test('runs what is no Node, from a copy of its folder alone', async () => {
+    const folder = tools.copyOfBinaries('alone');
+    const env = { PATH: '/usr/bin:/bin' };
+    const look = 'grep -o "alone/libmalloc_backend_[a-z]*" /proc/$$/maps | uniq';
+    const { stdout } = await succeed(`${folder}/malloc-backend`, ['run', 'jemalloc', 'sh', '-c', look], {
+      env,
     });
-    assert.deepEqual([code, stdout, stderr], [0, 'x', 'error\n']);
+    assert.equal(stdout, 'alone/libmalloc_backend_jemalloc\n');
+    assert.match(
+      (await succeed(`${folder}/malloc-backend`, ['run', '--help'], { env })).stdout,
+      /^Become the/,
+    );
+    const { code, stderr } = await run(`${folder}/malloc-backend`, ['doctor'], { env });
+    assert.equal(code, 127);
+    assert.match(stderr, /^malloc-backend: .*run and env are all that there is without Node/);
+  });
+
+  test('finds its folder through links, and takes another for it', async () => {
+    const link = tools.scratch('link');
+    symlinkSync(native, link);
+    const { LD_PRELOAD } = JSON.parse((await succeed(link, ['env', 'mimalloc', '--format=json'])).stdout);
+    assert.equal(LD_PRELOAD, shim('mimalloc'));
+    const MALLOC_BACKEND_BINARY_DIR = tools.copyOfBinaries('other');
+    const { stdout } = await succeed(link, ['env', 'mimalloc', '--preset=none'], {
+      env: { MALLOC_BACKEND_BINARY_DIR },
+    });
+    assert.equal(stdout, `export LD_PRELOAD='${MALLOC_BACKEND_BINARY_DIR}/libmalloc_backend_mimalloc.so'\n`);
+  });
+
+  test('hands to Node what is not its own', async () => {
+    for (const words of [
+      [],
+      ['--help'],
+      ['doctor', '--help'],
+      ['nonsense'],
+      ['python', '--help'],
+      ['--version'],
+    ])
+      assert.deepEqual(await run(native, words), await command(words));
+  });
+
+  test('says how it is used, as the one in JavaScript does', async () => {
+    for (const words of [
+      ['run'],
+      ['run', '-h'],
+      ['run', 'mimalloc'],
+      ['run', '--preset'],
+      ['run', '--nonsense', 'mimalloc', 'true'],
+      ['run', 'mimalloc', '--set', 'nonsense', 'true'],
+      ['run', 'mimalloc', '--children=some', 'true'],
+      ['env', 'mimalloc', 'true'],
+      ['env', '--help'],
+    ]) {
+      const said = await run(native, words);
+      assert.deepEqual(said, await command(words));
+      assert.equal(said.code, words.some((word) => /^-+h/.test(word)) ? 0 : 2, words.join(' '));
+      assert.match(said.code === 0 ? said.stdout : said.stderr, /^(malloc-backend: |Become|Print)/);
+    }
+  });
+
+  test('does not say that it has printed what it could not', { skip: !existsSync('/dev/full') }, async () => {
+    const { code } = await run('sh', ['-c', '"$0" env mimalloc >/dev/full', native]);
+    assert.equal(code, 1);
   });
 });
 
@@ -372,9 +471,9 @@ describe('env', { skip: cannotPreload, timeout: 120_000 }, () => {
         })
       ).stdout;
     const expected = {
+      LD_PRELOAD: `${folder}/libmalloc_backend_jemalloc.so`,
       MALLOC_BACKEND_RESTORE: 'MALLOC_CONF|narenas:3$"%25',
       MALLOC_CONF: 'narenas:3$"%',
-      LD_PRELOAD: `${folder}/libmalloc_backend_jemalloc.so`,
     };
     assert.deepEqual(JSON.parse(await of('json')), expected);
     const lines = (line: (name: string, value: string) => string) =>

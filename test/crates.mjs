@@ -1,5 +1,5 @@
-// Tests the crates: malloc-backend with every set of features that it is built with, malloc-backend-process, and
-// malloc-backend-python.
+// Tests the crates: malloc-backend with every set of features that it is built with, malloc-backend-process,
+// malloc-backend-launch, and malloc-backend-python.
 //
 // The sets differ in none of the features of the crates that hold the allocators' C and C++, nor from the preloaded
 // libraries (npm/build.mjs), so that each allocator is compiled once. `dynamic-tls` would be another build of all
@@ -86,6 +86,7 @@ const results = [
     return test(`malloc-backend [${features}]`, args);
   }),
   test('malloc-backend-process', ['-p', 'malloc-backend-process']),
+  test('malloc-backend-launch', ['-p', 'malloc-backend-launch']),
   test('malloc-backend-python', ['-p', 'malloc-backend-python']),
   test('malloc-backend-python [interpreter]', ['-p', 'malloc-backend-python', '--features', 'interpreter']),
 ];

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { copyFileSync, mkdirSync, readFileSync, readlinkSync, realpathSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import {
   type ActiveBackend,
@@ -15,7 +16,7 @@ import {
 import * as tools from './fixtures-ts/tools.js';
 import { compiled } from './support/native.js';
 import { ended, kill, run, start, succeed } from './support/run.js';
-import { SWITCHING, cannotPreload, isGlibc, notGlibc, platform, shim } from './support/shims.js';
+import { SWITCHING, cannotPreload, isGlibc, notGlibc, platform, root, shim } from './support/shims.js';
 
 const { command, cli } = tools;
 
@@ -235,6 +236,9 @@ describe('doctor', { skip: cannotPreload, timeout: 120_000 }, () => {
 
   test('what can be shown where there is no process surface', async () => {
     // The addon as it is on macOS, by its name and by what it has not.
+    const declarations = readFileSync(join(root, 'src', 'binding.ts'), 'utf8');
+    const LINUX_ONLY = [...declarations.matchAll(/^ {2}(\w+)\?\(/gm)].map(([, name]) => name);
+    assert.ok(LINUX_ONLY.includes('host'));
     const folder = tools.copyOfBinaries('macos');
     copyFileSync(
       `${folder}/malloc-backend.${platform}.node`,
@@ -244,7 +248,7 @@ describe('doctor', { skip: cannotPreload, timeout: 120_000 }, () => {
       const { dlopen } = process;
       process.dlopen = (module, ...rest) => {
         dlopen.call(process, module, ...rest);
-        for (const name of ['ownerHere', 'ownerOf', 'inspectProgram', 'replaceProcess', 'host']) delete module.exports[name];
+        for (const name of ${JSON.stringify(LINUX_ONLY)}) delete module.exports[name];
       };`;
     const preload = ['--require', tools.file('macos.cjs', elsewhere)];
     const env = { MALLOC_BACKEND_BINARY_DIR: folder };

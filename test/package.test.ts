@@ -9,6 +9,7 @@ import {
   mkdirSync,
   readFileSync,
   readdirSync,
+  realpathSync,
   renameSync,
   rmSync,
   symlinkSync,
@@ -45,6 +46,10 @@ const node = (args: string[], more: Options = {}) =>
   succeed(process.execPath, args, at({ ...more, env: { ...env, ...more.env } }));
 const command = (...args: string[]) =>
   run(join(consumer, 'node_modules', '.bin', 'malloc-backend'), args, at());
+
+/** The command that npm links where the platform's package is not there. */
+const inJavaScript = (args: string[], more: Options = {}) =>
+  run(process.execPath, [join(consumer, 'node_modules/malloc-backend/dist/cli/main.cjs'), ...args], at(more));
 
 type Conditions = string | { [condition: string]: Conditions };
 const targets = (entry: Conditions): string[] =>
@@ -118,9 +123,9 @@ describe('the tarballs', { skip }, () => {
     for (const file of [...manifest(join(checkout, 'npm', platform)).files, 'package.json', 'README.md'])
       assert.ok(packed.platform.includes(file), file);
     assert.equal(
-      packed.platform.filter((file) => /\.(so|node)$/.test(file)).length,
-      // The addon, the shims with the probe, and the hook for Python.
-      1 + (SWITCHING.length + 1) + 1,
+      packed.platform.filter((file) => /\.(so|node)$|^malloc-backend$/.test(file)).length,
+      // The addon, the command, the shims with the probe, and the hook for Python.
+      2 + (SWITCHING.length + 1) + 1,
     );
   });
 
@@ -224,7 +229,7 @@ describe('the tarballs', { skip }, () => {
     const cases = [
       [`npm/${platform}`, 'libmalloc_backend_jemalloc.so'],
       [`npm/${platform}`, 'THIRD_PARTY_LICENSES'],
-      ['.', 'dist/cli/run.cjs'],
+      ['.', 'dist/cli/native.cjs'],
     ] as const;
     for (const [folder, file] of cases) {
       renameSync(join(checkout, folder, file), join(checkout, 'away'));
@@ -254,8 +259,8 @@ describe('installed', { skip }, () => {
   test('run and doctor', async () => {
     for (const backend of ['default', ...SWITCHING]) {
       const args = ['run', backend, '--', 'node', '-p', "require('malloc-backend').activeBackend().backend"];
-      const { code, stdout, stderr } = await command(...args);
-      assert.deepEqual([code, stdout, stderr], [0, `${backend}\n`, '']);
+      for (const { code, stdout, stderr } of [await command(...args), await inJavaScript(args)])
+        assert.deepEqual([code, stdout, stderr], [0, `${backend}\n`, '']);
     }
     const { stdout } = await command('doctor', '--json');
     const diagnosis = JSON.parse(stdout) as { binaries: string; obstacles: unknown[] };
@@ -267,6 +272,11 @@ describe('installed', { skip }, () => {
       at(),
     );
     assert.match(npx.stdout, /libmalloc_backend_mimalloc/);
+  });
+
+  test('npm has put the command that needs no Node in place', () => {
+    const linked = realpathSync(join(consumer, 'node_modules', '.bin', 'malloc-backend'));
+    assert.equal(linked, realpathSync(join(installed, 'malloc-backend')));
   });
 
   test('import and require', async () => {
@@ -407,7 +417,7 @@ describe('installed', { skip }, () => {
         /--omit=optional/,
         /MALLOC_BACKEND_BINARY_DIR/,
       ];
-      const { code, stdout, stderr } = await command('run', 'mimalloc', '--', 'ls');
+      const { code, stdout, stderr } = await inJavaScript(['run', 'mimalloc', '--', 'ls']);
       assert.deepEqual([code, stdout], [126, '']);
       const api = await node([
         '-p',
@@ -416,13 +426,11 @@ describe('installed', { skip }, () => {
       assert.match(api.stdout, /^ERR_BINARY_MISSING /);
       for (const pattern of patterns) for (const text of [stderr, api.stdout]) assert.match(text, pattern);
       assert.equal((await node(['-p', "require('malloc-backend').parseBackend('rust')"])).stdout, 'rust\n');
-      assert.equal((await command('--help')).code, 0);
+      assert.equal((await inJavaScript(['--help'])).code, 0);
       // A folder of its own takes the package's place.
-      const override = await run(
-        join(consumer, 'node_modules', '.bin', 'malloc-backend'),
-        ['run', 'mimalloc', 'cat', '/proc/self/maps'],
-        at({ env: { ...env, MALLOC_BACKEND_BINARY_DIR: join(consumer, 'away') } }),
-      );
+      const override = await inJavaScript(['run', 'mimalloc', 'cat', '/proc/self/maps'], {
+        env: { ...env, MALLOC_BACKEND_BINARY_DIR: join(consumer, 'away') },
+      });
       assert.match(override.stdout, /away\/libmalloc_backend_mimalloc\.so/);
     } finally {
       renameSync(join(consumer, 'away'), installed);

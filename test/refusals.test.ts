@@ -37,12 +37,14 @@ async function refuses(
   reason: RegExp,
   { backend = 'mimalloc', wrapper = [] as readonly string[] } = {},
 ) {
-  const words = [...wrapper, process.execPath, tools.cli, 'run', backend, '--', program];
-  const outcome = await run(words[0] ?? '', words.slice(1));
-  assert.deepEqual([outcome.code, outcome.stdout], [status, ''], outcome.stderr);
-  assert.match(outcome.stderr, reason);
-  assert.match(outcome.stderr, /^malloc-backend: .*\n$/, 'one line');
-  nothingRan();
+  for (const entry of Object.values(tools.entries)) {
+    const words = [...wrapper, ...entry, 'run', backend, '--', program];
+    const outcome = await run(words[0] ?? '', words.slice(1));
+    assert.deepEqual([outcome.code, outcome.stdout], [status, ''], outcome.stderr);
+    assert.match(outcome.stderr, reason);
+    assert.match(outcome.stderr, /^malloc-backend: .*\n$/, 'one line');
+    nothingRan();
+  }
   if (wrapper.length > 0) return;
   tools.refuses(() => spawn(program, { backend: backend as 'mimalloc', env }), code, reason);
   nothingRan();
@@ -54,10 +56,12 @@ const unproven = (reason: RegExp) =>
 
 /** That it runs, switched. */
 async function accepts(program: string, args: string[] = MAPS, wrapper: readonly string[] = []) {
-  const words = [...wrapper, process.execPath, tools.cli, 'run', 'mimalloc', '--', program, ...args];
-  const { stdout, stderr, code } = await run(words[0] ?? '', words.slice(1));
-  assert.deepEqual([code, stderr], [0, '']);
-  assert.match(stdout, /libmalloc_backend_mimalloc/);
+  for (const entry of Object.values(tools.entries)) {
+    const words = [...wrapper, ...entry, 'run', 'mimalloc', '--', program, ...args];
+    const { stdout, stderr, code } = await run(words[0] ?? '', words.slice(1));
+    assert.deepEqual([code, stderr], [0, '']);
+    assert.match(stdout, /libmalloc_backend_mimalloc/);
+  }
 }
 
 describe('the backend', { skip: cannotPreload, timeout: 120_000 }, () => {

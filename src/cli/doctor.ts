@@ -5,7 +5,7 @@ import { binaryFolder, binding, linuxBinding } from '../binding.js';
 import { type MemoryBreakdown, memory } from '../memory/memory.js';
 import type { MemoryParts } from '../memory/parts.js';
 import { MallocBackendError } from '../errors.js';
-import { isAllocator, isShim, preloadEntries } from '../process/environment.js';
+import { environmentPairs } from '../process/environment.js';
 import { type ActiveBackend, activeBackend } from '../process/owner.js';
 import { style, table } from './output.js';
 
@@ -106,9 +106,7 @@ const namesAllocator = (file: string) => `LD_PRELOAD names ${file}, which has a 
 
 /** Others' allocators that are preloaded into what is started there. */
 function preloadedAllocators({ environment, root }: Circumstances): string[] {
-  return preloadEntries(environment).filter(
-    (entry) => !isShim(entry) && isAllocator(entry, environment, root),
-  );
+  return linuxBinding().preloadedAllocators(environmentPairs(environment), root);
 }
 
 /** This command's own, which is that of the libraries. */

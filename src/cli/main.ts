@@ -3,14 +3,15 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fail } from './fail.js';
 
-/** A command is imported when it is called, from its own file (npm/bundle.mjs): `run` must not wait for the others. */
+/** Those that are a program of their own, without Node: crates/launch. */
+const natives: readonly string[] = ['run', 'env'];
+
+/** A command is imported when it is called, from its own file (npm/bundle.mjs): none must wait for the others. */
 const commands: Record<
   string,
   () => Promise<{ help: string; main: (args: string[]) => void | Promise<void> }>
 > = {
-  run: () => import('./run.js'),
   python: () => import('./python.js'),
-  env: () => import('./env.js'),
   doctor: () => import('./doctor.js'),
 };
 
@@ -51,13 +52,13 @@ async function main([name, ...args]: string[]): Promise<void> {
   if (name === undefined) return usage('no command was given');
   if (name === '--help' || name === '-h' || name === 'help') return console.log(help);
   if (name === '--version' || name === '-V') return console.log(version());
+  if (natives.includes(name)) return (await import('./native.js')).main([name, ...args]);
   const command = Object.hasOwn(commands, name) ? await commands[name]?.() : undefined;
   if (command === undefined) return usage(`there is no command ${JSON.stringify(name)}`);
   const end = args.indexOf('--');
   const own = args.slice(0, end < 0 ? undefined : end);
-  // `run` and `python` have a command of their own, whose --help is not ours.
-  const asked =
-    name === 'run' || name === 'python' ? own[0] : own.find((word) => word === '--help' || word === '-h');
+  // What `python` becomes has a --help of its own.
+  const asked = name === 'python' ? own[0] : own.find((word) => word === '--help' || word === '-h');
   if (asked === '--help' || asked === '-h') return console.log(command.help);
   await command.main(args);
 }

@@ -2,9 +2,10 @@ import { parseArgs } from 'node:util';
 import { parseBackend } from '../backend.js';
 import { MallocBackendError } from '../errors.js';
 import { become } from '../process/become.js';
+import type { SwitchOptions } from '../process/environment.js';
+import type { AllocatorOptions, Preset } from '../process/presets.js';
 import { type PythonOptionNames, parsePythonConfig } from '../python/config.js';
 import { hookVariables, hookedEnvironment, preparePython } from '../python/environment.js';
-import { switching } from './switching.js';
 
 export const help = `Become Python, with its allocator domains on the backend: same process id, signals and open files.
 
@@ -103,4 +104,19 @@ export function main(args: string[]): never {
   });
   if (values.report) env[hookVariables.report] = '2';
   become(preparePython(values.python, python, { malloc }), env);
+}
+
+/** The values of these options as {@link SwitchOptions}. What is wrong with a value is said where it is used. */
+function switching(values: { preset?: string; set?: string[]; children?: string }): SwitchOptions {
+  return {
+    ...(values.preset === undefined ? {} : { preset: values.preset as Preset }),
+    ...(values.children === undefined ? {} : { children: values.children as 'inherit' | 'none' }),
+    set: Object.fromEntries((values.set ?? []).map(pair)) satisfies AllocatorOptions,
+  };
+}
+
+function pair(text: string): [string, string] {
+  const at = text.indexOf('=');
+  if (at > 0) return [text.slice(0, at), text.slice(at + 1)];
+  throw new MallocBackendError('ERR_INVALID_ARGUMENT', `--set wants key=value, not ${JSON.stringify(text)}`);
 }

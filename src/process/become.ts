@@ -13,7 +13,7 @@ import type { Launch } from './program.js';
 export function become({ file, argv }: Launch, env: NodeJS.ProcessEnv): never {
   const { replaceProcess } = linuxBinding();
   closeInspector();
-  const errno = replaceProcess(file, argumentBytes(argv), environmentBytes(env), isUnderNpx());
+  const errno = replaceProcess(file, argumentBytes(argv), environmentBytes(env));
   const [code, message] = getSystemErrorMap().get(-errno) ?? [`error ${errno}`, ''];
   throw new MallocBackendError('ERR_EXEC_FAILED', `cannot start ${file}: ${code} ${message}`.trimEnd());
 }
@@ -25,25 +25,6 @@ function closeInspector(): void {
   // A module that only this rare case needs is not to cost every start.
   const inspector = createRequire(import.meta.url)('node:inspector') as typeof import('node:inspector');
   inspector.close();
-}
-
-/**
- * Whether the parent is the shell in which npx starts a command. npx hands it the signals that it gets; the shell ends,
- * and would leave the program behind. A tool that npx started passes npm's variables on to shells of its own: the one
- * that is meant is a child of npx itself. Without a /proc that shows them, it is not known to be one.
- */
-function isUnderNpx(): boolean {
-  if (process.env['npm_command'] !== 'exec') return false;
-  try {
-    const shell = `/proc/${process.ppid}`;
-    if (!readFileSync(`${shell}/cmdline`, 'latin1').startsWith('sh\0-c\0')) return false;
-    const stat = readFileSync(`${shell}/stat`, 'latin1');
-    const [, parent] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    // npm gives itself a title: its command, before its arguments.
-    return /^npm exec\b|\/np[mx](-cli\.js)?\0/.test(readFileSync(`/proc/${parent}/cmdline`, 'latin1'));
-  } catch {
-    return false;
-  }
 }
 
 /** Node decodes the arguments as UTF-8 and has lost whatever is not; the kernel still knows it. */

@@ -1,16 +1,8 @@
-import { existsSync } from 'node:fs';
-import { basename, join } from 'node:path';
-import { linuxBinding } from '../binding.js';
-import {
-  type MemoryAllocatorBackend,
-  parseBackend,
-  shimFile,
-  whyNotPreloadable,
-  whyNotProcess,
-} from '../backend.js';
+import { type NativeChanges, binaryFolder, granted, linuxBinding } from '../binding.js';
+import { type MemoryAllocatorBackend, parseBackend } from '../backend.js';
 import { MallocBackendError, shown } from '../errors.js';
 import { namesOf, requireOptions } from '../options.js';
-import { type AllocatorOptions, type Preset, optionVariables, parsePreset } from './presets.js';
+import { type AllocatorOptions, type Preset, parsePreset } from './presets.js';
 
 /** How a program is to be switched. */
 export interface SwitchOptions {
@@ -35,7 +27,6 @@ export interface EnvironmentOptions extends SwitchOptions {
 export const variables = {
   preload: 'LD_PRELOAD',
   report: 'MALLOC_BACKEND_REPORT',
-  require: 'MALLOC_BACKEND_REQUIRE',
   children: 'MALLOC_BACKEND_CHILDREN',
   restore: 'MALLOC_BACKEND_RESTORE',
 } as const;
@@ -69,23 +60,14 @@ export function switchedEnvironment(
   { probe }: { probe: boolean },
 ): NodeJS.ProcessEnv {
   parseBackend(backend);
-  const { set = {}, env: given = process.env } = options;
+  const { set = {}, env = process.env } = options;
   const children = parseChildren(options.children);
   const preset = parsePreset(options.preset === undefined ? 'balanced' : options.preset);
   requireObject('set', set);
-  requireObject('env', given);
-  requireProcessSurface(backend);
-  const env = withoutSwitch(given);
-  const others = preloadEntries(env);
-  if (backend === 'default') refuseAllocators(others, env);
-  withOptions(backend, preset, set, env);
-  const preloaded =
-    backend === 'default' && !probe && children === 'inherit'
-      ? others
-      : [preloadable(shimFile(backend)), ...others];
-  if (preloaded.length > 0) env[variables.preload] = preloaded.join(':');
-  if (children === 'none') env[variables.children] = 'none';
-  return env;
+  requireObject('env', env);
+  const { switchedEnvironment: switched } = linuxBinding();
+  const folder = binaryFolder();
+  return changed(env, (pairs) => switched(backend, preset, optionPairs(set), children, probe, folder, pairs));
 }
 
 /** The environment, changed so that the allocator finds its options in it, and with a record to undo that by. */
@@ -95,13 +77,34 @@ export function withOptions(
   set: AllocatorOptions,
   env: NodeJS.ProcessEnv,
 ): NodeJS.ProcessEnv {
-  const changed = optionVariables(backend, parsePreset(preset), set, env);
-  if (Object.keys(changed).length > 0) {
-    const outer = env[variables.restore];
-    const own = restoreRecord(changed, env);
-    env[variables.restore] = outer === undefined ? own : `${outer};${own}`;
-  }
-  return Object.assign(env, changed);
+  const { withOptions: tuned } = linuxBinding();
+  return changed(env, (pairs) => tuned(backend, parsePreset(preset), optionPairs(set), pairs));
+}
+
+/** A copy of the environment with the changes that the addon makes in it. */
+function changed(env: NodeJS.ProcessEnv, change: (pairs: string[]) => NativeChanges): NodeJS.ProcessEnv {
+  const { set, unset } = granted(change(environmentPairs(env)));
+  const copy = { ...env };
+  for (const name of unset) delete copy[name];
+  for (let at = 0; at < set.length; at += 2) copy[set[at]!] = set[at + 1];
+  return copy;
+}
+
+/** Name and value one behind another, as the addon takes them. */
+export function environmentPairs(env: NodeJS.ProcessEnv): string[] {
+  return Object.entries(env).flatMap(([name, value]) => (value === undefined ? [] : [name, String(value)]));
+}
+
+/** Key and value one behind another. What a string may be is the addon's to say. */
+function optionPairs(set: AllocatorOptions): string[] {
+  return Object.entries(set).flatMap(([key, value]) => {
+    const isPlain = typeof value === 'string' || typeof value === 'boolean' || Number.isFinite(value);
+    if (isPlain) return [key, String(value)];
+    throw new MallocBackendError(
+      'ERR_INVALID_ARGUMENT',
+      `cannot set the option ${JSON.stringify(key)}: its value must be a string, a number or a boolean, not ${shown(value)}`,
+    );
+  });
 }
 
 function requireObject(what: string, value: unknown): void {
@@ -116,100 +119,4 @@ export function parseChildren(children: unknown = 'inherit'): 'inherit' | 'none'
     'ERR_INVALID_ARGUMENT',
     `children must be 'inherit' or 'none', not ${shown(children)}`,
   );
-}
-
-function requireProcessSurface(backend: MemoryAllocatorBackend): void {
-  linuxBinding();
-  const reason = whyNotProcess(backend);
-  if (reason === undefined) return;
-  const missing = backend !== 'rust';
-  throw new MallocBackendError(
-    missing ? 'ERR_SHIM_MISSING' : 'ERR_BACKEND_UNAVAILABLE',
-    `cannot run a program on ${backend}: ${reason}` +
-      (missing ? '; install the platform package again' : '; choose jemalloc, mimalloc or snmalloc'),
-  );
-}
-
-/** The library's file, if the loader can be pointed at it. */
-export function preloadable(file: string): string {
-  const reason = whyNotPreloadable(file);
-  if (reason !== undefined) throw new MallocBackendError('ERR_SHIM_MISSING', reason);
-  return file;
-}
-
-/** What is preloaded in the environment (ld.so(8)). */
-export function preloadEntries(env: NodeJS.ProcessEnv): string[] {
-  return (env[variables.preload] ?? '').split(/[ :]/).filter((entry) => entry !== '');
-}
-
-/** Whether the file is one of our preloadable libraries, of this or another installation. */
-export function isShim(file: string): boolean {
-  return /^libmalloc_backend_[a-z]+\.so$/.test(basename(file));
-}
-
-/** Whether what LD_PRELOAD names has a malloc; `root` is where another process sees its files. */
-export function isAllocator(entry: string, env: NodeJS.ProcessEnv, root = ''): boolean {
-  return linuxBinding().inspectProgram(root + preloadedFile(entry, env, root)).definesMalloc;
-}
-
-/** A mere name is looked for in LD_LIBRARY_PATH and in the system's folders (ld.so(8)). */
-function preloadedFile(entry: string, env: NodeJS.ProcessEnv, root: string): string {
-  if (entry.includes('/')) return entry;
-  const machine = linuxBinding().host().machine;
-  const folders = [
-    ...(env['LD_LIBRARY_PATH'] ?? '').split(/[:;]/).filter((folder) => folder !== ''),
-    '/usr/local/lib',
-    '/lib64',
-    '/usr/lib64',
-    '/lib',
-    '/usr/lib',
-    `/lib/${machine}-linux-gnu`,
-    `/usr/lib/${machine}-linux-gnu`,
-  ];
-  return folders.map((folder) => join(folder, entry)).find((file) => existsSync(root + file)) ?? entry;
-}
-
-function refuseAllocators(preloaded: readonly string[], env: NodeJS.ProcessEnv): void {
-  const allocator = preloaded.find((entry) => isAllocator(entry, env));
-  if (allocator === undefined) return;
-  throw new MallocBackendError(
-    'ERR_FOREIGN_PRELOAD',
-    `the program would not run on libc's malloc: LD_PRELOAD names ${allocator}, which has its own; ` +
-      `take it out of LD_PRELOAD`,
-  );
-}
-
-/** A copy of the environment as it was before an outer switch, if there was one. */
-export function withoutSwitch(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  const copy = { ...env };
-  for (const [name, ours, before] of parseRestoreRecord(copy[variables.restore] ?? '')) {
-    if (copy[name] !== ours) continue;
-    if (before === undefined) delete copy[name];
-    else copy[name] = before;
-  }
-  const preloaded = preloadEntries(copy).filter((entry) => !isShim(entry));
-  for (const name of Object.values(variables)) delete copy[name];
-  if (preloaded.length > 0) copy[variables.preload] = preloaded.join(':');
-  return copy;
-}
-
-const encode = (text: string) =>
-  text.replace(/[%;| \t-\r]/g, (character) => `%${character.charCodeAt(0).toString(16).padStart(2, '0')}`);
-
-/** What was set and what was there before, so that it can be undone. */
-function restoreRecord(changed: Record<string, string>, env: NodeJS.ProcessEnv): string {
-  return Object.entries(changed)
-    .map(([name, ours]) =>
-      [name, ours, ...(env[name] === undefined ? [] : [env[name]])].map(encode).join('|'),
-    )
-    .join(';');
-}
-
-function parseRestoreRecord(record: string): [name: string, ours: string, before?: string][] {
-  const decode = (text: string) =>
-    text.replace(/%([0-9a-f]{2})/gi, (_, code: string) => String.fromCharCode(Number.parseInt(code, 16)));
-  return record
-    .split(';')
-    .filter((change) => change !== '')
-    .map((change) => change.split('|').map(decode) as [string, string, string?]);
 }

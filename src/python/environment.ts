@@ -1,16 +1,14 @@
-import { type MemoryAllocatorBackend, hookFile, whyNotPython } from '../backend.js';
+import { type MemoryAllocatorBackend, hookFile, whyNotPreloadable, whyNotPython } from '../backend.js';
 import { linuxBinding } from '../binding.js';
 import { MallocBackendError } from '../errors.js';
 import {
   type SwitchOptions,
   parseChildren,
-  preloadEntries,
-  preloadable,
   switchedEnvironment,
   variables,
   withOptions,
 } from '../process/environment.js';
-import { type Context, type Launch, absolute, findProgram, prepareLaunch } from '../process/program.js';
+import { type Context, type Launch, findProgram, prepareLaunch } from '../process/program.js';
 import { type PythonConfig, encodePythonConfig, refuseDevMode, withoutOverride } from './config.js';
 
 /** The variables of `crates/python-hook/src/lib.rs`, where each is explained. */
@@ -36,7 +34,7 @@ export function preparePython(
   const launch = prepareLaunch(malloc ?? 'mimalloc', python, args, context);
   // The command itself, and not what `env` finds for a script's first line: that is the launcher's shell.
   const file = findProgram(python, context);
-  const { kind, isPython } = linuxBinding().inspectProgram(absolute(file, context.cwd));
+  const { kind, isPython } = linuxBinding().inspectProgram(file);
   if (kind !== 'elf' || isPython) return launch;
   throw new MallocBackendError(
     'ERR_CANNOT_SWITCH',
@@ -62,12 +60,14 @@ export function hookedEnvironment(
   if (missing !== undefined) {
     throw new MallocBackendError('ERR_SHIM_MISSING', `${missing}; install the platform package again`);
   }
+  const unnameable = whyNotPreloadable(hookFile());
+  if (unnameable !== undefined) throw new MallocBackendError('ERR_SHIM_MISSING', unnameable);
   const given = withoutOverride(options.env, config);
   const env =
     malloc === undefined
-      ? withOptions(config.backend, preset, set, { ...given })
+      ? withOptions(config.backend, preset, set, given)
       : switchedEnvironment(malloc, { ...options, env: given, children: 'inherit' }, { probe: false });
-  env[variables.preload] = [...preloadEntries(env), preloadable(hookFile())].join(':');
+  env[variables.preload] = [env[variables.preload], hookFile()].filter(Boolean).join(':');
   env[hookVariables.config] = encodePythonConfig(config);
   // What came along for this child alone is taken away again by the hook.
   const restored = env[variables.restore] !== given[variables.restore] ? ['restore'] : [];

@@ -3,7 +3,7 @@ import { existsSync, realpathSync } from 'node:fs';
 import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { MallocBackendError, shown } from '../errors.js';
-import { absolute, findProgram } from '../process/program.js';
+import { findProgram } from '../process/program.js';
 import type { PythonConfig } from './config.js';
 
 /** Where an interpreter's parts are. */
@@ -62,7 +62,7 @@ export async function locatePython(
   }
   const given = libpython === undefined ? undefined : existing(libpython as string);
   const command = (python as string | undefined) ?? (given && interpreterOf(given)) ?? 'python3';
-  const file = absolute(findProgram(command, { env }, 'the interpreter'), undefined);
+  const file = findProgram(command, { env }, 'the interpreter');
   const described = await ask(file, env, isolated);
   requireSupported(file, described, config);
   if (given !== undefined) {

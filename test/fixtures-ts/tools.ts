@@ -15,6 +15,12 @@ import { platform, root } from '../support/shims.js';
 
 /** The command, as it is shipped. */
 export const cli = join(root, 'dist', 'cli', 'main.cjs');
+/** The command that needs no Node, as npm puts it in place; and that with what starts it. */
+export const native = join(root, 'npm', platform, 'malloc-backend');
+export const entries: Readonly<Record<string, readonly string[]>> = {
+  'in JavaScript': [process.execPath, cli],
+  'without Node': [native],
+};
 /** `malloc-backend/register`. */
 export const register = join(root, 'dist', 'src', 'register.js');
 /** `malloc-backend`, for an import. */
@@ -91,7 +97,7 @@ export function copyOfBinaries(name: string, without: readonly string[] = []): s
   const copy = scratch(name);
   execFileSync('mkdir', ['-p', copy]);
   const files = ['default', 'jemalloc', 'mimalloc', 'snmalloc'].map((each) => `libmalloc_backend_${each}.so`);
-  for (const each of [...files, `malloc-backend.${platform}.node`])
+  for (const each of [...files, 'malloc-backend', `malloc-backend.${platform}.node`])
     if (!without.includes(each)) copyFileSync(join(binaries, each), join(copy, each));
   return copy;
 }

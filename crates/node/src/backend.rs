@@ -1,4 +1,5 @@
 use malloc_backend::{Functions, GLOBAL_ALLOCATOR, MemoryAllocatorBackend, Stats};
+use malloc_backend_launch::presets;
 use napi_derive::napi;
 
 /// One of the five backends, as it is in this build.
@@ -107,4 +108,26 @@ pub fn exercise(backend: String, bytes: u32) -> bool {
         (functions.free)(grown);
         sound && kept
     }
+}
+
+/// One option of an allocator.
+#[napi(object)]
+pub struct PresetOption {
+    pub key: String,
+    pub value: String,
+    pub reason: String,
+}
+
+/// The options of a preset; none for a name that is none.
+#[napi]
+pub fn preset_options(backend: String, preset: String) -> Vec<PresetOption> {
+    let (Ok(backend), Ok(preset)) = (backend.parse(), preset.parse()) else { return Vec::new() };
+    presets::preset_options(backend, preset)
+        .iter()
+        .map(|option| PresetOption {
+            key: option.key.to_owned(),
+            value: option.value.to_owned(),
+            reason: option.reason.to_owned(),
+        })
+        .collect()
 }

@@ -1,6 +1,7 @@
 use std::ffi::CString;
 use std::path::Path;
 
+use malloc_backend_launch::is_under_npx;
 use malloc_backend_process::{self as process, Allocator, Caller, Executable, Privilege};
 use napi_derive::napi;
 
@@ -118,10 +119,10 @@ pub fn libc_eio() -> i32 {
 }
 
 /// Replaces this process's program. Returns only where that failed, with the system's error number. The
-/// arguments and the environment are as in `/proc/self/cmdline` and `environ`: bytes, each ended by a zero. With `end_with_parent` the
+/// arguments and the environment are as in `/proc/self/cmdline` and `environ`: bytes, each ended by a zero. Under npx the
 /// program gets SIGTERM when the parent ends.
 #[napi]
-pub fn replace_process(program: String, arguments: &[u8], environment: &[u8], end_with_parent: bool) -> i32 {
+pub fn replace_process(program: String, arguments: &[u8], environment: &[u8]) -> i32 {
     const EINVAL: i32 = 22;
     let Ok(program) = CString::new(program) else { return EINVAL };
     let strings = |bytes: &[u8]| -> Vec<CString> {
@@ -130,7 +131,7 @@ pub fn replace_process(program: String, arguments: &[u8], environment: &[u8], en
             .filter_map(|string| CString::from_vec_with_nul(string.into()).ok())
             .collect()
     };
-    process::replace_process(&program, &strings(arguments), &strings(environment), end_with_parent)
+    process::replace_process(&program, &strings(arguments), &strings(environment), is_under_npx())
         .raw_os_error()
         .unwrap_or(libc_eio())
 }

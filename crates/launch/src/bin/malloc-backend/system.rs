@@ -1,0 +1,125 @@
+//! What the process was started with, and what it becomes.
+
+use std::collections::BTreeSet;
+use std::ffi::{CStr, CString, OsStr, OsString, c_char};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::{env, fs, io, ptr};
+
+use malloc_backend_launch::{Code, Context, Environment, Launch, Refusal, absolute, is_under_npx};
+
+/// The strings of an array that ends in null.
+///
+/// # Safety
+/// It is one, of C strings.
+pub unsafe fn strings(mut array: *const *const c_char) -> Vec<OsString> {
+    let mut all = Vec::new();
+    if array.is_null() {
+        return all;
+    }
+    // SAFETY: the array goes on until a null.
+    while let Some(string) = unsafe { array.read().as_ref() } {
+        // SAFETY: the caller says that it is a C string.
+        all.push(OsString::from_vec(unsafe { CStr::from_ptr(string) }.to_bytes().to_vec()));
+        // SAFETY: this was not the last element.
+        array = unsafe { array.add(1) };
+    }
+    all
+}
+
+/// Writing without a buffer in between: standard streams of Rust's own would be set up for one line.
+pub mod descriptor {
+    use std::ffi::c_int;
+    use std::fs::File;
+    use std::io::Write;
+    use std::mem::ManuallyDrop;
+    use std::os::fd::FromRawFd;
+
+    /// Whether all of the text was written.
+    pub fn write(fd: c_int, text: &[u8]) -> bool {
+        // SAFETY: never closed here, and where it is not open each write says so.
+        let mut file = ManuallyDrop::new(unsafe { File::from_raw_fd(fd) });
+        file.write_all(text).is_ok()
+    }
+}
+
+/// The environment as it came, in entries such as `name=value`. There may be some without a name, and some twice.
+pub fn entries() -> Vec<Vec<u8>> {
+    unsafe extern "C" {
+        static environ: *const *const c_char;
+    }
+    // SAFETY: the C library's own, which nobody changes: this process has one thread and sets nothing.
+    unsafe { strings(environ) }.into_iter().map(OsString::into_vec).collect()
+}
+
+/// The variables in these entries. Of a name that is there twice the first counts.
+pub fn environment(entries: &[Vec<u8>]) -> Environment {
+    let pairs = entries.iter().rev().filter_map(|entry| {
+        let at = entry.iter().position(|byte| *byte == b'=')?;
+        Some((entry[..at].to_vec(), entry[at + 1..].to_vec()))
+    });
+    pairs.filter(|(name, _)| !name.is_empty()).collect()
+}
+
+/// The entries as they came, to the byte, but for what has changed since.
+pub fn changed_entries(entries: Vec<Vec<u8>>, before: &Environment, after: &Environment) -> Vec<Vec<u8>> {
+    let same: BTreeSet<&[u8]> = after
+        .iter()
+        .filter(|(name, value)| before.get(*name) == Some(value))
+        .map(|(name, _)| &name[..])
+        .collect();
+    let is_kept = |entry: &Vec<u8>| match entry.iter().position(|byte| *byte == b'=') {
+        None | Some(0) => true,
+        Some(at) => same.contains(&entry[..at]),
+    };
+    let new = after.iter().filter(|(name, _)| !same.contains(&name[..]));
+    let new = new.map(|(name, value)| [&name[..], value].join(&b'='));
+    entries.into_iter().filter(is_kept).chain(new).collect()
+}
+
+/// The folder of this program and the preloadable libraries, or the one that a user names in its place.
+pub fn folder() -> PathBuf {
+    match env::var_os("MALLOC_BACKEND_BINARY_DIR").filter(|folder| !folder.is_empty()) {
+        Some(folder) => absolute(Path::new(&folder), &Context::default()),
+        None => own_folder(),
+    }
+}
+
+/// The folder of this program, whatever links lead to it. Without a /proc it is where the kernel was told it is.
+pub fn own_folder() -> PathBuf {
+    let file = env::current_exe().unwrap_or_else(|_| {
+        // SAFETY: it takes a constant, and gives the address of a C string that stays, or 0.
+        let name = unsafe {
+            (libc::getauxval(libc::AT_EXECFN) as *const c_char).as_ref().map(|name| CStr::from_ptr(name))
+        };
+        let file =
+            absolute(Path::new(OsStr::from_bytes(name.unwrap_or_default().to_bytes())), &Context::default());
+        fs::canonicalize(&file).unwrap_or(file)
+    });
+    file.parent().unwrap_or(Path::new("/")).to_owned()
+}
+
+/// Becomes the program: same process, same open files. Returns only where that failed.
+pub fn become_program(launch: &Launch, entries: Vec<Vec<u8>>) -> Refusal {
+    let file = c_string(launch.file.as_os_str().as_bytes().to_vec());
+    let arguments: Vec<CString> =
+        launch.arguments.iter().map(|word| c_string(word.as_bytes().to_vec())).collect();
+    let entries: Vec<CString> = entries.into_iter().map(c_string).collect();
+    if is_under_npx() {
+        // SAFETY: it takes a constant and a signal.
+        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) };
+    }
+    // SAFETY: a C string, and arrays of such that end in null and outlive the call.
+    unsafe { libc::execve(file.as_ptr(), pointers(&arguments).as_ptr(), pointers(&entries).as_ptr()) };
+    let error = io::Error::last_os_error();
+    Refusal::new(Code::ExecFailed, format!("cannot start {}: {error}", launch.file.display()))
+}
+
+fn pointers(strings: &[CString]) -> Vec<*const c_char> {
+    strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
+}
+
+/// What came from the system has no zero in it.
+fn c_string(bytes: Vec<u8>) -> CString {
+    CString::new(bytes).unwrap_or_default()
+}

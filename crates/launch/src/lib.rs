@@ -1,0 +1,26 @@
+//! How a program is started on a backend: which program it is ([`prepare_launch`]), with which environment
+//! ([`switched_environment`]), which options the allocator gets ([`presets`]). The command that stands on this
+//! without Node is `src/bin/malloc-backend`.
+//!
+//! Linux only, but for the presets. This crate knows no Node, and opens none of the libraries that it has preloaded.
+
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod environment;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod launch;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod options;
+pub mod presets;
+mod refusal;
+
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+pub use environment::{
+    Children, Environment, Switch, preloaded_allocators, shim_file, switched_environment, variables,
+    why_not_preloadable, why_not_process, with_options, without_switch,
+};
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+pub use launch::{
+    Context, Launch, absolute, find_program, is_under_npx, prepare_launch, too_small_for_snmalloc,
+};
+pub use presets::Preset;
+pub use refusal::{Code, Refusal};

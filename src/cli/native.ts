@@ -1,0 +1,23 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { binaryFolder, linuxBinding } from '../binding.js';
+import { MallocBackendError } from '../errors.js';
+import { become } from '../process/become.js';
+
+/** Becomes the command that needs no Node, which npm itself puts in the place of this one. */
+export function main(args: string[]): never {
+  try {
+    linuxBinding();
+    const file = join(binaryFolder(), 'malloc-backend');
+    if (existsSync(file)) return become({ file, argv: ['malloc-backend', ...args] }, process.env);
+    throw new MallocBackendError(
+      'ERR_BINARY_MISSING',
+      `the command ${file} does not exist; install the platform package again`,
+    );
+  } catch (error) {
+    // `eval "$(…)" && …` does not see this command's status; it sees that of what is printed.
+    if (args[0] === 'env' && !args.some((word) => /^(--format=)?(docker|systemd|json)$/.test(word)))
+      console.log('false');
+    throw error;
+  }
+}
