@@ -52,18 +52,12 @@ function preloaded(crate, library, file, ...features) {
   place(library, file);
 }
 
-// A program of its own, which npm puts in the place of the root's command.
+// A program of its own, which npm puts in the place of the root's command. With musl in it, it runs on every Linux: that
+// one is published for glibc too (.github/workflows/ci.yml).
 if (files.includes('malloc-backend')) {
-  cargo(
-    'build',
-    '--release',
-    '--locked',
-    ...target,
-    '-p',
-    'malloc-backend-launch',
-    '--bin',
-    'malloc-backend',
-  );
+  const command = ['-p', 'malloc-backend-launch', '--bin', 'malloc-backend'];
+  const linked = name.endsWith('-musl') ? ['--', '-Ctarget-feature=+crt-static'] : [];
+  cargo('rustc', '--release', '--locked', ...target, ...command, ...linked);
   place('malloc-backend', 'malloc-backend');
 }
 

@@ -10,7 +10,12 @@ import { dirname, join } from 'node:path';
 
 const root = join(import.meta.dirname, '..');
 const file = join(import.meta.dirname, 'THIRD_PARTY_LICENSES');
-const libraries = ['malloc-backend-node', 'malloc-backend-shim', 'malloc-backend-python-hook'];
+const libraries = [
+  'malloc-backend-node',
+  'malloc-backend-launch',
+  'malloc-backend-shim',
+  'malloc-backend-python-hook',
+];
 /** The sources that a crate bundles, with a licence of their own. */
 const bundled = {
   'tikv-jemalloc-sys': 'jemalloc/COPYING',

@@ -20,10 +20,9 @@ export interface Binding {
   /** Linux only, as are all below. */
   ownerHere?(): NativeOwner | null;
   ownerOf?(pid: number): { owner?: NativeOwner; errno?: number };
-  /** To be run by this process, or by a child of it as another user and group. */
-  inspectProgram?(path: string, user?: number, group?: number): NativeProgram;
-  /** Arguments and environment as bytes, each ended by a zero. */
-  replaceProcess?(program: string, argv: Uint8Array, environment: Uint8Array): number;
+  inspectProgram?(path: string): NativeProgram;
+  /** Arguments and environment as bytes, each ended by a zero. Returns only where it failed, with the reason. */
+  replaceProcess?(program: string, argv: Uint8Array, environment: Uint8Array): string;
   /** In an environment name and value stand one behind another, and so do key and value of the options in `set`. */
   switchedEnvironment?(
     backend: string,
@@ -159,14 +158,9 @@ export interface NativeOwner {
 
 export interface NativeProgram {
   kind: 'elf' | 'script' | 'unknown' | 'error';
-  errno?: number;
-  machine?: string;
-  bits?: number;
+  /** Of an ELF program its dynamic loader, of a script the program that reads it. */
   interpreter?: string;
-  argument?: string;
-  definesMalloc: boolean;
   isPython: boolean;
-  privilege?: 'setuid' | 'setgid' | 'capabilities' | 'caller';
 }
 
 /** An answer of the addon's that may be a refusal: a code and a message. */

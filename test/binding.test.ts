@@ -7,7 +7,7 @@ import { describe, test } from 'node:test';
 import { binaryFolder, binding, linuxBinding } from '../src/binding.js';
 import * as tools from './fixtures-ts/tools.js';
 import { succeed } from './support/run.js';
-import { cannotPreload, platform, root, shim } from './support/shims.js';
+import { cannotPreload, platform, root } from './support/shims.js';
 
 describe('the declarations and the addon', () => {
   const source = readFileSync(join(root, 'src', 'binding.ts'), 'utf8');
@@ -70,18 +70,10 @@ describe('inspectProgram()', { skip: cannotPreload, timeout: 120_000 }, () => {
 
   test('tells programs, scripts and other things apart', () => {
     const node = look(process.execPath);
-    assert.deepEqual([node.kind, node.bits, node.machine], ['elf', 64, linuxBinding().host().machine]);
-    assert.ok(node.interpreter?.startsWith('/lib'));
-    assert.equal(look(shim('jemalloc')).definesMalloc, true);
-    assert.equal(look(shim('default')).definesMalloc, false);
-    assert.deepEqual(look(tools.scratch('nothing')), {
-      kind: 'error',
-      errno: 2,
-      definesMalloc: false,
-      isPython: false,
-    });
+    assert.deepEqual([node.kind, node.interpreter], ['elf', linuxBinding().host().interpreter]);
+    assert.deepEqual(look(tools.scratch('nothing')), { kind: 'error', isPython: false });
     const script = look(tools.file('script', '#! \t/bin/sh\t -e -u \nexit'));
-    assert.deepEqual([script.kind, script.interpreter, script.argument], ['script', '/bin/sh', '-e -u']);
+    assert.deepEqual([script.kind, script.interpreter], ['script', '/bin/sh']);
   });
 
   test('is not upset by what is cut off or made up', () => {

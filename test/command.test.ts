@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync, realpathSync, symlinkSync } from 'node:fs';
+import { copyFileSync, existsSync, readFileSync, realpathSync, renameSync, symlinkSync } from 'node:fs';
 import { type TestContext, describe, test } from 'node:test';
 import { activeBackend } from '../index.js';
 import * as tools from './fixtures-ts/tools.js';
@@ -298,7 +298,7 @@ describe('the command without Node', { skip: cannotPreload, timeout: 120_000 }, 
     );
     const { code, stderr } = await run(`${folder}/malloc-backend`, ['doctor'], { env });
     assert.equal(code, 127);
-    assert.match(stderr, /^malloc-backend: .*run and env are all that there is without Node/);
+    assert.match(stderr, /^malloc-backend: .*only run and env need nothing else/);
   });
 
   test('finds its folder through links, and takes another for it', async () => {
@@ -312,6 +312,35 @@ describe('the command without Node', { skip: cannotPreload, timeout: 120_000 }, 
     });
     assert.equal(stdout, `export LD_PRELOAD='${MALLOC_BACKEND_BINARY_DIR}/libmalloc_backend_mimalloc.so'\n`);
   });
+
+  test(
+    'serves the C library of the system, of two packages that lie side by side',
+    { skip: notGlibc },
+    async () => {
+      tools.cc('libc.musl-x.so.1', '', ['-shared', '-Wl,-soname,libc.musl-x.so.1']);
+      const musl = tools.cc('musl.so', '', [
+        '-shared',
+        '-Wl,--no-as-needed',
+        tools.scratch('libc.musl-x.so.1'),
+      ]);
+      const both = tools.scratch('both');
+      const [one, other] = ['linux-x-musl', 'linux-x-gnu'].map((name) =>
+        tools.copyOfBinaries(`both/${name}`),
+      );
+      for (const backend of ['default', 'mimalloc'])
+        copyFileSync(musl, `${one}/libmalloc_backend_${backend}.so`);
+      const args = ['env', 'mimalloc', '--preset=none'];
+      for (const folder of [one, other]) {
+        const { stdout } = await succeed(`${folder}/malloc-backend`, args);
+        assert.equal(stdout, `export LD_PRELOAD='${both}/linux-x-gnu/libmalloc_backend_mimalloc.so'\n`);
+      }
+      // Alone, it says what it is for.
+      renameSync(other ?? '', tools.scratch('away'));
+      const { code, stderr } = await run(`${one}/malloc-backend`, ['run', 'mimalloc', 'true']);
+      assert.equal(code, 126);
+      assert.match(stderr, /uses the C library of .*, and the preloadable library is for musl/);
+    },
+  );
 
   test('hands to Node what is not its own', async () => {
     for (const words of [
@@ -345,8 +374,9 @@ describe('the command without Node', { skip: cannotPreload, timeout: 120_000 }, 
   });
 
   test('does not say that it has printed what it could not', { skip: !existsSync('/dev/full') }, async () => {
-    const { code } = await run('sh', ['-c', '"$0" env mimalloc >/dev/full', native]);
+    const { code, stderr } = await run('sh', ['-c', '"$0" env mimalloc >/dev/full', native]);
     assert.equal(code, 1);
+    assert.match(stderr, /^malloc-backend: cannot write to standard output: No space left/);
   });
 });
 
@@ -511,6 +541,7 @@ describe('env', { skip: cannotPreload, timeout: 120_000 }, () => {
           ['jemalloc', missing],
           ['mimalloc --set nonsense', {}],
           ['mimalloc --format yaml', {}],
+          ['mimalloc --set show_errors=json --set x=1', {}],
           ['', {}],
         ] as const) {
           const { code, stdout, stderr } = await evaluated(wanted, env);

@@ -229,6 +229,26 @@ describe('the proof', { skip: cannotPreload, timeout: 120_000 }, () => {
 });
 
 describe('like child_process', { skip: cannotPreload, timeout: 120_000 }, () => {
+  test('options and arguments of other types', async () => {
+    const loose = { uid: null, gid: null, env: { ...env, LATER: 1, NONE: undefined } } as object;
+    const words = [undefined, 'x', 1, null] as unknown as string[];
+    const script = 'echo "$LATER-$NONE" "$@"';
+    const child = spawn('sh', ['-c', script, 'sh', ...words], { ...loose, backend: 'mimalloc' });
+    assert.equal(await text(child.stdout ?? assert.fail()), '1- undefined x 1 null\n');
+    for (const wrong of [{ uid: 'x' }, { gid: {} }, { cwd: 1 }, { env: { ...env, PATH: Symbol('x') } }]) {
+      const options = wrong as object;
+      assert.throws(
+        () => spawn('true', [], { env, ...options, backend: 'mimalloc' }),
+        (error: NodeJS.ErrnoException) =>
+          error instanceof TypeError || error.code === 'ERR_INVALID_ARGUMENT'
+            ? true
+            : assert.fail(String(error)),
+      );
+    }
+    const symbol = [Symbol('x')] as unknown as string[];
+    assert.throws(() => spawn('true', symbol, { backend: 'mimalloc' }), TypeError);
+  });
+
   // Every shape of stdio: what the child has open, what the parent has, and what goes through.
   const here = openSync('/dev/null', 'r');
   test.after(() => closeSync(here));

@@ -1,6 +1,5 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { getSystemErrorMap } from 'node:util';
 import { linuxBinding } from '../binding.js';
 import { MallocBackendError } from '../errors.js';
 import type { Launch } from './program.js';
@@ -13,9 +12,8 @@ import type { Launch } from './program.js';
 export function become({ file, argv }: Launch, env: NodeJS.ProcessEnv): never {
   const { replaceProcess } = linuxBinding();
   closeInspector();
-  const errno = replaceProcess(file, argumentBytes(argv), environmentBytes(env));
-  const [code, message] = getSystemErrorMap().get(-errno) ?? [`error ${errno}`, ''];
-  throw new MallocBackendError('ERR_EXEC_FAILED', `cannot start ${file}: ${code} ${message}`.trimEnd());
+  const reason = replaceProcess(file, argumentBytes(argv), environmentBytes(env));
+  throw new MallocBackendError('ERR_EXEC_FAILED', `cannot start ${file}: ${reason}`);
 }
 
 /** The port of an inspector that Node's options have opened must be free when the program opens it again. */

@@ -92,7 +92,7 @@ function changed(env: NodeJS.ProcessEnv, change: (pairs: string[]) => NativeChan
 
 /** Name and value one behind another, as the addon takes them. */
 export function environmentPairs(env: NodeJS.ProcessEnv): string[] {
-  return Object.entries(env).flatMap(([name, value]) => (value === undefined ? [] : [name, String(value)]));
+  return Object.entries(env).flatMap(([name, value]) => (value === undefined ? [] : [name, `${value}`]));
 }
 
 /** Key and value one behind another. What a string may be is the addon's to say. */

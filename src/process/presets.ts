@@ -38,13 +38,15 @@ export const presets: { readonly [Backend in MemoryAllocatorBackend]?: PresetTab
   },
 };
 
+const tables: { [Backend in MemoryAllocatorBackend]?: PresetTable } = {};
+
 function tableOf(backend: MemoryAllocatorBackend): PresetTable {
   const options = (preset: Preset) => binding().presetOptions(backend, preset);
-  return {
+  return (tables[backend] ??= {
     'low-rss': options('low-rss'),
     balanced: options('balanced'),
     throughput: options('throughput'),
-  };
+  });
 }
 
 const names: readonly Preset[] = ['low-rss', 'balanced', 'throughput', 'none'];

@@ -34,7 +34,9 @@ export function prepareLaunch(
 ): Launch {
   requireText(command);
   const { prepareLaunch: prepare } = linuxBinding();
-  return granted(prepare(backend, binaryFolder(), command, args.map(String), native(context)));
+  // What child_process takes for a word; it throws where a symbol is to be one.
+  const words = Array.from(args, (word) => `${word}`);
+  return granted(prepare(backend, binaryFolder(), command, words, native(context)));
 }
 
 /** The absolute path of the file that a command names: one with a slash is a path, any other is looked for in PATH. */
@@ -51,6 +53,13 @@ function requireText(command: unknown): void {
   );
 }
 
-function native({ env = process.env, ...context }: Context): NativeContext {
-  return { ...context, path: env['PATH'] };
+/** What is of another type than this, child_process itself judges. */
+function native({ cwd, env = process.env, uid, gid }: Context): NativeContext {
+  const { PATH: path } = env;
+  return {
+    cwd,
+    path: path === undefined ? undefined : `${path}`,
+    uid: typeof uid === 'number' ? uid : undefined,
+    gid: typeof gid === 'number' ? gid : undefined,
+  };
 }

@@ -1,6 +1,7 @@
 //! The environment under which a program runs on a backend, and how that is undone.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,9 @@ pub mod variables {
 
     pub(super) const ALL: [&str; 5] = [PRELOAD, REPORT, REQUIRE, CHILDREN, RESTORE];
 }
+
+/// The variable that names the folder of the binaries, where it is not the platform's package.
+pub const BINARY_DIR: &str = "MALLOC_BACKEND_BINARY_DIR";
 
 /// Whether the programs that a program starts are switched too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -123,8 +127,8 @@ pub fn with_options(
     Ok(())
 }
 
-/// Whether the C library is musl, whose malloc has nothing to be set.
-fn is_musl() -> bool {
+/// Whether the C library here is musl. Its malloc has nothing to be set.
+pub fn is_musl() -> bool {
     host().interpreter.is_some_and(|interpreter| interpreter.contains("ld-musl"))
 }
 
@@ -148,6 +152,9 @@ fn require_process_surface(backend: MemoryAllocatorBackend, folder: &Path) -> Re
     let Some(reason) = why_not_process(backend, folder) else { return Ok(()) };
     let (code, remedy) = match backend {
         MemoryAllocatorBackend::Rust => (Code::BackendUnavailable, "choose jemalloc, mimalloc or snmalloc"),
+        _ if env::var_os(BINARY_DIR).is_some_and(|folder| !folder.is_empty()) => {
+            (Code::ShimMissing, "MALLOC_BACKEND_BINARY_DIR names that folder")
+        }
         _ => (Code::ShimMissing, "install the platform package again"),
     };
     Err(Refusal::new(code, format!("cannot run a program on {backend}: {reason}; {remedy}")))
@@ -159,8 +166,7 @@ pub fn why_not_preloadable(file: &Path) -> Option<String> {
     bytes.iter().any(|byte| byte.is_ascii_whitespace() || b":$".contains(byte)).then(|| {
         format!(
             "LD_PRELOAD cannot name {:?}: the dynamic loader splits it at white space and colons and replaces $; \
-             install the package at a path without them, or copy that folder to one and name it in \
-             MALLOC_BACKEND_BINARY_DIR",
+             install the package at a path without them, or copy that folder to one and name it in {BINARY_DIR}",
             file.to_string_lossy()
         )
     })
@@ -286,6 +292,7 @@ fn encoded(text: &[u8]) -> Vec<u8> {
     out
 }
 
+/// As the library itself does it: crates/preload/src/environment.rs.
 fn decoded(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;

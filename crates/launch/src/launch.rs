@@ -7,7 +7,7 @@ use std::process::Command;
 use std::{env, fs, io};
 
 use malloc_backend::MemoryAllocatorBackend;
-use malloc_backend_process::{Caller, Executable, Host, Privilege, host, inspect_for};
+use malloc_backend_process::{Caller, Executable, Host, Privilege, host, inspect_for, needed};
 
 use crate::environment::shim_file;
 use crate::{Code, Refusal};
@@ -166,11 +166,8 @@ pub fn find_program(command: &OsStr, context: &Context, what: &str) -> Result<Pa
 
 /// The file's absolute path. Where the working directory was removed, by a name that leads there even so.
 pub fn absolute(file: &Path, context: &Context) -> PathBuf {
-    match &context.directory {
-        _ if file.is_absolute() => file.to_owned(),
-        Some(directory) => directory.join(file),
-        None => path::absolute(file).unwrap_or_else(|_| Path::new("/proc/self/cwd").join(file)),
-    }
+    let file = context.directory.as_deref().unwrap_or(Path::new("")).join(file);
+    path::absolute(&file).unwrap_or_else(|_| Path::new("/proc/self/cwd").join(file))
 }
 
 fn existing(file: PathBuf, what: &str) -> Result<PathBuf, Refusal> {
@@ -266,9 +263,23 @@ pub fn too_small_for_snmalloc(address_space: Option<u64>, data: Option<u64>) -> 
     }
 }
 
-/// A program with another dynamic loader than this process's has another C library: that one is asked.
+/// Whether a preloadable library is for musl.
+pub fn is_for_musl(shim: &Path) -> bool {
+    let is_musl = |name: &PathBuf| name.as_os_str().as_bytes().starts_with(b"libc.musl");
+    needed(shim).is_ok_and(|needed| needed.iter().any(is_musl))
+}
+
+/// A program with another dynamic loader than this process's may have another C library: that one is asked.
 fn why_not_loadable(shim: &Path, file: &Path, loader: &str, host: &Host) -> Option<String> {
     let own = host.interpreter.as_deref().unwrap_or_default();
+    let is_musl = is_for_musl(shim);
+    // musl passes over what it cannot preload without a word.
+    if loader.contains("ld-musl") != is_musl {
+        let library = if is_musl { "musl" } else { "glibc" };
+        return Some(format!(
+            "it uses the C library of {loader}, and the preloadable library is for {library}"
+        ));
+    }
     // As nearly always: then nobody need follow links.
     if loader == own {
         return None;
@@ -282,9 +293,6 @@ fn why_not_loadable(shim: &Path, file: &Path, loader: &str, host: &Host) -> Opti
     }
     if !Path::new(loader).exists() {
         return Some(format!("its dynamic loader, {loader}, does not exist"));
-    }
-    if loader.contains("ld-musl") != own.contains("ld-musl") {
-        return Some(format!("it uses the C library of {loader}, and the preloadable library that of {own}"));
     }
     let asked = Command::new(loader).arg("--preload").arg(shim).arg("--list").arg(file).output().ok()?;
     let said = String::from_utf8_lossy(&asked.stderr);

@@ -15,12 +15,13 @@ mod refusal;
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 pub use environment::{
-    Children, Environment, Switch, preloaded_allocators, shim_file, switched_environment, variables,
-    why_not_preloadable, why_not_process, with_options, without_switch,
+    BINARY_DIR, Children, Environment, Switch, is_musl, preloaded_allocators, shim_file,
+    switched_environment, variables, why_not_preloadable, why_not_process, with_options, without_switch,
 };
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 pub use launch::{
-    Context, Launch, absolute, find_program, is_under_npx, prepare_launch, too_small_for_snmalloc,
+    Context, Launch, absolute, find_program, is_for_musl, is_under_npx, prepare_launch,
+    too_small_for_snmalloc,
 };
 pub use presets::Preset;
 pub use refusal::{Code, Refusal};

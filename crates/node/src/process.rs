@@ -2,7 +2,7 @@ use std::ffi::CString;
 use std::path::Path;
 
 use malloc_backend_launch::is_under_npx;
-use malloc_backend_process::{self as process, Allocator, Caller, Executable, Privilege};
+use malloc_backend_process::{self as process, Allocator, Executable};
 use napi_derive::napi;
 
 /// What serves a process's `malloc`.
@@ -53,64 +53,23 @@ pub fn owner_of(pid: u32) -> OwnerOrError {
 /// What stands in a file that can be executed.
 #[napi(object)]
 pub struct Program {
-    /// `elf`, `script`, `unknown`, or `error` with `errno`.
+    /// `elf`, `script`, `unknown` or `error`.
     pub kind: String,
-    pub errno: Option<i32>,
-    pub machine: Option<String>,
-    pub bits: Option<u8>,
+    /// Of an ELF program its dynamic loader, of a script the program that reads it.
     pub interpreter: Option<String>,
-    /// A script's: the rest of its first line.
-    pub argument: Option<String>,
-    pub defines_malloc: bool,
     pub is_python: bool,
-    /// `setuid`, `setgid`, `capabilities` or `caller`.
-    pub privilege: Option<String>,
 }
 
-/// Looks into a program file, which this process is to run, or a child of it as another user and group.
+/// Looks into a program file.
 #[napi]
-pub fn inspect_program(path: String, user: Option<u32>, group: Option<u32>) -> Program {
-    let mut program = Program {
-        kind: "unknown".to_owned(),
-        errno: None,
-        machine: None,
-        bits: None,
-        interpreter: None,
-        argument: None,
-        defines_malloc: false,
-        is_python: false,
-        privilege: None,
+pub fn inspect_program(path: String) -> Program {
+    let (kind, interpreter, is_python) = match process::inspect(Path::new(&path)) {
+        Err(_) => ("error", None, false),
+        Ok(Executable::Unknown) => ("unknown", None, false),
+        Ok(Executable::Script { interpreter, .. }) => ("script", Some(interpreter), false),
+        Ok(Executable::Elf { interpreter, is_python, .. }) => ("elf", interpreter, is_python),
     };
-    match process::inspect_for(Path::new(&path), Caller::this(user, group)) {
-        Err(error) => {
-            program.kind = "error".to_owned();
-            program.errno = Some(error.raw_os_error().unwrap_or(libc_eio()));
-        }
-        Ok(Executable::Unknown) => {}
-        Ok(Executable::Script { interpreter, argument }) => {
-            program.kind = "script".to_owned();
-            program.interpreter = Some(interpreter);
-            program.argument = argument;
-        }
-        Ok(Executable::Elf { machine, bits, interpreter, defines_malloc, is_python, privilege }) => {
-            program.kind = "elf".to_owned();
-            program.machine = Some(machine);
-            program.bits = Some(bits);
-            program.interpreter = interpreter;
-            program.defines_malloc = defines_malloc;
-            program.is_python = is_python;
-            program.privilege = privilege.map(|privilege| {
-                match privilege {
-                    Privilege::SetUserId => "setuid",
-                    Privilege::SetGroupId => "setgid",
-                    Privilege::Capabilities => "capabilities",
-                    Privilege::Caller => "caller",
-                }
-                .to_owned()
-            });
-        }
-    }
-    program
+    Program { kind: kind.to_owned(), interpreter, is_python }
 }
 
 /// EIO, for an error that did not come from the system.
@@ -118,22 +77,19 @@ pub fn libc_eio() -> i32 {
     5
 }
 
-/// Replaces this process's program. Returns only where that failed, with the system's error number. The
+/// Replaces this process's program. Returns only where that failed, with the reason. The
 /// arguments and the environment are as in `/proc/self/cmdline` and `environ`: bytes, each ended by a zero. Under npx the
 /// program gets SIGTERM when the parent ends.
 #[napi]
-pub fn replace_process(program: String, arguments: &[u8], environment: &[u8]) -> i32 {
-    const EINVAL: i32 = 22;
-    let Ok(program) = CString::new(program) else { return EINVAL };
+pub fn replace_process(program: String, arguments: &[u8], environment: &[u8]) -> String {
+    let Ok(program) = CString::new(program) else { return "its name has a NUL in it".to_owned() };
     let strings = |bytes: &[u8]| -> Vec<CString> {
         bytes
             .split_inclusive(|byte| *byte == 0)
             .filter_map(|string| CString::from_vec_with_nul(string.into()).ok())
             .collect()
     };
-    process::replace_process(&program, &strings(arguments), &strings(environment), is_under_npx())
-        .raw_os_error()
-        .unwrap_or(libc_eio())
+    process::replace_process(&program, &strings(arguments), &strings(environment), is_under_npx()).to_string()
 }
 
 /// What decides, outside of a program, whether it can be switched.

@@ -9,7 +9,8 @@ use crate::elf::Elf;
 pub struct Host {
     /// `e_machine` of this process's program: `x86_64`, `aarch64` …
     pub machine: String,
-    /// The dynamic loader of this process's program, and with it the C library.
+    /// The dynamic loader, and with it the C library: of this process's program or, where that is static or not to be
+    /// seen, of the system's shell.
     pub interpreter: Option<String>,
     /// Bytes.
     pub page_size: u64,
@@ -23,10 +24,11 @@ pub struct Host {
 
 /// Asks.
 pub fn host() -> Host {
-    let kind = Elf::open(Path::new("/proc/self/exe")).ok().and_then(|elf| elf.kind());
+    let kind_of = |file: &str| Elf::open(Path::new(file)).ok().and_then(|elf| elf.kind());
+    let own = kind_of("/proc/self/exe");
     Host {
-        machine: kind.as_ref().map_or_else(|| std::env::consts::ARCH.to_owned(), |kind| kind.machine.clone()),
-        interpreter: kind.and_then(|kind| kind.interpreter),
+        machine: own.as_ref().map_or_else(|| std::env::consts::ARCH.to_owned(), |kind| kind.machine.clone()),
+        interpreter: own.and_then(|kind| kind.interpreter).or_else(|| kind_of("/bin/sh")?.interpreter),
         // SAFETY: takes a constant.
         page_size: unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as u64,
         // SAFETY: takes a constant.

@@ -114,7 +114,8 @@ pub fn inspect_for(path: &Path, caller: Caller) -> io::Result<Executable> {
 }
 
 fn script(line: &[u8]) -> Executable {
-    let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    // The kernel takes it for a C string.
+    let line = line.split(|byte| b"\n\0".contains(byte)).next().unwrap_or_default();
     let line = String::from_utf8_lossy(line);
     // As binfmt_script of Linux: a carriage return is a part of what it follows.
     let line = line.trim_matches([' ', '\t']);
@@ -126,6 +127,14 @@ fn script(line: &[u8]) -> Executable {
             argument: Some(argument.trim_start().to_owned()).filter(|argument| !argument.is_empty()),
         },
     }
+}
+
+/// The names of the libraries that a program or library needs.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn needed(path: &Path) -> io::Result<Vec<PathBuf>> {
+    Ok(Elf::open(path)?.dependencies().needed)
 }
 
 fn is_python(elf: &Elf) -> bool {

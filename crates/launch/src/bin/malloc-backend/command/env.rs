@@ -1,10 +1,10 @@
 use std::ffi::OsString;
 
-use malloc_backend_launch::{Code, Environment, Refusal, Switch, switched_environment, without_switch};
+use malloc_backend_launch::{Code, Environment, Refusal, without_switch};
 
-use crate::system::{entries, environment, folder};
-use crate::words::{OPTIONS, Words, asks_for_help, misused};
-use crate::{Answer, Failure};
+use super::system::{entries, environment, folder};
+use super::words::{OPTIONS, Words, asks_for_help, misused};
+use super::{Answer, Failure};
 
 fn help() -> String {
     format!(
@@ -46,53 +46,41 @@ pub fn main(words: &[OsString]) -> Answer {
     if own.iter().any(asks_for_help) {
         return Ok(format!("{}\n", help()).into_bytes());
     }
-    print(words).map_err(|refusal| {
-        // `eval "$(…)" && …` does not see this command's status; it sees that of what is printed.
-        let is_data = |word: &OsString| {
-            let word = word.to_string_lossy();
-            FORMATS[1..].iter().any(|(name, _)| *name == word.trim_start_matches("--format="))
-        };
-        Failure { refusal, printed: if words.iter().any(is_data) { "" } else { "false\n" } }
+    // `eval "$(…)" && …` does not see this command's status; it sees that of what is printed.
+    let failure = |refusal| Failure { refusal, printed: "false\n" };
+    let words = Words::parse(words, &["preset", "set", "children", "format"])
+        .map_err(|problem| failure(misused(&problem, &help())))?;
+    let format = parse_format(words.value("format").unwrap_or("shell")).map_err(failure)?;
+    print(&words, format).map_err(|refusal| match format {
+        Format::Shell => failure(refusal),
+        Format::Docker | Format::Systemd | Format::Json => refusal.into(),
     })
 }
 
-fn print(words: &[OsString]) -> Result<Vec<u8>, Refusal> {
-    let words = Words::parse(words, Some("format"), &help())?;
+fn print(words: &Words, format: Format) -> Result<Vec<u8>, Refusal> {
+    let backend = words.backend(&help())?;
     if let Some(unexpected) = words.rest.first() {
         return Err(misused(
             &format!("there is nothing to do with {}", unexpected.to_string_lossy()),
             &help(),
         ));
     }
-    let format = parse_format(words.own.as_deref().unwrap_or("shell"))?;
     let is_shell = format == Format::Shell;
     let here = environment(&entries());
     // A shell may be switched already; the other formats are for an environment that begins elsewhere, of which what this
     // shell has set is no part.
     let now = if is_shell { without_switch(&here) } else { Environment::new() };
-    let folder = folder();
-    let switch = Switch {
-        backend: words.backend,
-        preset: words.preset,
-        set: &words.set,
-        children: words.children,
-        probe: false,
-        folder: &folder,
-    };
-    let then = switched_environment(&switch, &now)?;
+    let then = words.switched(backend, false, &folder(), &now)?;
     let is_new = |(name, value): &(&Vec<u8>, &Vec<u8>)| {
         now.get(*name) != Some(value) || is_shell && here.get(*name) != Some(value)
     };
     let changed: Vec<_> = then.iter().filter(is_new).collect();
-    let mut lines: Vec<Vec<u8>> = match format {
-        Format::Json => return Ok(json(&changed)),
-        _ => changed.into_iter().map(|(name, value)| line(format, name, value)).collect(),
-    };
-    if is_shell {
-        let gone = here.keys().filter(|name| !then.contains_key(*name));
-        lines.extend(gone.map(|name| [b"unset ", &name[..], b"\n"].concat()));
+    if format == Format::Json {
+        return Ok(json(&changed));
     }
-    Ok(lines.concat())
+    let set = changed.into_iter().map(|(name, value)| line(format, name, value));
+    let gone = here.keys().filter(|name| is_shell && !then.contains_key(*name));
+    Ok(set.chain(gone.map(|name| [b"unset ", &name[..], b"\n"].concat())).collect::<Vec<_>>().concat())
 }
 
 fn parse_format(name: &str) -> Result<Format, Refusal> {

@@ -1,10 +1,10 @@
 use std::ffi::OsString;
 
-use malloc_backend_launch::{Context, Switch, prepare_launch, switched_environment, variables};
+use malloc_backend_launch::{Context, prepare_launch, variables};
 
-use crate::Answer;
-use crate::system::{become_program, changed_entries, entries, environment, folder};
-use crate::words::{OPTIONS, Words, asks_for_help, misused};
+use super::Answer;
+use super::system::{become_program, changed_entries, entries, environment, folder};
+use super::words::{OPTIONS, Words, asks_for_help, misused};
 
 fn help() -> String {
     format!(
@@ -31,25 +31,19 @@ pub fn main(words: &[OsString]) -> Answer {
     if words.first().is_some_and(asks_for_help) {
         return Ok(format!("{}\n", help()).into_bytes());
     }
-    let words = Words::parse(words, None, &help())?;
+    let words = Words::parse(words, &["preset", "set", "children"])
+        .map_err(|problem| misused(&format!("{problem}; the command's own come after it"), &help()))?;
+    let backend = words.backend(&help())?;
     let Some((command, arguments)) = words.rest.split_first() else {
         return Err(misused("no command was given", &help()).into());
     };
     let folder = folder();
-    let switch = Switch {
-        backend: words.backend,
-        preset: words.preset,
-        set: &words.set,
-        children: words.children,
-        probe: true,
-        folder: &folder,
-    };
     let entries = entries();
     let before = environment(&entries);
-    let mut after = switched_environment(&switch, &before)?;
+    let mut after = words.switched(backend, true, &folder, &before)?;
     // Should the library find in the program that another malloc came first, the program does not begin.
     after.insert(variables::REQUIRE.into(), b"1".to_vec());
     let context = Context { search: std::env::var_os("PATH"), ..Context::default() };
-    let launch = prepare_launch(words.backend, &folder, command, arguments, &context)?;
+    let launch = prepare_launch(backend, &folder, command, arguments, &context)?;
     Err(become_program(&launch, changed_entries(entries, &before, &after)).into())
 }

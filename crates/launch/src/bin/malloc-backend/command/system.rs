@@ -1,12 +1,20 @@
 //! What the process was started with, and what it becomes.
 
 use std::collections::BTreeSet;
-use std::ffi::{CStr, CString, OsStr, OsString, c_char};
+use std::ffi::{CStr, CString, OsStr, OsString, c_char, c_int};
+use std::fs::File;
+use std::io::Write;
+use std::mem::ManuallyDrop;
+use std::os::fd::FromRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::{env, fs, io, ptr};
 
-use malloc_backend_launch::{Code, Context, Environment, Launch, Refusal, absolute, is_under_npx};
+use malloc_backend::MemoryAllocatorBackend;
+use malloc_backend_launch::{
+    BINARY_DIR, Code, Context, Environment, Launch, Refusal, absolute, is_for_musl, is_musl, is_under_npx,
+    shim_file,
+};
 
 /// The strings of an array that ends in null.
 ///
@@ -27,20 +35,11 @@ pub unsafe fn strings(mut array: *const *const c_char) -> Vec<OsString> {
     all
 }
 
-/// Writing without a buffer in between: standard streams of Rust's own would be set up for one line.
-pub mod descriptor {
-    use std::ffi::c_int;
-    use std::fs::File;
-    use std::io::Write;
-    use std::mem::ManuallyDrop;
-    use std::os::fd::FromRawFd;
-
-    /// Whether all of the text was written.
-    pub fn write(fd: c_int, text: &[u8]) -> bool {
-        // SAFETY: never closed here, and where it is not open each write says so.
-        let mut file = ManuallyDrop::new(unsafe { File::from_raw_fd(fd) });
-        file.write_all(text).is_ok()
-    }
+/// Writes without the buffers of Rust's standard streams, which would be set up for one line.
+pub fn write(fd: c_int, text: &[u8]) -> io::Result<()> {
+    // SAFETY: never closed here, and where it is not open the write says so.
+    let mut file = ManuallyDrop::new(unsafe { File::from_raw_fd(fd) });
+    file.write_all(text)
 }
 
 /// The environment as it came, in entries such as `name=value`. There may be some without a name, and some twice.
@@ -77,11 +76,26 @@ pub fn changed_entries(entries: Vec<Vec<u8>>, before: &Environment, after: &Envi
     entries.into_iter().filter(is_kept).chain(new).collect()
 }
 
-/// The folder of this program and the preloadable libraries, or the one that a user names in its place.
+/// The folder of the preloadable libraries: the one that a user names, or this program's.
+///
+/// Some npm install the packages for both C libraries side by side, and link the command of the first. Then it is the one
+/// for the C library of this system.
 pub fn folder() -> PathBuf {
-    match env::var_os("MALLOC_BACKEND_BINARY_DIR").filter(|folder| !folder.is_empty()) {
-        Some(folder) => absolute(Path::new(&folder), &Context::default()),
-        None => own_folder(),
+    if let Some(folder) = env::var_os(BINARY_DIR).filter(|folder| !folder.is_empty()) {
+        return absolute(Path::new(&folder), &Context::default());
+    }
+    let own = own_folder();
+    let is_wanted = |folder: &Path| {
+        let probe = shim_file(folder, MemoryAllocatorBackend::Default);
+        probe.exists() && is_for_musl(&probe) == is_musl()
+    };
+    let name = own.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let other = [("-gnu", "-musl"), ("-musl", "-gnu")]
+        .into_iter()
+        .find_map(|(this, other)| Some(own.with_file_name(format!("{}{other}", name.strip_suffix(this)?))));
+    match other {
+        Some(other) if !is_wanted(&own) && is_wanted(&other) => other,
+        _ => own,
     }
 }
 

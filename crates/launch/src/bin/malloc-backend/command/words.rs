@@ -1,0 +1,101 @@
+//! The words behind `run` and `env`.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use malloc_backend::MemoryAllocatorBackend;
+use malloc_backend_launch::{Children, Code, Environment, Preset, Refusal, Switch, switched_environment};
+
+/// The options that both have.
+pub const OPTIONS: &str = "  --preset <name>      what the allocator is tuned for: low-rss, balanced (the default), throughput, or none
+                       for the allocator's own defaults
+  --set <key=value>    one option of the allocator, over the preset; may be given again
+  --children <which>   whether the programs that it starts are switched too: inherit (the default) or none";
+
+/// What was asked for, taken apart and not yet judged.
+#[derive(Default)]
+pub struct Words {
+    backend: Option<String>,
+    /// Options and their values.
+    values: Vec<(String, String)>,
+    /// What begins behind `--`, or at the second word that is no option.
+    pub rest: Vec<OsString>,
+}
+
+impl Words {
+    /// Takes them apart. `known` are the options.
+    pub fn parse(words: &[OsString], known: &[&str]) -> Result<Self, String> {
+        let mut all = Self::default();
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            let text = word.to_string_lossy();
+            if text == "--" {
+                all.rest = words.cloned().collect();
+                break;
+            } else if let Some(option) = text.strip_prefix('-') {
+                let (name, inline) = match option.split_once('=') {
+                    Some((name, value)) => (name, Some(value.to_owned())),
+                    None => (option, None),
+                };
+                let name = name.strip_prefix('-').filter(|name| known.contains(name));
+                let name = name.ok_or_else(|| format!("there is no option {text:?}"))?;
+                let value = inline.or_else(|| Some(words.next()?.to_string_lossy().into_owned()));
+                all.values.push((name.to_owned(), value.ok_or_else(|| format!("--{name} wants a value"))?));
+            } else if all.backend.is_none() {
+                all.backend = Some(text.into_owned());
+            } else {
+                all.rest = [word].into_iter().chain(words).cloned().collect();
+                break;
+            }
+        }
+        Ok(all)
+    }
+
+    /// An option's value. Of what can be said once, the last counts.
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.values.iter().rfind(|(each, _)| each == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The backend.
+    pub fn backend(&self, help: &str) -> Result<MemoryAllocatorBackend, Refusal> {
+        let name = self.backend.as_deref().ok_or_else(|| misused("no backend was given", help))?;
+        Ok(name.parse()?)
+    }
+
+    /// The environment that they ask for.
+    pub fn switched(
+        &self,
+        backend: MemoryAllocatorBackend,
+        probe: bool,
+        folder: &Path,
+        given: &Environment,
+    ) -> Result<Environment, Refusal> {
+        let set = self.values.iter().filter(|(name, _)| name == "set").map(|(_, value)| pair(value));
+        let switch = Switch {
+            backend,
+            preset: self.value("preset").map_or(Ok(Preset::default()), str::parse)?,
+            set: &set.collect::<Result<Vec<_>, _>>()?,
+            children: self.value("children").map_or(Ok(Children::default()), str::parse)?,
+            probe,
+            folder,
+        };
+        switched_environment(&switch, given)
+    }
+}
+
+fn pair(text: &str) -> Result<(String, String), Refusal> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(Refusal::new(Code::InvalidArgument, format!("--set wants key=value, not {text:?}"))),
+    }
+}
+
+/// Wrong usage, with the right one.
+pub fn misused(problem: &str, help: &str) -> Refusal {
+    Refusal::new(Code::InvalidArgument, format!("{problem}\n\n{help}"))
+}
+
+/// Whether the word asks for help.
+pub fn asks_for_help(word: &OsString) -> bool {
+    word == "--help" || word == "-h"
+}
