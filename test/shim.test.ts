@@ -169,6 +169,7 @@ describe("the allocators' own interfaces", { skip: cannotPreload }, () => {
     assert.equal(found['sallocx'], 'nallocx');
     assert.equal(found['rallocx'], 'kept and zeroed');
     assert.equal(found['xallocx'], 'ok');
+    assert.equal(found['small'], 'of 16 bytes');
     assert.equal(found['stats'], 'jemalloc statistics');
   });
 

@@ -183,6 +183,19 @@ static void jemalloc(void) {
   CALL("sdallocx", void (*)(void *, size_t, int), block, 100, 0);
   free(CALL("mallocx", void *(*)(size_t, int), 100, 0)); /* the same heap */
 
+  /* Of one class, whoever allocates: sdallocx goes by the size that it is told. */
+  int small = 1;
+  for (size_t size = 1; size <= 8; size++) {
+    size_t usable = CALL("nallocx", size_t(*)(size_t, int), size, 0);
+    void *blocks[] = {malloc(size), calloc(1, size), realloc(NULL, size), aligned_alloc(8, 8),
+                      CALL("mallocx", void *(*)(size_t, int), size, 0)};
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) {
+      small &= (uintptr_t)blocks[i] % 16 == 0 && malloc_usable_size(blocks[i]) == usable;
+      CALL("sdallocx", void (*)(void *, size_t, int), blocks[i], size, 0);
+    }
+  }
+  printf("small=%s\n", small ? "of 16 bytes" : "of several classes");
+
   static char text[65536];
   CALL("malloc_stats_print", void (*)(void (*)(void *, const char *), void *, const char *), keep, text, "g");
   printf("stats=%s\n", strstr(text, "jemalloc statistics") ? "jemalloc statistics" : "other");

@@ -9,9 +9,6 @@ use tikv_jemalloc_sys as sys;
 use crate::raw::{ALIGNED_BY_SIZE, aligned_by_size, aligned_by_size_of_array};
 use crate::{CannotRelease, MIN_ALIGNMENT, MemoryAllocatorBackend, RawAllocator, Stats};
 
-/// The C function, for a library whose own `malloc` is a jump to it.
-pub use sys::malloc;
-
 /// jemalloc, over tikv-jemalloc-sys.
 pub enum Jemalloc {}
 

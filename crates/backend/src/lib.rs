@@ -41,9 +41,9 @@ pub use default::libc_version;
 pub use functions::{Functions, Visitor};
 pub use global::GLOBAL_ALLOCATOR;
 #[cfg(all(feature = "jemalloc", not(windows)))]
-pub use jemalloc::{Jemalloc, malloc as jemalloc_malloc, nonstandard as jemalloc_nonstandard};
+pub use jemalloc::{Jemalloc, nonstandard as jemalloc_nonstandard};
 #[cfg(feature = "mimalloc")]
-pub use mimalloc::{Mimalloc, malloc as mimalloc_malloc};
+pub use mimalloc::{Mimalloc, malloc as mimalloc_malloc, malloc_small as mimalloc_malloc_small};
 pub use raw::{CannotRelease, MIN_ALIGNMENT, RawAllocator, Stats};
 pub use recent::Recent;
 pub use rust::Rust;

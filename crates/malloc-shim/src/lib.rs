@@ -22,6 +22,8 @@ mod background_threads;
 mod jemalloc;
 #[cfg(any(feature = "jemalloc", feature = "mimalloc", feature = "snmalloc"))]
 mod malloc_family;
+#[cfg(feature = "jemalloc")]
+mod size_classes;
 mod startup;
 #[cfg(any(feature = "jemalloc", feature = "mimalloc", feature = "snmalloc"))]
 mod wrap;
@@ -29,7 +31,7 @@ mod wrap;
 #[cfg(not(any(feature = "jemalloc", feature = "mimalloc", feature = "snmalloc")))]
 use malloc_backend::Default as Backend;
 #[cfg(feature = "jemalloc")]
-use malloc_backend::{Jemalloc as Backend, jemalloc_malloc as backend_malloc};
+use malloc_backend::Jemalloc as Backend;
 #[cfg(feature = "mimalloc")]
 use malloc_backend::{Mimalloc as Backend, mimalloc_malloc as backend_malloc};
 #[cfg(feature = "snmalloc")]

@@ -20,11 +20,20 @@ fn or_enomem(block: *mut c_void) -> *mut c_void {
     block
 }
 
-// `malloc` is a comparison and a jump. By hand on x86-64, because there a conditional jump may be the call, which
-// rustc does not make of it.
+/// jemalloc aligns every size here (src/size_classes.rs).
+#[cfg(feature = "jemalloc")]
+#[unsafe(no_mangle)]
+extern "C" fn malloc(size: usize) -> *mut c_void {
+    // SAFETY: so there is no size to be raised.
+    unsafe { Backend::malloc_raised(size) }
+}
 
-/// jemalloc and mimalloc align blocks of up to 8 bytes to 8, so they are asked for more.
-#[cfg(all(target_arch = "x86_64", not(feature = "snmalloc")))]
+// The others' `malloc` is a comparison and a jump. By hand on x86-64, because there a conditional jump may be the call,
+// which rustc does not make of it.
+
+/// mimalloc aligns blocks of up to 8 bytes to 8, so it is asked for more: by its function for small sizes, which makes
+/// up for the way there.
+#[cfg(all(target_arch = "x86_64", feature = "mimalloc"))]
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 extern "C" fn malloc(size: usize) -> *mut c_void {
@@ -32,8 +41,9 @@ extern "C" fn malloc(size: usize) -> *mut c_void {
         "cmp rdi, 8",
         "ja {malloc}",
         "mov edi, 16",
-        "jmp {malloc}",
+        "jmp {small}",
         malloc = sym crate::backend_malloc,
+        small = sym malloc_backend::mimalloc_malloc_small,
     )
 }
 
@@ -54,7 +64,7 @@ extern "C" fn malloc(size: usize) -> *mut c_void {
     )
 }
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(not(any(target_arch = "x86_64", feature = "jemalloc")))]
 #[unsafe(no_mangle)]
 extern "C" fn malloc(size: usize) -> *mut c_void {
     let block = Backend::malloc(size);
