@@ -21,8 +21,8 @@ before(async () => {
   });
 });
 
-const many = (allocator: Allocator, bytes = SIZE): Buffer[] =>
-  Array.from({ length: 2 * KEPT }, () => allocator.allocate(bytes));
+const many = (allocator: Allocator, bytes = SIZE, count = KEPT): Buffer[] =>
+  Array.from({ length: count }, () => allocator.allocate(bytes));
 
 // All is freed by hand: what the collector frees later would be counted in another test.
 
@@ -43,7 +43,7 @@ describe('jemalloc', { skip: !BACKENDS.includes('jemalloc') && 'this build has n
     for (const buffer of buffers) allocator.free(buffer.fill(1));
     assert.equal(allocator.bytesAllocated, 0);
     assert.equal(taken(), KEPT);
-    const again = Array.from({ length: KEPT - 1 }, () => allocator.allocate(SIZE));
+    const again = many(allocator, SIZE, KEPT - 1);
     assert.deepEqual(again.map(address), addresses.toReversed().slice(0, KEPT - 1));
     using zeroed = allocator.allocate(SIZE, { zero: true });
     assert.equal(address(zeroed), addresses.at(-KEPT));
@@ -58,14 +58,30 @@ describe('jemalloc', { skip: !BACKENDS.includes('jemalloc') && 'this build has n
   });
 
   test('no more than 2 MiB is kept, of what was freed last', () => {
+    for (const [blocks, kept] of [
+      [2, 17],
+      [17, 2],
+    ] as const) {
+      using allocator = Allocator.create('jemalloc');
+      const taken = counter(allocator);
+      for (const buffer of many(allocator, blocks * USABLE, kept)) allocator.free(buffer);
+      assert.equal(taken(), blocks * kept);
+      allocator.free(allocator.allocate(2 ** 21));
+      assert.equal(taken(), blocks * kept);
+      for (const buffer of many(allocator, blocks * USABLE, kept + 1)) allocator.free(buffer);
+      assert.ok(taken() < blocks * kept);
+    }
+  });
+
+  test('what serves no request is kept no longer, but for the last one', () => {
     using allocator = Allocator.create('jemalloc');
     const taken = counter(allocator);
-    for (const bytes of [USABLE, 2 * USABLE, 17 * USABLE]) {
-      for (const buffer of many(allocator, bytes)) allocator.free(buffer);
-    }
-    assert.equal(taken(), 2 * 17);
-    allocator.free(allocator.allocate(2 ** 21));
-    assert.equal(taken(), 2 * 17);
+    for (const buffer of many(allocator, SIZE, 10 * KEPT)) allocator.free(buffer);
+    assert.equal(taken(), 1);
+    // What serves one makes room again.
+    for (let n = 0; n < KEPT; n++) allocator.free(allocator.allocate(SIZE));
+    for (const buffer of many(allocator)) allocator.free(buffer);
+    assert.equal(taken(), KEPT);
   });
 
   test('it serves children too, and goes with the allocator that they come from', () => {
