@@ -84,6 +84,16 @@ describe('jemalloc', { skip: !BACKENDS.includes('jemalloc') && 'this build has n
     assert.equal(taken(), KEPT);
   });
 
+  test('a large block has no page more than its own', () => {
+    using allocator = Allocator.create('jemalloc');
+    const { active, allocated } = allocator.stats();
+    const buffers = many(allocator, 16 * USABLE, 10 * KEPT);
+    const after = allocator.stats();
+    // A page of each would be 320; slabs of small blocks take some.
+    assert.ok(after.active! - active! - (after.allocated! - allocated!) < 10 * KEPT * 1024);
+    for (const buffer of buffers) allocator.free(buffer);
+  });
+
   test('it serves children too, and goes with the allocator that they come from', () => {
     for (const end of ['release', 'dispose'] as const) {
       using allocator = Allocator.create('jemalloc');

@@ -10,6 +10,8 @@ mod backing_store;
 mod external;
 mod functions;
 mod heap;
+#[cfg(all(feature = "jemalloc", not(windows)))]
+mod jemalloc;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod launch;
 mod local;
