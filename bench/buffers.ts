@@ -3,6 +3,7 @@
 // It prints what its loop cost, as JSON. CPU time is that of all threads: a collector's work counts.
 
 import { setImmediate as turn } from 'node:timers/promises';
+import { LRUCache } from 'lru-cache';
 import { Allocator, type Region, parseBackend } from '../index.js';
 
 export interface Result {
@@ -79,26 +80,22 @@ function rush(way: Way, size: number, count: number, look: () => void): void {
   }
 }
 
-/** A cache that is full: each insert evicts what is oldest until there is room. `once`: until it is full. */
+/** A cache as services have it, full: each insert evicts what was used longest ago. `once`: until it is full. */
 async function cache(way: Way, live: number, count: number, once: boolean): Promise<void> {
-  const entries = new Map<number, Uint8Array>();
-  let bytes = 0;
+  const entries = new LRUCache<number, Uint8Array>({
+    maxSize: live,
+    sizeCalculation: (value) => value.length,
+    dispose: (value) => way.put(value),
+  });
   let random = 12345;
   for (let key = 0; key < count; key++) {
     random = (Math.imul(random, 1103515245) + 12345) >>> 0;
     // From 1 KiB to 1 MiB, as many below 32 KiB as above.
     const size = Math.round(2 ** (10 + (random / 2 ** 32) * 10));
-    for (const [oldest, value] of entries) {
-      if (bytes + size <= live) break;
-      if (once) return;
-      entries.delete(oldest);
-      bytes -= value.length;
-      way.put(value);
-    }
+    if (once && entries.calculatedSize + size > live) return;
     const value = way.get(size);
     value.fill(key);
     entries.set(key, value);
-    bytes += size;
     if (key % BURST === 0) await turn();
   }
 }
