@@ -1,9 +1,9 @@
-// The command: that `run` leaves everything else as it was, and what `env` prints for whom.
+// The command `run`: that it leaves everything else as it was.
 
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, existsSync, readFileSync, realpathSync, renameSync, symlinkSync } from 'node:fs';
+import { existsSync, readFileSync, realpathSync } from 'node:fs';
 import { type TestContext, describe, test } from 'node:test';
 import { activeBackend } from '../index.js';
 import * as tools from './fixtures-ts/tools.js';
@@ -11,7 +11,7 @@ import { compiled } from './support/native.js';
 import { kill, run, start, succeed } from './support/run.js';
 import { SWITCHING, cannotPreload, notGlibc, shim } from './support/shims.js';
 
-const { command, cli, entries, native } = tools;
+const { command, cli, entries } = tools;
 const bash = tools.which('bash');
 const noBash = bash === undefined && 'bash is not installed';
 
@@ -283,103 +283,6 @@ describe('run leaves as it was', { skip: cannotPreload, timeout: 120_000 }, () =
   });
 });
 
-describe('the command without Node', { skip: cannotPreload, timeout: 120_000 }, () => {
-  test('runs what is no Node, from a copy of its folder alone', async () => {
-    const folder = tools.copyOfBinaries('alone');
-    const env = { PATH: '/usr/bin:/bin' };
-    const look = 'grep -o "alone/libmalloc_backend_[a-z]*" /proc/$$/maps | uniq';
-    const { stdout } = await succeed(`${folder}/malloc-backend`, ['run', 'jemalloc', 'sh', '-c', look], {
-      env,
-    });
-    assert.equal(stdout, 'alone/libmalloc_backend_jemalloc\n');
-    assert.match(
-      (await succeed(`${folder}/malloc-backend`, ['run', '--help'], { env })).stdout,
-      /^Become the/,
-    );
-    const { code, stderr } = await run(`${folder}/malloc-backend`, ['doctor'], { env });
-    assert.equal(code, 127);
-    assert.match(stderr, /^malloc-backend: .*only run and env need nothing else/);
-  });
-
-  test('finds its folder through links, and takes another for it', async () => {
-    const link = tools.scratch('link');
-    symlinkSync(native, link);
-    const { LD_PRELOAD } = JSON.parse((await succeed(link, ['env', 'mimalloc', '--format=json'])).stdout);
-    assert.equal(LD_PRELOAD, shim('mimalloc'));
-    const MALLOC_BACKEND_BINARY_DIR = tools.copyOfBinaries('other');
-    const { stdout } = await succeed(link, ['env', 'mimalloc', '--preset=none'], {
-      env: { MALLOC_BACKEND_BINARY_DIR },
-    });
-    assert.equal(stdout, `export LD_PRELOAD='${MALLOC_BACKEND_BINARY_DIR}/libmalloc_backend_mimalloc.so'\n`);
-  });
-
-  test(
-    'serves the C library of the system, of two packages that lie side by side',
-    { skip: notGlibc },
-    async () => {
-      tools.cc('libc.musl-x.so.1', '', ['-shared', '-Wl,-soname,libc.musl-x.so.1']);
-      const musl = tools.cc('musl.so', '', [
-        '-shared',
-        '-Wl,--no-as-needed',
-        tools.scratch('libc.musl-x.so.1'),
-      ]);
-      const both = tools.scratch('both');
-      const [one, other] = ['linux-x-musl', 'linux-x-gnu'].map((name) =>
-        tools.copyOfBinaries(`both/${name}`),
-      );
-      for (const backend of ['default', 'mimalloc'])
-        copyFileSync(musl, `${one}/libmalloc_backend_${backend}.so`);
-      const args = ['env', 'mimalloc', '--preset=none'];
-      for (const folder of [one, other]) {
-        const { stdout } = await succeed(`${folder}/malloc-backend`, args);
-        assert.equal(stdout, `export LD_PRELOAD='${both}/linux-x-gnu/libmalloc_backend_mimalloc.so'\n`);
-      }
-      // Alone, it says what it is for.
-      renameSync(other ?? '', tools.scratch('away'));
-      const { code, stderr } = await run(`${one}/malloc-backend`, ['run', 'mimalloc', 'true']);
-      assert.equal(code, 126);
-      assert.match(stderr, /uses the C library of .*, and the preloadable library is for musl/);
-    },
-  );
-
-  test('hands to Node what is not its own', async () => {
-    for (const words of [
-      [],
-      ['--help'],
-      ['doctor', '--help'],
-      ['nonsense'],
-      ['python', '--help'],
-      ['--version'],
-    ])
-      assert.deepEqual(await run(native, words), await command(words));
-  });
-
-  test('says how it is used, as the one in JavaScript does', async () => {
-    for (const words of [
-      ['run'],
-      ['run', '-h'],
-      ['run', 'mimalloc'],
-      ['run', '--preset'],
-      ['run', '--nonsense', 'mimalloc', 'true'],
-      ['run', 'mimalloc', '--set', 'nonsense', 'true'],
-      ['run', 'mimalloc', '--children=some', 'true'],
-      ['env', 'mimalloc', 'true'],
-      ['env', '--help'],
-    ]) {
-      const said = await run(native, words);
-      assert.deepEqual(said, await command(words));
-      assert.equal(said.code, words.some((word) => /^-+h/.test(word)) ? 0 : 2, words.join(' '));
-      assert.match(said.code === 0 ? said.stdout : said.stderr, /^(malloc-backend: |Become|Print)/);
-    }
-  });
-
-  test('does not say that it has printed what it could not', { skip: !existsSync('/dev/full') }, async () => {
-    const { code, stderr } = await run('sh', ['-c', '"$0" env mimalloc >/dev/full', native]);
-    assert.equal(code, 1);
-    assert.match(stderr, /^malloc-backend: cannot write to standard output: No space left/);
-  });
-});
-
 describe('run on jemalloc, whose presets start threads', { skip: cannotPreload, timeout: 120_000 }, () => {
   test('what changes its user and group', { skip: tools.cannotBeNobody }, async () => {
     for (const preset of ['low-rss', 'balanced', 'throughput']) {
@@ -457,143 +360,5 @@ describe('run', { skip: cannotPreload, timeout: 120_000 }, () => {
     assert.equal(await said(), `${own}${own}${shim('snmalloc')}\n`);
     assert.equal(await said('--children', 'inherit'), `${own}${own}${shim('snmalloc')}\n`);
     assert.equal(await said('--children', 'none'), `${own}unset\n`);
-  });
-});
-
-describe('env', { skip: cannotPreload, timeout: 120_000 }, () => {
-  const odd = `it's "x" $HOME \\ %n \`y\``;
-
-  test('for a shell: to be evaluated, again and again, and taken back', async () => {
-    const script = `before="$(env | sort)"
-      for backend in mimalloc jemalloc snmalloc default jemalloc mimalloc; do
-        eval "$("$0" "$1" env $backend --preset low-rss --children inherit)"
-        "$0" "$1" doctor --json | grep -m1 '"allocator"'
-      done
-      eval "$("$0" "$1" env default --preset none)"
-      [ "$before" = "$(env | sort)" ] && echo as before`;
-    const env = { MALLOC_CONF: 'narenas:5', ODD: odd };
-    const { stdout, stderr } = await succeed('sh', ['-c', script, process.execPath, cli], { env });
-    const found = [...stdout.matchAll(/"allocator": "(\w+)"/g)].map(([, name]) => name);
-    const libc = activeBackend().allocator;
-    assert.deepEqual(found, ['mimalloc', 'jemalloc', 'snmalloc', libc, 'jemalloc', 'mimalloc']);
-    assert.match(stdout, /as before\n$/);
-    assert.equal(stderr, '');
-  });
-
-  test('quotes what a user has set', async () => {
-    const script = 'eval "$("$0" "$1" env jemalloc --preset none --set narenas=3)"; printf %s "$MALLOC_CONF"';
-    const { stdout } = await succeed('sh', ['-c', script, process.execPath, cli], {
-      env: { MALLOC_CONF: odd },
-    });
-    assert.equal(stdout, `${odd},narenas:3`);
-  });
-
-  test('for elsewhere: of the options alone, and quoted', async () => {
-    const folder = tools.copyOfBinaries(`it's"x"\\%n\`y`);
-    const of = async (format: string) =>
-      (
-        await command(['env', 'jemalloc', '--preset=none', '--set=narenas=3$"%', '--format', format], {
-          // What this shell has set is not what the container or the unit will have.
-          env: {
-            MALLOC_BACKEND_BINARY_DIR: folder,
-            MALLOC_CONF: 'tcache:false',
-          },
-        })
-      ).stdout;
-    const expected = {
-      LD_PRELOAD: `${folder}/libmalloc_backend_jemalloc.so`,
-      MALLOC_BACKEND_RESTORE: 'MALLOC_CONF|narenas:3$"%25',
-      MALLOC_CONF: 'narenas:3$"%',
-    };
-    assert.deepEqual(JSON.parse(await of('json')), expected);
-    const lines = (line: (name: string, value: string) => string) =>
-      `${Object.entries(expected)
-        .map(([name, value]) => line(name, value.replace(/[\\"]/g, '\\$&')))
-        .join('\n')}\n`;
-    assert.equal(
-      await of('docker'),
-      lines((name, v) => `ENV ${name}="${v.replaceAll('$', '\\$')}"`),
-    );
-    assert.equal(
-      await of('systemd'),
-      lines((name, v) => `Environment="${name}=${v.replaceAll('%', '%%')}"`),
-    );
-  });
-
-  test('that fails goes no further, evaluated in either way', async () => {
-    const missing = {
-      MALLOC_BACKEND_BINARY_DIR: tools.copyOfBinaries('none', ['libmalloc_backend_jemalloc.so']),
-    };
-    const forms = [
-      'eval "$("$@" env $WANTED)" && exec echo ran',
-      // As documented: also where malloc-backend itself is not found.
-      'set="$("$@" env $WANTED)" && eval "$set" && exec echo ran',
-    ];
-    const ours = [process.execPath, cli];
-    for (const shell of ['sh', ...(bash === undefined ? [] : [bash])])
-      for (const form of forms) {
-        const evaluated = (WANTED: string, env: Record<string, string> = {}, words = ours) =>
-          run(shell, ['-c', form, shell, ...words], { env: { WANTED, ...env } });
-        assert.equal((await evaluated('mimalloc')).stdout, 'ran\n', form);
-        for (const [wanted, env] of [
-          ['tcmalloc', {}],
-          ['rust', {}],
-          ['jemalloc', missing],
-          ['mimalloc --set nonsense', {}],
-          ['mimalloc --format yaml', {}],
-          ['mimalloc --set show_errors=json --set x=1', {}],
-          ['', {}],
-        ] as const) {
-          const { code, stdout, stderr } = await evaluated(wanted, env);
-          assert.deepEqual([code !== 0, stdout], [true, ''], `${shell}: ${form}: ${wanted}`);
-          assert.match(stderr, /^malloc-backend: /);
-        }
-        if (form === forms[0]) continue;
-        const notFound = await evaluated('mimalloc', {}, ['no-such-command']);
-        assert.deepEqual([notFound.code, notFound.stdout], [127, '']);
-      }
-    for (const format of ['docker', 'systemd', 'json'])
-      assert.equal((await command(['env', 'rust', '--format', format])).stdout, '');
-  });
-
-  test('in each format, and nothing where nothing is to be changed', async () => {
-    const lines: Record<string, RegExp> = {
-      shell: /^export \w+='.*'$/,
-      docker: /^ENV \w+=".*"$/,
-      systemd: /^Environment="\w+=.*"$/,
-    };
-    for (const [format, line] of Object.entries(lines)) {
-      const { stdout, code } = await command([
-        'env',
-        'mimalloc',
-        '--preset',
-        'low-rss',
-        '--children',
-        'none',
-        '--format',
-        format,
-      ]);
-      assert.equal(code, 0);
-      const printed = stdout.trimEnd().split('\n');
-      assert.ok(printed.length >= 2, stdout);
-      for (const each of printed) assert.match(each, line);
-      assert.equal((await command(['env', 'default', '--preset', 'none', '--format', format])).stdout, '');
-    }
-    assert.equal((await command(['env', 'default', '--preset', 'none', '--format', 'json'])).stdout, '{}\n');
-    // In a switched environment: what begins elsewhere is not.
-    const env = { LD_PRELOAD: shim('jemalloc') };
-    assert.equal(
-      (await command(['env', 'default', '--preset', 'none', '--format', 'docker'], { env })).stdout,
-      '',
-    );
-    assert.equal(
-      (await command(['env', 'default', '--preset', 'none'], { env })).stdout,
-      'unset LD_PRELOAD\n',
-    );
-    assert.match(
-      (await command(['env', 'jemalloc', '--preset', 'none'], { env })).stdout,
-      /^export LD_PRELOAD=/,
-    );
-    assert.equal((await command(['env', 'rust'])).code, 126);
   });
 });

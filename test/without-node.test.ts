@@ -1,0 +1,107 @@
+// The command as a program that needs no Node: where it looks, and what it leaves to Node.
+
+import assert from 'node:assert/strict';
+import { copyFileSync, existsSync, renameSync, symlinkSync } from 'node:fs';
+import { describe, test } from 'node:test';
+import * as tools from './fixtures-ts/tools.js';
+import { run, succeed } from './support/run.js';
+import { cannotPreload, notGlibc, shim } from './support/shims.js';
+
+const { command, native } = tools;
+
+describe('the command without Node', { skip: cannotPreload, timeout: 120_000 }, () => {
+  test('runs what is no Node, from a copy of its folder alone', async () => {
+    const folder = tools.copyOfBinaries('alone');
+    const env = { PATH: '/usr/bin:/bin' };
+    const look = 'grep -o "alone/libmalloc_backend_[a-z]*" /proc/$$/maps | uniq';
+    const { stdout } = await succeed(`${folder}/malloc-backend`, ['run', 'jemalloc', 'sh', '-c', look], {
+      env,
+    });
+    assert.equal(stdout, 'alone/libmalloc_backend_jemalloc\n');
+    assert.match(
+      (await succeed(`${folder}/malloc-backend`, ['run', '--help'], { env })).stdout,
+      /^Become the/,
+    );
+    const { code, stderr } = await run(`${folder}/malloc-backend`, ['doctor'], { env });
+    assert.equal(code, 127);
+    assert.match(stderr, /^malloc-backend: .*only run and env need nothing else/);
+  });
+
+  test('finds its folder through links, and takes another for it', async () => {
+    const link = tools.scratch('link');
+    symlinkSync(native, link);
+    const { LD_PRELOAD } = JSON.parse((await succeed(link, ['env', 'mimalloc', '--format=json'])).stdout);
+    assert.equal(LD_PRELOAD, shim('mimalloc'));
+    const MALLOC_BACKEND_BINARY_DIR = tools.copyOfBinaries('other');
+    const { stdout } = await succeed(link, ['env', 'mimalloc', '--preset=none'], {
+      env: { MALLOC_BACKEND_BINARY_DIR },
+    });
+    assert.equal(stdout, `export LD_PRELOAD='${MALLOC_BACKEND_BINARY_DIR}/libmalloc_backend_mimalloc.so'\n`);
+  });
+
+  test(
+    'serves the C library of the system, of two packages that lie side by side',
+    { skip: notGlibc },
+    async () => {
+      tools.cc('libc.musl-x.so.1', '', ['-shared', '-Wl,-soname,libc.musl-x.so.1']);
+      const musl = tools.cc('musl.so', '', [
+        '-shared',
+        '-Wl,--no-as-needed',
+        tools.scratch('libc.musl-x.so.1'),
+      ]);
+      const both = tools.scratch('both');
+      const [one, other] = ['linux-x-musl', 'linux-x-gnu'].map((name) =>
+        tools.copyOfBinaries(`both/${name}`),
+      );
+      for (const backend of ['default', 'mimalloc'])
+        copyFileSync(musl, `${one}/libmalloc_backend_${backend}.so`);
+      const args = ['env', 'mimalloc', '--preset=none'];
+      for (const folder of [one, other]) {
+        const { stdout } = await succeed(`${folder}/malloc-backend`, args);
+        assert.equal(stdout, `export LD_PRELOAD='${both}/linux-x-gnu/libmalloc_backend_mimalloc.so'\n`);
+      }
+      // Alone, it says what it is for.
+      renameSync(other ?? '', tools.scratch('away'));
+      const { code, stderr } = await run(`${one}/malloc-backend`, ['run', 'mimalloc', 'true']);
+      assert.equal(code, 126);
+      assert.match(stderr, /uses the C library of .*, and the preloadable library is for musl/);
+    },
+  );
+
+  test('hands to Node what is not its own', async () => {
+    for (const words of [
+      [],
+      ['--help'],
+      ['doctor', '--help'],
+      ['nonsense'],
+      ['python', '--help'],
+      ['--version'],
+    ])
+      assert.deepEqual(await run(native, words), await command(words));
+  });
+
+  test('says how it is used, as the one in JavaScript does', async () => {
+    for (const words of [
+      ['run'],
+      ['run', '-h'],
+      ['run', 'mimalloc'],
+      ['run', '--preset'],
+      ['run', '--nonsense', 'mimalloc', 'true'],
+      ['run', 'mimalloc', '--set', 'nonsense', 'true'],
+      ['run', 'mimalloc', '--children=some', 'true'],
+      ['env', 'mimalloc', 'true'],
+      ['env', '--help'],
+    ]) {
+      const said = await run(native, words);
+      assert.deepEqual(said, await command(words));
+      assert.equal(said.code, words.some((word) => /^-+h/.test(word)) ? 0 : 2, words.join(' '));
+      assert.match(said.code === 0 ? said.stdout : said.stderr, /^(malloc-backend: |Become|Print)/);
+    }
+  });
+
+  test('does not say that it has printed what it could not', { skip: !existsSync('/dev/full') }, async () => {
+    const { code, stderr } = await run('sh', ['-c', '"$0" env mimalloc >/dev/full', native]);
+    assert.equal(code, 1);
+    assert.match(stderr, /^malloc-backend: cannot write to standard output: No space left/);
+  });
+});
