@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Binding, binaryFolder, binding } from './binding.js';
 import { MallocBackendError } from './errors.js';
@@ -149,9 +148,9 @@ export function whyNotPreloadable(file: string): string | undefined {
 
 /** Why no backend can serve Python's domains here, if none can. */
 export function whyNotPython(): string | undefined {
-  if (process.platform !== 'linux')
-    return `Python's domains are set on Linux only for now, not on ${process.platform}`;
-  return existsSync(hookFile()) ? undefined : `the preloadable library ${hookFile()} does not exist`;
+  const ask = binding().whyNotUsable;
+  if (ask !== undefined) return ask(hookFile()) ?? undefined;
+  return `Python's domains are set on Linux only for now, not on ${process.platform}`;
 }
 
 /** What stands in snmalloc's way, if anything: it reserves more than such limits, in bytes, may allow. */

@@ -45,6 +45,7 @@ export interface Binding {
   /** An absolute path. */
   findProgram?(command: string, context: NativeContext, what: string): NativeLaunch;
   whyNotProcess?(backend: string, folder: string): string | null;
+  whyNotUsable?(file: string): string | null;
   whyNotPreloadable?(file: string): string | null;
   tooSmallForSnmalloc?(addressSpace: number | undefined, data: number | undefined): string | null;
   host?(): NativeHost;

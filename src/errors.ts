@@ -11,7 +11,7 @@ import { inspect } from 'node:util';
  * | `ERR_UNKNOWN_OPTION` | an allocator option that the backend does not have |
  * | `ERR_BACKEND_UNAVAILABLE` | the backend cannot serve the surface on this platform or in this build |
  * | `ERR_BINARY_MISSING` | the platform's package is not installed, or its addon does not load |
- * | `ERR_SHIM_MISSING` | the preloadable library is not there, or lies where the loader cannot be pointed at |
+ * | `ERR_SHIM_MISSING` | the preloadable library is not there, cannot be loaded, or lies where the loader cannot be pointed at |
  * | `ERR_PROGRAM_NOT_FOUND` | no such program |
  * | `ERR_PROGRAM_NOT_EXECUTABLE` | a file that cannot be executed |
  * | `ERR_CANNOT_SWITCH` | a program into which nothing can be preloaded |

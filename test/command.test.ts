@@ -142,6 +142,22 @@ describe('run leaves as it was', { skip: cannotPreload, timeout: 120_000 }, () =
     assert.deepEqual(await once(child, 'exit'), [0, null]);
   });
 
+  test('and switches where a variable is there twice', async () => {
+    const twice = tools.cc(
+      'twice',
+      `#include <unistd.h>
+       int main(int n, char **words) {
+         char *env[] = {"LD_PRELOAD=${shim('mimalloc')}", "LD_PRELOAD=", "PATH=/usr/bin:/bin", 0};
+         return execve(words[1], words + 1, env);
+       }`,
+    );
+    const look = 'grep -o "libmalloc_backend_[a-z]*" /proc/$$/maps | uniq';
+    for (const entry of Object.values(entries)) {
+      const { stdout } = await run(twice, [...entry, 'run', 'mimalloc', '--preset=none', 'sh', '-c', look]);
+      assert.equal(stdout, 'libmalloc_backend_mimalloc\n');
+    }
+  });
+
   test('nothing of what an outer switch has taken out of it', async () => {
     const script = 'env; grep -o "libmalloc_backend_[a-z]*" /proc/self/maps | sort -u; true';
     const inner = [process.execPath, cli, 'run', 'mimalloc', '--', 'sh', '-c', script];

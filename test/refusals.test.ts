@@ -1,8 +1,17 @@
 // What cannot be switched: its exit status, its reason, and that nothing ran. And what looks so and can.
 
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { chmodSync, chownSync, copyFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import {
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { type MallocBackendErrorCode, spawn } from '../index.js';
@@ -87,6 +96,55 @@ describe('the backend', { skip: cannotPreload, timeout: 120_000 }, () => {
       const { code, stdout, stderr } = await command(['run', 'mimalloc', 'touch', trace], options);
       assert.deepEqual([code, stdout], [126, '']);
       assert.match(stderr, reason);
+      nothingRan();
+    }
+  });
+
+  test('a library that the loader would pass over', { skip: tools.cannotBeNobody }, async () => {
+    const folder = tools.copyOfBinaries('ignored');
+    const library = (name: string) => `${folder}/libmalloc_backend_${name}.so`;
+    const whole = readFileSync(library('jemalloc'));
+    const other = Buffer.from(whole);
+    other.writeUInt16LE(other.readUInt16LE(18) === 0xb7 ? 0x3e : 0xb7, 18);
+    const refused = async (backend: string, reason: RegExp, wrapper: readonly string[] = []) => {
+      for (const entry of [[process.execPath, tools.cli], [`${folder}/malloc-backend`]]) {
+        const words = [...wrapper, ...entry, 'run', backend, 'touch', trace];
+        const options = { env: { MALLOC_BACKEND_BINARY_DIR: folder } };
+        const { code, stdout, stderr } = await run(words[0] ?? '', words.slice(1), options);
+        assert.deepEqual([code, stdout], [126, ''], stderr);
+        assert.match(stderr, reason);
+        assert.match(stderr, /MALLOC_BACKEND_BINARY_DIR names that folder\n$/);
+        nothingRan();
+      }
+    };
+    chmodSync(library('mimalloc'), 0o600);
+    await refused('mimalloc', /cannot be read: Permission denied/, tools.asNobody);
+    for (const [content, reason] of [
+      ['', /is no library/],
+      [whole.subarray(0, -1), /is cut off/],
+      [other, /is built for \w+ \(64 bits\)/],
+    ] as const) {
+      writeFileSync(library('jemalloc'), content);
+      await refused('jemalloc', reason);
+    }
+    rmSync(library('default'));
+    mkdirSync(library('default'));
+    await refused('default', /is not a file/);
+  });
+
+  const noMounts =
+    spawnSync('unshare', ['-m', 'true']).status !== 0 && 'unshare(1) is not there or not allowed';
+  test('a library where nothing is executed', { skip: noMounts }, async () => {
+    const copy = tools.copyOfBinaries('copy');
+    const place = scratch('noexec');
+    mkdirSync(place);
+    const script = `mount -t tmpfs -o noexec none "$0" && cp "$1"/* "$0" && shift && exec "$@"`;
+    for (const entry of Object.values(tools.entries)) {
+      const args = ['-m', 'sh', '-c', script, place, copy, ...entry, 'run', 'mimalloc', 'touch', trace];
+      const options = { env: { MALLOC_BACKEND_BINARY_DIR: place } };
+      // The command in JavaScript needs the addon, which cannot be loaded from there either.
+      const { code, stderr } = await run('unshare', args, options);
+      assert.equal(code, 126, stderr);
       nothingRan();
     }
   });

@@ -244,7 +244,7 @@ describe('register refuses', { skip: cannotPreload, timeout: 120_000 }, () => {
 
   test('to go on, or round, where the switch had no effect', async () => {
     const folder = tools.copyOfBinaries('no-library', ['libmalloc_backend_mimalloc.so']);
-    tools.file('no-library/libmalloc_backend_mimalloc.so', 'no library', 0o644);
+    tools.ignoredLibrary('no-library/libmalloc_backend_mimalloc.so');
     for (const form of FORMS)
       await refused(
         on('mimalloc', { MALLOC_BACKEND_BINARY_DIR: folder }),
@@ -253,7 +253,7 @@ describe('register refuses', { skip: cannotPreload, timeout: 120_000 }, () => {
         form,
       );
     // The probe is ignored as well: that libc serves is seen all the same.
-    tools.file('no-library/libmalloc_backend_default.so', 'no library', 0o644);
+    tools.ignoredLibrary('no-library/libmalloc_backend_default.so');
     const env = on('default', { MALLOC_BACKEND_BINARY_DIR: folder, ...none });
     assert.equal((await run(process.execPath, [IMPORT, '-p', '1'], { env })).stdout, '1\n');
   });

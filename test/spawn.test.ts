@@ -92,7 +92,7 @@ describe('the proof', { skip: cannotPreload, timeout: 120_000 }, () => {
 
   test('is refused where the loader ignores the library', async () => {
     const folder = tools.copyOfBinaries('not-libraries', ['libmalloc_backend_mimalloc.so']);
-    tools.file('not-libraries/libmalloc_backend_mimalloc.so', 'no library', 0o644);
+    tools.ignoredLibrary('not-libraries/libmalloc_backend_mimalloc.so');
     const outcome = await tools.evaluate<{ code: string; message: string; exit: number; stdout: string }>(
       `const child = m.spawn('echo', ['x'], { backend: 'mimalloc', stdio: ['ignore', 'pipe', 'ignore'] });
        let stdout = '';
@@ -163,9 +163,9 @@ describe('the proof', { skip: cannotPreload, timeout: 120_000 }, () => {
   );
 
   test('of another process is none', async () => {
-    // The loader ignores what is no library, until the program has put one in its place.
+    // The loader ignores the library, until the program has put another in its place.
     const folder = tools.copyOfBinaries('too-late', ['libmalloc_backend_mimalloc.so']);
-    const library = tools.file('too-late/libmalloc_backend_mimalloc.so', 'no library', 0o644);
+    const library = tools.ignoredLibrary('too-late/libmalloc_backend_mimalloc.so');
     const script = `cp ${shim('mimalloc')} ${library}; cat /dev/null; true`;
     const { code, message } = await tools.evaluate<Record<'code' | 'message', string>>(
       `const options = { backend: 'mimalloc', stdio: ['ignore', 'inherit', 'ignore'] };
@@ -200,8 +200,8 @@ describe('the proof', { skip: cannotPreload, timeout: 120_000 }, () => {
     assert.deepEqual([second.said, second.code], ['EMFILE', 'ERR_NOT_APPLIED']);
     assert.match(second.message, /cat does not run on mimalloc: .*EMFILE/);
     const { code: refused, message } = first as Record<string, string>;
-    assert.equal(refused, 'ERR_CANNOT_SWITCH');
-    assert.match(message ?? '', /cannot look into \S*cat: Too many open files/);
+    assert.equal(refused, 'ERR_SHIM_MISSING');
+    assert.match(message ?? '', /cannot be read: Too many open files/);
   });
 
   test('a rejection that nobody handles ends the process', async () => {

@@ -99,6 +99,15 @@ describe('the command without Node', { skip: cannotPreload, timeout: 120_000 }, 
     }
   });
 
+  test('refuses words of its own that are no text, and takes such a command', async () => {
+    const said = (words: string) => run('sh', ['-c', `"$0" ${words}`, native]);
+    const { code, stderr } = await said(`env jemalloc --set "prof_prefix:$(printf 'a\\377')"`);
+    assert.equal(code, 2);
+    assert.match(stderr, /is not UTF-8/);
+    const bytes = `run mimalloc "$(printf './\\377')"`;
+    assert.match((await said(bytes)).stderr, /the command, .*\ufffd, does not exist/);
+  });
+
   test('does not say that it has printed what it could not', { skip: !existsSync('/dev/full') }, async () => {
     const { code, stderr } = await run('sh', ['-c', '"$0" env mimalloc >/dev/full', native]);
     assert.equal(code, 1);

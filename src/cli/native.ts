@@ -16,7 +16,8 @@ export function main(args: string[]): never {
     );
   } catch (error) {
     // `eval "$(…)" && …` does not see this command's status; it sees that of what is printed.
-    if (args[0] === 'env') console.log('false');
+    if (args[0] === 'env' && !args.join(' ').match(/--format[ =](docker|systemd|json)\b/))
+      console.log('false');
     throw error;
   }
 }

@@ -42,6 +42,9 @@ function argumentBytes(strings: readonly string[]): Uint8Array {
 /** What Node takes out of the environment when it starts: a child finds the channel to its parent by it. */
 const OF_NODE = ['NODE_CHANNEL_FD', 'NODE_CHANNEL_SERIALIZATION_MODE', 'NODE_UNIQUE_ID'];
 
+/** The variables that the loader, a preloaded library or an allocator reads. */
+const SWITCHING = /^(LD_PRELOAD$|GLIBC_TUNABLES$|MALLOC_)|^MIMALLOC_/i;
+
 /**
  * The environment as it came, to the byte, but for what is to change. Node shows less than that: not what it has taken,
  * no name that is not UTF-8, and nothing without a name.
@@ -55,8 +58,12 @@ function environmentBytes(env: NodeJS.ProcessEnv): Uint8Array {
   // (Of a name that is there twice the first counts.)
   const values = new Map(original.toReversed().map(({ name, value }) => [name, value]));
   const isHidden = (name: string) => name === '' || name.includes('\ufffd') || OF_NODE.includes(name);
+  // What switches stands there once: of a name that is there twice the dynamic loader takes the last.
+  const seen = new Set<string>();
+  const isAgain = (name: string) => SWITCHING.test(name) && (seen.has(name) || !seen.add(name));
   const kept = original
     .filter(({ name }) => env[name] === values.get(name) || (env[name] === undefined && isHidden(name)))
+    .filter(({ name }) => !isAgain(name))
     .map(({ bytes }) => bytes);
   const changed = Object.entries(env)
     .filter(([name, value]) => value !== undefined && value !== values.get(name))

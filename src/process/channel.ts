@@ -167,5 +167,9 @@ function mapsOf({ pid }: ChildProcess): string | undefined {
 /** Whether glibc's loader is past what is preloaded, which it maps before what the program needs, without the library. */
 function isIgnored(maps: string | undefined, library: string): boolean {
   if (maps === undefined) return false;
-  return /\/libc(?:\.so\.6|-2\.\d+\.so)$/m.test(maps) && !maps.includes(`/${basename(library)}`);
+  // (Of one whose code may not be executed there is a mapping, too.)
+  const isLoaded = maps
+    .split('\n')
+    .some((line) => line.includes(' r-xp ') && line.includes(`/${basename(library)}`));
+  return /\/libc(?:\.so\.6|-2\.\d+\.so)$/m.test(maps) && !isLoaded;
 }

@@ -24,7 +24,9 @@ export type PresetTable = Record<Exclude<Preset, 'none'>, readonly PresetOption[
 
 /**
  * The presets, backend by backend. docs/presets.md has the same with a measurement of each. The table is that of
- * crates/launch/src/presets.rs, and read from there at the first look.
+ * crates/launch/src/presets.rs, read from the addon at the first look.
+ *
+ * @throws {@link MallocBackendError} `ERR_BINARY_MISSING`, at that look
  */
 export const presets: { readonly [Backend in MemoryAllocatorBackend]?: PresetTable } = {
   get default() {

@@ -3,7 +3,15 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, copyFileSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -100,6 +108,13 @@ export function copyOfBinaries(name: string, without: readonly string[] = []): s
   for (const each of [...files, 'malloc-backend', `malloc-backend.${platform}.node`])
     if (!without.includes(each)) copyFileSync(join(binaries, each), join(copy, each));
   return copy;
+}
+
+/** A library in whose place the loader has none, and says so only there: it is marked as a program that cannot be moved. */
+export function ignoredLibrary(name: string): string {
+  const library = readFileSync(join(binaries, 'libmalloc_backend_mimalloc.so'));
+  library.writeUInt16LE(2, 16); // e_type: ET_EXEC
+  return file(name, library, 0o644);
 }
 
 /** A port of this machine that nobody has, a moment ago. */

@@ -10,6 +10,7 @@ use std::str::FromStr;
 use malloc_backend::MemoryAllocatorBackend;
 use malloc_backend_process::{Executable, host, inspect};
 
+use crate::library::{BINARY_DIR, shim_file, why_not_preloadable, why_not_usable};
 use crate::options::option_variables;
 use crate::{Code, Preset, Refusal};
 
@@ -31,9 +32,6 @@ pub mod variables {
 
     pub(super) const ALL: [&str; 5] = [PRELOAD, REPORT, REQUIRE, CHILDREN, RESTORE];
 }
-
-/// The variable that names the folder of the binaries, where it is not the platform's package.
-pub const BINARY_DIR: &str = "MALLOC_BACKEND_BINARY_DIR";
 
 /// Whether the programs that a program starts are switched too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -132,11 +130,6 @@ pub fn is_musl() -> bool {
     host().interpreter.is_some_and(|interpreter| interpreter.contains("ld-musl"))
 }
 
-/// The file of the preloadable library; for `default` that of its probe.
-pub fn shim_file(folder: &Path, backend: MemoryAllocatorBackend) -> PathBuf {
-    folder.join(format!("libmalloc_backend_{backend}.so"))
-}
-
 /// Why the backend cannot serve a whole process, if it cannot.
 pub fn why_not_process(backend: MemoryAllocatorBackend, folder: &Path) -> Option<String> {
     if backend == MemoryAllocatorBackend::Rust {
@@ -144,8 +137,7 @@ pub fn why_not_process(backend: MemoryAllocatorBackend, folder: &Path) -> Option
             "Rust's global allocator stands on malloc and cannot replace it for a whole process".to_owned(),
         );
     }
-    let file = shim_file(folder, backend);
-    (!file.exists()).then(|| format!("the preloadable library {} does not exist", file.display()))
+    why_not_usable(&shim_file(folder, backend))
 }
 
 fn require_process_surface(backend: MemoryAllocatorBackend, folder: &Path) -> Result<(), Refusal> {
@@ -158,18 +150,6 @@ fn require_process_surface(backend: MemoryAllocatorBackend, folder: &Path) -> Re
         _ => (Code::ShimMissing, "install the platform package again"),
     };
     Err(Refusal::new(code, format!("cannot run a program on {backend}: {reason}; {remedy}")))
-}
-
-/// Why the loader cannot be pointed at a file, if it cannot: it takes white space and colons for separators.
-pub fn why_not_preloadable(file: &Path) -> Option<String> {
-    let bytes = file.as_os_str().as_bytes();
-    bytes.iter().any(|byte| byte.is_ascii_whitespace() || b":$".contains(byte)).then(|| {
-        format!(
-            "LD_PRELOAD cannot name {:?}: the dynamic loader splits it at white space and colons and replaces $; \
-             install the package at a path without them, or copy that folder to one and name it in {BINARY_DIR}",
-            file.to_string_lossy()
-        )
-    })
 }
 
 /// The library's file, if the loader can be pointed at it.

@@ -7,9 +7,9 @@ use std::process::Command;
 use std::{env, fs, io};
 
 use malloc_backend::MemoryAllocatorBackend;
-use malloc_backend_process::{Caller, Executable, Host, Privilege, host, inspect_for, needed};
+use malloc_backend_process::{Caller, Executable, Host, Privilege, host, inspect_for};
 
-use crate::environment::shim_file;
+use crate::library::{is_for_musl, shim_file};
 use crate::{Code, Refusal};
 
 /// Where and as whom a command is to run.
@@ -261,12 +261,6 @@ pub fn too_small_for_snmalloc(address_space: Option<u64>, data: Option<u64>) -> 
         }
         _ => None,
     }
-}
-
-/// Whether a preloadable library is for musl.
-pub fn is_for_musl(shim: &Path) -> bool {
-    let is_musl = |name: &PathBuf| name.as_os_str().as_bytes().starts_with(b"libc.musl");
-    needed(shim).is_ok_and(|needed| needed.iter().any(is_musl))
 }
 
 /// A program with another dynamic loader than this process's may have another C library: that one is asked.

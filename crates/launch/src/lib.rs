@@ -9,19 +9,22 @@ mod environment;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod launch;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod library;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod options;
 pub mod presets;
 mod refusal;
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 pub use environment::{
-    BINARY_DIR, Children, Environment, Switch, is_musl, preloaded_allocators, shim_file,
-    switched_environment, variables, why_not_preloadable, why_not_process, with_options, without_switch,
+    Children, Environment, Switch, is_musl, preloaded_allocators, switched_environment, variables,
+    why_not_process, with_options, without_switch,
 };
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 pub use launch::{
-    Context, Launch, absolute, find_program, is_for_musl, is_under_npx, prepare_launch,
-    too_small_for_snmalloc,
+    Context, Launch, absolute, find_program, is_under_npx, prepare_launch, too_small_for_snmalloc,
 };
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+pub use library::{BINARY_DIR, is_for_musl, shim_file, why_not_preloadable, why_not_usable};
 pub use presets::Preset;
 pub use refusal::{Code, Refusal};

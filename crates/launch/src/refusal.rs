@@ -15,7 +15,7 @@ pub enum Code {
     UnknownOption,
     /// The backend cannot serve a whole process.
     BackendUnavailable,
-    /// The preloadable library is not there, or lies where the loader cannot be pointed at.
+    /// The preloadable library is not there, cannot be loaded, or lies where the loader cannot be pointed at.
     ShimMissing,
     /// No such program.
     ProgramNotFound,

@@ -1,5 +1,5 @@
-//! How a program is started on a backend. Environments come as name and value, one behind another; strings that JavaScript
-//! could not read as UTF-8 are changed by nothing here, for what was not changed is not handed back.
+//! How a program is started on a backend. Environments come as name and value, one behind another; only what has changed is
+//! handed back, so that other strings stay as they are which JavaScript could not read as UTF-8.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -162,6 +162,12 @@ pub fn why_not_process(backend: String, folder: String) -> Option<String> {
         Ok(backend) => launch::why_not_process(backend, Path::new(&folder)),
         Err(error) => Some(error.to_string()),
     }
+}
+
+/// Why the loader would go on without a library, if it would.
+#[napi]
+pub fn why_not_usable(file: String) -> Option<String> {
+    launch::why_not_usable(Path::new(&file))
 }
 
 /// Why the loader cannot be pointed at a file, if it cannot.

@@ -17,4 +17,4 @@ pub use exec::replace_process;
 pub use host::{Host, host};
 pub use memory::{MemoryMap, memory_map, resident};
 pub use owner::{Owner, OwnerKind, owner_here, owner_of};
-pub use program::{Caller, Executable, Privilege, inspect, inspect_for, needed};
+pub use program::{Caller, Executable, Library, Privilege, inspect, inspect_for, inspect_library};

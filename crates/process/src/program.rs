@@ -129,12 +129,25 @@ fn script(line: &[u8]) -> Executable {
     }
 }
 
-/// The names of the libraries that a program or library needs.
+/// A shared library.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Library {
+    /// `x86_64`, `aarch64` …
+    pub machine: String,
+    /// 32 or 64.
+    pub bits: u8,
+    /// The names of the libraries that it needs; none where the end of the file is missing.
+    pub needed: Vec<PathBuf>,
+}
+
+/// Looks into a library; `None` where the file is none.
 ///
 /// # Errors
 /// Where it cannot be read.
-pub fn needed(path: &Path) -> io::Result<Vec<PathBuf>> {
-    Ok(Elf::open(path)?.dependencies().needed)
+pub fn inspect_library(path: &Path) -> io::Result<Option<Library>> {
+    let elf = Elf::open(path)?;
+    let needed = || elf.dependencies().needed;
+    Ok(elf.kind().map(|kind| Library { machine: kind.machine, bits: kind.bits, needed: needed() }))
 }
 
 fn is_python(elf: &Elf) -> bool {

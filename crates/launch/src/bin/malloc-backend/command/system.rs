@@ -60,20 +60,33 @@ pub fn environment(entries: &[Vec<u8>]) -> Environment {
     pairs.filter(|(name, _)| !name.is_empty()).collect()
 }
 
-/// The entries as they came, to the byte, but for what has changed since.
+/// The entries as they came, to the byte, but for what has changed since. A variable that switches stands there once: of a
+/// name that is there twice the dynamic loader takes the last, and the C library the first.
 pub fn changed_entries(entries: Vec<Vec<u8>>, before: &Environment, after: &Environment) -> Vec<Vec<u8>> {
     let same: BTreeSet<&[u8]> = after
         .iter()
         .filter(|(name, value)| before.get(*name) == Some(value))
         .map(|(name, _)| &name[..])
         .collect();
+    let mut seen = BTreeSet::new();
     let is_kept = |entry: &Vec<u8>| match entry.iter().position(|byte| *byte == b'=') {
         None | Some(0) => true,
-        Some(at) => same.contains(&entry[..at]),
+        Some(at) => {
+            let name = &entry[..at];
+            same.contains(name) && (!switches(name) || seen.insert(name.to_vec()))
+        }
     };
     let new = after.iter().filter(|(name, _)| !same.contains(&name[..]));
     let new = new.map(|(name, value)| [&name[..], value].join(&b'='));
     entries.into_iter().filter(is_kept).chain(new).collect()
+}
+
+/// Whether the variable is one that the loader, a preloaded library or an allocator reads.
+fn switches(name: &[u8]) -> bool {
+    name == b"LD_PRELOAD" || name == b"GLIBC_TUNABLES" || name.starts_with(b"MALLOC_") || {
+        let prefix = b"MIMALLOC_";
+        name.len() > prefix.len() && name[..prefix.len()].eq_ignore_ascii_case(prefix)
+    }
 }
 
 /// The folder of the preloadable libraries: the one that a user names, or this program's.

@@ -28,25 +28,31 @@ impl Words {
         let mut all = Self::default();
         let mut words = words.iter();
         while let Some(word) = words.next() {
-            let text = word.to_string_lossy();
-            if text == "--" {
-                all.rest = words.cloned().collect();
-                break;
-            } else if let Some(option) = text.strip_prefix('-') {
-                let (name, inline) = match option.split_once('=') {
-                    Some((name, value)) => (name, Some(value.to_owned())),
-                    None => (option, None),
-                };
-                let name = name.strip_prefix('-').filter(|name| known.contains(name));
-                let name = name.ok_or_else(|| format!("there is no option {text:?}"))?;
-                let value = inline.or_else(|| Some(words.next()?.to_string_lossy().into_owned()));
-                all.values.push((name.to_owned(), value.ok_or_else(|| format!("--{name} wants a value"))?));
-            } else if all.backend.is_none() {
-                all.backend = Some(text.into_owned());
-            } else {
+            if all.backend.is_some() && !word.as_encoded_bytes().starts_with(b"-") {
+                // Which may be anything but text.
                 all.rest = [word].into_iter().chain(words).cloned().collect();
                 break;
             }
+            let text = utf8(word)?;
+            if text == "--" {
+                all.rest = words.cloned().collect();
+                break;
+            }
+            let Some(option) = text.strip_prefix('-') else {
+                all.backend = Some(text.to_owned());
+                continue;
+            };
+            let (name, inline) = match option.split_once('=') {
+                Some((name, value)) => (name, Some(value)),
+                None => (option, None),
+            };
+            let name = name.strip_prefix('-').filter(|name| known.contains(name));
+            let name = name.ok_or_else(|| format!("there is no option {text:?}"))?;
+            let value = match inline {
+                Some(value) => value,
+                None => utf8(words.next().ok_or_else(|| format!("--{name} wants a value"))?)?,
+            };
+            all.values.push((name.to_owned(), value.to_owned()));
         }
         Ok(all)
     }
@@ -81,6 +87,11 @@ impl Words {
         };
         switched_environment(&switch, given)
     }
+}
+
+/// Nothing of ours is anything but text: what is not would be changed in silence.
+fn utf8(word: &OsString) -> Result<&str, String> {
+    word.to_str().ok_or_else(|| format!("{word:?} is not UTF-8"))
 }
 
 fn pair(text: &str) -> Result<(String, String), Refusal> {
