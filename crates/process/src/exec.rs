@@ -5,16 +5,10 @@ use std::ffi::{CString, c_char, c_int};
 use std::path::{Path, PathBuf};
 use std::{fs, io, mem, ptr};
 
-/// Replaces this process's program (`execve`): same process, same open files. Returns only where that failed, with
-/// the reason.
-///
-/// It undoes what Node did to the process when it started:
-/// - It ignores SIGPIPE and SIGXFSZ, and ignored signals stay ignored: a program would see errors where it expects
-///   to be ended. Both get their default back.
-/// - It marks the descriptors that it inherited, the standard ones too, to be closed by `execve`. They stay open.
+/// Becomes the program (`execve`): same process, same open files. Returns only where that failed, with the reason.
 ///
 /// With `end_with_parent` the program gets SIGTERM when the parent ends (PR_SET_PDEATHSIG).
-pub fn replace_process(
+pub fn execute(
     program: &CString,
     arguments: &[CString],
     environment: &[CString],
@@ -23,12 +17,31 @@ pub fn replace_process(
     fn pointers(strings: &[CString]) -> Vec<*const c_char> {
         strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
     }
+    let (arguments, environment) = (pointers(arguments), pointers(environment));
+    if end_with_parent {
+        // SAFETY: it takes a constant and a signal.
+        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) };
+    }
+    // SAFETY: the arrays end in null and outlive the call, and every element is a C string.
+    unsafe { libc::execve(program.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
+    io::Error::last_os_error()
+}
+
+/// [`execute`], for a process that Node started in.
+///
+/// It undoes what Node did to the process when it started:
+/// - It ignores SIGPIPE and SIGXFSZ, and ignored signals stay ignored: a program would see errors where it expects
+///   to be ended. Both get their default back.
+/// - It marks the descriptors that it inherited, the standard ones too, to be closed by `execve`. They stay open.
+pub fn replace_process(
+    program: &CString,
+    arguments: &[CString],
+    environment: &[CString],
+    end_with_parent: bool,
+) -> io::Error {
     const OF_NODE: [c_int; 2] = [libc::SIGPIPE, libc::SIGXFSZ];
-    let arguments = pointers(arguments);
-    let environment = pointers(environment);
     let inherited = inherited_descriptors();
-    // SAFETY: the arrays end in null and outlive the call, and every element is a C string. Setting a
-    // disposition to the default or back runs no code, and `fcntl` refuses what is no descriptor.
+    // SAFETY: setting a disposition to the default or back runs no code, and `fcntl` refuses what is no descriptor.
     unsafe {
         let before = OF_NODE.map(|signal| libc::signal(signal, libc::SIG_DFL));
         let mut mask: libc::sigset_t = mem::zeroed();
@@ -39,11 +52,7 @@ pub fn replace_process(
         for fd in (0..=libc::STDERR_FILENO).chain(inherited) {
             libc::fcntl(fd, libc::F_SETFD, 0);
         }
-        if end_with_parent {
-            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
-        }
-        libc::execve(program.as_ptr(), arguments.as_ptr(), environment.as_ptr());
-        let error = io::Error::last_os_error();
+        let error = execute(program, arguments, environment, end_with_parent);
         libc::pthread_sigmask(libc::SIG_SETMASK, &mask, ptr::null_mut());
         for (signal, disposition) in OF_NODE.into_iter().zip(before) {
             libc::signal(signal, disposition);

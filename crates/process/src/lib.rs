@@ -13,7 +13,7 @@ mod owner;
 mod program;
 
 pub use allocator::Allocator;
-pub use exec::replace_process;
+pub use exec::{execute, replace_process};
 pub use host::{Host, host};
 pub use memory::{MemoryMap, memory_map, resident};
 pub use owner::{Owner, OwnerKind, owner_here, owner_of};

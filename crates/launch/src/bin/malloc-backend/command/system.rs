@@ -8,13 +8,14 @@ use std::mem::ManuallyDrop;
 use std::os::fd::FromRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::{env, fs, io, ptr};
+use std::{env, fs, io};
 
 use malloc_backend::MemoryAllocatorBackend;
 use malloc_backend_launch::{
     BINARY_DIR, Code, Context, Environment, Launch, Refusal, absolute, is_for_musl, is_musl, is_under_npx,
     shim_file,
 };
+use malloc_backend_process::execute;
 
 /// The strings of an array that ends in null.
 ///
@@ -132,18 +133,8 @@ pub fn become_program(launch: &Launch, entries: Vec<Vec<u8>>) -> Refusal {
     let arguments: Vec<CString> =
         launch.arguments.iter().map(|word| c_string(word.as_bytes().to_vec())).collect();
     let entries: Vec<CString> = entries.into_iter().map(c_string).collect();
-    if is_under_npx() {
-        // SAFETY: it takes a constant and a signal.
-        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) };
-    }
-    // SAFETY: a C string, and arrays of such that end in null and outlive the call.
-    unsafe { libc::execve(file.as_ptr(), pointers(&arguments).as_ptr(), pointers(&entries).as_ptr()) };
-    let error = io::Error::last_os_error();
+    let error = execute(&file, &arguments, &entries, is_under_npx());
     Refusal::new(Code::ExecFailed, format!("cannot start {}: {error}", launch.file.display()))
-}
-
-fn pointers(strings: &[CString]) -> Vec<*const c_char> {
-    strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
 }
 
 /// What came from the system has no zero in it.
