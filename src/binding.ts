@@ -26,14 +26,14 @@ export interface Binding {
   /** In an environment name and value stand one behind another, and so do key and value of the options in `set`. */
   switchedEnvironment?(
     backend: string,
-    preset: string,
+    preset: string | undefined,
     set: string[],
     children: string,
     probe: boolean,
     folder: string,
     env: string[],
   ): NativeChanges;
-  withOptions?(backend: string, preset: string, set: string[], env: string[]): NativeChanges;
+  withOptions?(backend: string, preset: string | undefined, set: string[], env: string[]): NativeChanges;
   preloadedAllocators?(env: string[], root: string): string[];
   prepareLaunch?(
     backend: string,

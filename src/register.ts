@@ -35,7 +35,9 @@ function register(): void {
     );
   }
   const backend = read('MALLOC_BACKEND', parseBackend);
-  const preset = read('MALLOC_BACKEND_PRESET', (preset) => parsePreset(preset ?? 'balanced'));
+  const preset = read('MALLOC_BACKEND_PRESET', (preset) =>
+    preset === undefined ? undefined : parsePreset(preset),
+  );
   const children = read(variables.children, (wanted) =>
     wanted === undefined ? undefined : parseChildren(wanted),
   );
@@ -57,7 +59,10 @@ function register(): void {
   // Node has taken a -- away, behind which an argument may look like an option of its own.
   const separator = args[0] !== '-' && args[0]?.startsWith('-') ? ['--'] : [];
   const argv = [process.argv0, ...process.execArgv, ...separator, ...args];
-  const options = { preset, ...(children === undefined ? {} : { children }) };
+  const options = {
+    ...(preset === undefined ? {} : { preset }),
+    ...(children === undefined ? {} : { children }),
+  };
   const env = switchedEnvironment(backend, options, { probe: true });
   // For libc's malloc, where it is in place, only the preset is a reason to start again.
   if (active.backend === backend && env[variables.restore] === undefined) return;

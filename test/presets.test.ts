@@ -61,17 +61,20 @@ describe('in the environment', { skip: cannotPreload, timeout: 120_000 }, () => 
       const { LD_PRELOAD: _, ...others } = variables(backend, 'none');
       assert.deepEqual(others, {});
     }
-    assert.deepEqual(Object.keys(environment('snmalloc', { env: {}, preset: 'low-rss' })), ['LD_PRELOAD']);
+    assert.deepEqual(Object.keys(environment('snmalloc', { env: {} })), ['LD_PRELOAD']);
   });
 
   test('is what spawn, fork and run hand on', async () => {
-    const expected = variables('jemalloc', 'low-rss', { narenas: '3' })['MALLOC_CONF'];
+    const expected = variables('jemalloc', 'low-rss', { narenas: '3' })['MALLOC_BACKEND_JEMALLOC'];
     const options = { backend: 'jemalloc', preset: 'low-rss', set: { narenas: '3' } } as const;
-    const child = spawn('sh', ['-c', 'echo "$MALLOC_CONF"'], options);
+    const child = spawn('sh', ['-c', 'echo "$MALLOC_BACKEND_JEMALLOC"'], options);
     child.stdout?.setEncoding('utf8');
     const printed = new Promise((resolve) => child.stdout?.once('data', resolve));
     assert.equal(await printed, `${expected}\n`);
-    const script = tools.file('conf.cjs', 'process.send(process.env.MALLOC_CONF); process.disconnect()');
+    const script = tools.file(
+      'conf.cjs',
+      'process.send(process.env.MALLOC_BACKEND_JEMALLOC); process.disconnect()',
+    );
     const forked = fork(script, options);
     assert.equal(await new Promise((resolve) => forked.once('message', resolve)), expected);
     const args = [
@@ -84,7 +87,7 @@ describe('in the environment', { skip: cannotPreload, timeout: 120_000 }, () => 
       '--',
       'sh',
       '-c',
-      'echo "$MALLOC_CONF"',
+      'echo "$MALLOC_BACKEND_JEMALLOC"',
     ];
     assert.equal((await tools.command(args)).stdout, `${expected}\n`);
   });
@@ -94,7 +97,7 @@ describe('in the environment', { skip: cannotPreload, timeout: 120_000 }, () => 
 type Asked = (env: Record<string, string>, keys: string[]) => Promise<Record<string, string | undefined>>;
 
 /** Each preset as a whole, with `none` for comparison, and with something of the user's in between. */
-function reaches(backend: Tuned, asked: Asked, options: () => AllocatorOptions) {
+function reaches(backend: Tuned, asked: Asked, options: () => AllocatorOptions, variable: string) {
   for (const preset of NAMES)
     test(`${backend} takes ${preset}`, async () => {
       const entries = table(backend, preset);
@@ -108,8 +111,9 @@ function reaches(backend: Tuned, asked: Asked, options: () => AllocatorOptions) 
     const users = variables(backend, 'none', { [key]: '5' });
     assert.equal((await asked(users, [key]))[key], '5');
     assert.equal((await asked(variables(backend, 'low-rss', { [key]: value }, users), [key]))[key], value);
-    const { MALLOC_BACKEND_RESTORE: _, ...own } = users;
-    assert.equal((await asked(variables(backend, 'throughput', {}, own), [key]))[key], '5', 'the user wins');
+    const own = { [variable]: backend === 'jemalloc' ? `${key}:6` : '6' };
+    assert.equal((await asked(variables(backend, 'throughput', {}, own), [key]))[key], '6', 'the user wins');
+    assert.equal((await asked(variables(backend, 'throughput', { [key]: value }, own), [key]))[key], value);
   });
 }
 
@@ -185,7 +189,7 @@ describe('jemalloc', { skip: cannotPreload, timeout: 120_000 }, () => {
     );
   };
 
-  reaches('jemalloc', asked, () => ({ narenas: '3' }));
+  reaches('jemalloc', asked, () => ({ narenas: '3' }), 'MALLOC_CONF');
 
   test('a preset that it did not understand would show', async () => {
     for (const MALLOC_CONF of ['nonsense:1', 'narenas:many', 'narenas']) {
@@ -194,6 +198,74 @@ describe('jemalloc', { skip: cannotPreload, timeout: 120_000 }, () => {
       assert.ok(code !== 0 || signal !== null);
       assert.match(stderr, /conf/i);
     }
+  });
+
+  test("a comma at the end of the user's MALLOC_CONF loses nothing", async () => {
+    for (const MALLOC_CONF of ['narenas:5,', ',', 'narenas:5,,']) {
+      const env = { ...variables('jemalloc', 'low-rss', { narenas: '3' }), MALLOC_CONF };
+      const { stdout } = await succeed(options, ['narenas', 'dirty_decay_ms'], { env });
+      assert.equal(stdout, 'narenas=3\ndirty_decay_ms=500\n', MALLOC_CONF);
+    }
+  });
+
+  describe('takes what is let through, and no other', () => {
+    let names: string[];
+    before(() => {
+      const refusal = (): string => {
+        try {
+          environment('jemalloc', { env: {}, preset: 'none', set: { '?': '1' } });
+        } catch (error) {
+          return (error as Error).message;
+        }
+        return assert.fail('an option of that name is none');
+      };
+      names =
+        refusal().split('has the options ')[1]?.split(', ') ?? assert.fail('it does not say which there are');
+    });
+
+    /** One value of each kind. */
+    const VALUES = ['false', 'disabled', 'auto', 'default', 'alloc', '65536', '1', '0.25', '1-160:1', 'J'];
+    const isTaken = (key: string, value: string) => {
+      try {
+        return variables('jemalloc', 'none', { [key]: value });
+      } catch {
+        return undefined;
+      }
+    };
+
+    test('each option, and each kind of value', async () => {
+      for (const key of names) {
+        const taken = VALUES.filter((value) => isTaken(key, value));
+        assert.notEqual(taken.length, 0, `no value for ${key}`);
+        for (const value of taken) {
+          const env = { ...isTaken(key, value), MALLOC_CONF: 'abort_conf:true' };
+          const { code, stderr } = await run(options, [], { env });
+          // What it prints about its own plight (a kernel without huge pages) ends nothing.
+          assert.equal(code, 0, `${key}:${value} ${stderr}`);
+          assert.doesNotMatch(stderr, /Invalid|Out-of-range/, `${key}:${value}`);
+        }
+      }
+    });
+
+    test('what is refused, jemalloc would refuse or not know', async () => {
+      for (const key of [...names.filter((name) => !/^stats_.*_opts$/.test(name)), 'prof', 'narena']) {
+        assert.equal(isTaken(key, '?'), undefined, key);
+        const { stderr } = await run(options, [], {
+          env: { LD_PRELOAD: variables('jemalloc', 'none')['LD_PRELOAD'] ?? '', MALLOC_CONF: `${key}:?` },
+        });
+        assert.match(stderr, new RegExp(`<jemalloc>: .*${key}:\\?`), key);
+      }
+    });
+
+    test('all that it lists itself', async () => {
+      const env = { ...variables('jemalloc', 'none'), MALLOC_CONF: 'stats_print:true' };
+      const { stderr } = await succeed(options, [], { env });
+      const listed = [...stderr.matchAll(/^ {2}opt\.(\w+):/gm)].map(([, name = '']) => name);
+      assert.ok(listed.length > 30, String(listed.length));
+      const isAbsent =
+        /^(prof|lg_prof|utrace|xmalloc|log|experimental_infallible_new|lg_san_uaf_align|malloc_conf)/;
+      for (const name of listed) if (!isAbsent.test(name)) assert.ok(names.includes(name), name);
+    });
   });
 
   test('each preset bears threads, and an end', async () => {
@@ -219,7 +291,7 @@ describe('mimalloc', { skip: cannotPreload, timeout: 120_000 }, () => {
     return found;
   };
 
-  reaches('mimalloc', asked, () => ({ purge_delay: '3' }));
+  reaches('mimalloc', asked, () => ({ purge_delay: '3' }), 'MIMALLOC_PURGE_DELAY');
 
   test('has the options that may be set, and no others', async () => {
     const found = Object.keys(await asked(variables('mimalloc', 'none'), []));
@@ -228,9 +300,39 @@ describe('mimalloc', { skip: cannotPreload, timeout: 120_000 }, () => {
     for (const key of [...found, 'purge_dely', 'PURGE_DELAY', 'toString']) {
       const set = () => variables('mimalloc', 'none', { [key]: '1' });
       if (found.includes(key) && !idle.test(key))
-        assert.equal(set()[`MIMALLOC_${key.toUpperCase()}`], '1', key);
-      else tools.refuses(set, 'ERR_UNKNOWN_OPTION', /mimalloc has the options .*purge_delay/);
+        assert.equal(set()['MALLOC_BACKEND_MIMALLOC'], `;${key}:1`, key);
+      else
+        tools.refuses(set, 'ERR_UNKNOWN_OPTION', /mimalloc has (the options .*purge_delay|no such option)/);
     }
+    tools.refuses(
+      () => variables('mimalloc', 'none', { purge_dely: '1' }),
+      'ERR_UNKNOWN_OPTION',
+      /did you mean purge_delay\?/,
+    );
+  });
+
+  test('has each option under its own number', async () => {
+    // In one: were two numbers mixed up, one of them would show.
+    const keys = Object.keys(await asked(variables('mimalloc', 'none'), [])).filter(
+      (key) => !/^(deprecated_.*|guarded_.*|os_tag|retry_on_oom|verbose|disallow_.*|reserve_.*)$/.test(key),
+    );
+    const set = Object.fromEntries(keys.map((key, at) => [key, key === 'arena_reserve' ? '77M' : at + 2]));
+    const found = await asked(variables('mimalloc', 'none', set), keys);
+    for (const key of keys)
+      assert.equal(found[key], key === 'arena_reserve' ? `${77 * 1024}` : String(set[key]), key);
+  });
+
+  test('has them before its first block, also where that is before any constructor of the library', async () => {
+    // A C++ program's runtime asks for memory first. What is asked of the kernel then shows in the end.
+    const env = variables('mimalloc', 'none', { allow_thp: 'false', reserve_os_memory: '64MiB' });
+    const code =
+      "console.log(require('fs').readFileSync('/proc/self/status', 'utf8').match(/THP_enabled:\\s*(.)/)?.[1] ?? '0')";
+    const { stdout, stderr } = await succeed(process.execPath, ['-e', code], {
+      env: { ...env, MIMALLOC_VERBOSE: '1' },
+    });
+    assert.equal(stdout, '0\n');
+    assert.match(stderr, /option 'reserve_os_memory': 65536 KiB/);
+    assert.match(stderr, /reserved 65536 KiB memory/);
   });
 
   test("takes the user's older names, and any case", async () => {
@@ -244,7 +346,7 @@ describe('mimalloc', { skip: cannotPreload, timeout: 120_000 }, () => {
       reset_delay: 'purge_delay',
     };
     for (const [old, key] of Object.entries(older)) {
-      assert.equal(variables('mimalloc', 'none', { [old]: '0' })[`MIMALLOC_${key.toUpperCase()}`], '0');
+      assert.equal(variables('mimalloc', 'none', { [old]: '0' })['MALLOC_BACKEND_MIMALLOC'], `;${key}:0`);
       for (const name of [`MIMALLOC_${old.toUpperCase()}`, `mimalloc_${old}`, `Mimalloc_${key}`])
         for (const preset of NAMES) {
           const env = variables('mimalloc', preset, {}, { [name]: '0' });
@@ -272,7 +374,7 @@ describe('default', { skip: notGlibc, timeout: 120_000 }, () => {
     return Object.fromEntries(found) as Record<string, string>;
   };
 
-  reaches('default', asked, () => ({ arena_max: '3' }));
+  reaches('default', asked, () => ({ arena_max: '3' }), 'MALLOC_ARENA_MAX');
 
   test('has no options on musl', async () => {
     // A Node whose loader is musl's by its name, in a path no longer than that of glibc's.
@@ -283,13 +385,14 @@ describe('default', { skip: notGlibc, timeout: 120_000 }, () => {
       const node = readFileSync(process.execPath);
       node.write(named.padEnd(loader.length, '\0'), node.indexOf(`${loader}\0`), 'latin1');
       const code = `import * as m from ${JSON.stringify(tools.index)};
-        const options = [{}, { set: { arena_max: '3' } }].map((more) => ({ env: {}, preset: 'low-rss', ...more }));
+        const options = [{}, { set: { arena_max: '3' } }, { preset: 'low-rss' }].map((more) => ({ env: {}, ...more }));
         const attempt = (each) => { try { return m.environment('default', each); } catch ({ message }) { return message; } };
         console.log(JSON.stringify(options.map(attempt)));`;
       const args = ['--input-type=module', '-e', code];
       const { stdout } = await succeed(tools.file('node-of-musl', node), args);
-      const [preset, set] = JSON.parse(stdout) as [object, string];
-      assert.deepEqual(preset, {});
+      const [nothing, set, preset] = JSON.parse(stdout) as [object, string, string];
+      assert.deepEqual(nothing, {});
+      assert.match(preset, /low-rss would do nothing: musl's malloc.* has no options/);
       assert.match(set, /cannot set the option "arena_max": musl's malloc.* has no options/);
     } finally {
       rmSync(folder, { recursive: true });

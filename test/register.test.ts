@@ -198,7 +198,7 @@ describe('register does nothing', { skip: cannotPreload, timeout: 120_000 }, () 
       ['inherit', 'libmalloc_backend_mimalloc'],
     ] as const) {
       const env = on('mimalloc', { NODE_OPTIONS: IMPORT, MALLOC_BACKEND_CHILDREN: children });
-      const child = `console.log(${library}, process.env.LD_PRELOAD, process.env.MIMALLOC_PURGE_DELAY)`;
+      const child = `console.log(${library}, process.env.LD_PRELOAD, process.env.MALLOC_BACKEND_MIMALLOC)`;
       const program = `console.log(${library}); require('child_process').execFileSync(process.execPath, ['-e', ${JSON.stringify(child)}], { stdio: 'inherit' })`;
       const { stdout } = await succeed(process.execPath, ['-e', program], { env });
       const [parent, found = ''] = stdout.split('\n');

@@ -2,9 +2,10 @@
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    // Without std nothing names the C library; before glibc 2.34 the last two were libraries of their own. The wrap is
-    // explained in crates/preload/src/malloc_conf.rs.
-    for argument in ["-lc", "-lpthread", "-ldl", "-Wl,--wrap=secure_getenv"] {
+    // Without std nothing names the C library; before glibc 2.34 the last two were libraries of their own. The wraps are
+    // explained in crates/preload.
+    let wraps = "-Wl,--wrap=secure_getenv,--wrap=readlink,--wrap=pthread_key_create";
+    for argument in ["-lc", "-lpthread", "-ldl", wraps] {
         println!("cargo:rustc-cdylib-link-arg={argument}");
     }
 }

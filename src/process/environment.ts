@@ -11,7 +11,7 @@ export interface SwitchOptions {
    * it had not been (`none`).
    */
   children?: 'inherit' | 'none';
-  /** What the allocator is tuned for. Default: `balanced`. */
+  /** What the allocator is tuned for. Default: `balanced`. snmalloc has no presets and refuses one. */
   preset?: Preset;
   /** Single options of the allocator, over the preset and over the user's variables. */
   set?: AllocatorOptions;
@@ -29,7 +29,12 @@ export const variables = {
   report: 'MALLOC_BACKEND_REPORT',
   children: 'MALLOC_BACKEND_CHILDREN',
   restore: 'MALLOC_BACKEND_RESTORE',
+  jemalloc: 'MALLOC_BACKEND_JEMALLOC',
+  mimalloc: 'MALLOC_BACKEND_MIMALLOC',
 } as const;
+
+/** Those that have an allocator's options in them. */
+export const settings = [variables.restore, variables.jemalloc, variables.mimalloc] as const;
 
 /**
  * The environment under which any spawner starts a program on the backend.
@@ -62,7 +67,7 @@ export function switchedEnvironment(
   parseBackend(backend);
   const { set = {}, env = process.env } = options;
   const children = parseChildren(options.children);
-  const preset = parsePreset(options.preset === undefined ? 'balanced' : options.preset);
+  const preset = options.preset === undefined ? undefined : parsePreset(options.preset);
   requireObject('set', set);
   requireObject('env', env);
   const { switchedEnvironment: switched } = linuxBinding();
@@ -70,7 +75,7 @@ export function switchedEnvironment(
   return changed(env, (pairs) => switched(backend, preset, optionPairs(set), children, probe, folder, pairs));
 }
 
-/** The environment, changed so that the allocator finds its options in it, and with a record to undo that by. */
+/** The environment, changed so that the allocator finds its options in it, and that they can be taken out again. */
 export function withOptions(
   backend: MemoryAllocatorBackend,
   preset: Preset,

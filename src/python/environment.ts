@@ -4,6 +4,7 @@ import { MallocBackendError } from '../errors.js';
 import {
   type SwitchOptions,
   parseChildren,
+  settings,
   switchedEnvironment,
   variables,
   withOptions,
@@ -70,7 +71,7 @@ export function hookedEnvironment(
   env[variables.preload] = [env[variables.preload], hookFile()].filter(Boolean).join(':');
   env[hookVariables.config] = encodePythonConfig(config);
   // What came along for this child alone is taken away again by the hook.
-  const restored = env[variables.restore] !== given[variables.restore] ? ['restore'] : [];
+  const restored = settings.some((name) => env[name] !== given[name]) ? ['restore'] : [];
   const left = [...restored, ...(malloc === undefined ? [] : ['unswitch'])];
   env[hookVariables.children] = children === 'inherit' ? 'inherit' : left.join(',');
   return env;

@@ -1,6 +1,6 @@
 use alloc::borrow::ToOwned;
 use alloc::string::String;
-use core::ffi::{CStr, c_void};
+use core::ffi::{CStr, c_char, c_void};
 use core::ptr;
 
 use tikv_jemalloc_ctl::{epoch, raw, stats};
@@ -11,6 +11,22 @@ use crate::{CannotRelease, MIN_ALIGNMENT, MemoryAllocatorBackend, RawAllocator, 
 
 /// jemalloc, over tikv-jemalloc-sys.
 pub enum Jemalloc {}
+
+impl Jemalloc {
+    /// Options that win over all others, if it is called before jemalloc reads them: during its first allocation.
+    ///
+    /// # Safety
+    /// jemalloc reads them later in the same call of it, and no other thread does.
+    pub unsafe fn set_last_options(options: &'static CStr) {
+        unsafe extern "C" {
+            /// jemalloc's variable, which a program may define to set options.
+            #[link_name = "_rjem_malloc_conf_2_conf_harder"]
+            static mut LAST: *const c_char;
+        }
+        // SAFETY: the caller's obligation; the string stays.
+        unsafe { LAST = options.as_ptr() };
+    }
+}
 
 /// jemalloc's own API (jemalloc(3), "Non-standard API"), for a library that exports it.
 pub mod nonstandard {

@@ -23,6 +23,7 @@ mod headered;
 mod jemalloc;
 #[cfg(feature = "mimalloc")]
 mod mimalloc;
+pub mod mimalloc_options;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 pub mod owner;
 mod raw;

@@ -29,6 +29,19 @@ impl Mimalloc {
         // a release build.
         unsafe { sys::mi_register_error(Some(failed), ptr::null_mut()) };
     }
+
+    /// Gives an option a value, unless the user has set it or will have: mimalloc looks at the user's variable when it
+    /// first wants to know. `option` is one's place in [`crate::mimalloc_options::NAMES`].
+    pub fn set_option_default(option: usize, value: i64) {
+        // SAFETY: takes any number, and does nothing for one that is no option's.
+        unsafe { sys::mi_option_set_default(option as sys::mi_option_t, value as _) };
+    }
+
+    /// Gives an option a value, whatever the user says.
+    pub fn set_option(option: usize, value: i64) {
+        // SAFETY: as above.
+        unsafe { sys::mi_option_set(option as sys::mi_option_t, value as _) };
+    }
 }
 
 // SAFETY: mimalloc's functions are C's; `aligned_by_size` makes the alignment definite.

@@ -11,7 +11,7 @@ use malloc_backend::MemoryAllocatorBackend;
 use malloc_backend_process::{Executable, host, inspect};
 
 use crate::library::{BINARY_DIR, shim_file, why_not_preloadable, why_not_usable};
-use crate::options::option_variables;
+use crate::options::{PRIVATE, option_variables};
 use crate::{Code, Preset, Refusal};
 
 /// Variables by their names. Bytes, as the system has them.
@@ -63,8 +63,8 @@ impl FromStr for Children {
 pub struct Switch<'a> {
     /// To which backend.
     pub backend: MemoryAllocatorBackend,
-    /// What the allocator is tuned for.
-    pub preset: Preset,
+    /// What the allocator is tuned for; `None` for [`Preset::Balanced`], and for a backend without presets.
+    pub preset: Option<Preset>,
     /// Single options of the allocator, over the preset and over the user's variables.
     pub set: &'a [(String, String)],
     /// And its children.
@@ -78,7 +78,7 @@ pub struct Switch<'a> {
 /// The environment that switches a program.
 ///
 /// # Errors
-/// [`Code::UnknownOption`], [`Code::InvalidArgument`] for a value that the option does not take,
+/// [`Code::UnknownPreset`], [`Code::UnknownOption`], [`Code::InvalidArgument`] for a value that the option does not take,
 /// [`Code::BackendUnavailable`], [`Code::ShimMissing`], [`Code::ForeignPreload`].
 pub fn switched_environment(switch: &Switch<'_>, given: &Environment) -> Result<Environment, Refusal> {
     let &Switch { backend, children, folder, .. } = switch;
@@ -104,20 +104,20 @@ pub fn switched_environment(switch: &Switch<'_>, given: &Environment) -> Result<
     Ok(env)
 }
 
-/// Changes the environment so that the allocator finds its options in it, with a record to undo that by.
+/// Changes the environment so that the allocator finds its options in it, and says how to undo that.
 ///
 /// # Errors
-/// [`Code::UnknownOption`], [`Code::InvalidArgument`].
+/// [`Code::UnknownPreset`], [`Code::UnknownOption`], [`Code::InvalidArgument`].
 pub fn with_options(
     backend: MemoryAllocatorBackend,
-    preset: Preset,
+    preset: Option<Preset>,
     set: &[(String, String)],
     env: &mut Environment,
 ) -> Result<(), Refusal> {
     let changed = option_variables(backend, preset, set, env, is_musl())?;
-    if !changed.is_empty() {
+    let own = restore_record(&changed, env);
+    if !own.is_empty() {
         let outer = env.get(variables::RESTORE.as_bytes()).cloned();
-        let own = restore_record(&changed, env);
         let record: Vec<Vec<u8>> = outer.into_iter().chain([own]).collect();
         env.insert(variables::RESTORE.into(), record.join(&b';'));
     }
@@ -241,7 +241,7 @@ pub fn without_switch(given: &Environment) -> Environment {
     }
     let preloaded: Vec<Vec<u8>> =
         preload_entries(&env).filter(|entry| !is_shim(entry)).map(<[u8]>::to_vec).collect();
-    for name in variables::ALL {
+    for name in variables::ALL.iter().chain(&PRIVATE) {
         env.remove(name.as_bytes());
     }
     if !preloaded.is_empty() {
@@ -250,14 +250,17 @@ pub fn without_switch(given: &Environment) -> Environment {
     env
 }
 
-/// What was set and what was there before, so that it can be undone.
+/// What was set and what was there before, so that it can be undone. A variable of ours is just removed, where there was
+/// none before: an outer switch's, in which this one is nested.
 fn restore_record(changed: &[(Vec<u8>, Vec<u8>)], env: &Environment) -> Vec<u8> {
     let one = |(name, ours): &(Vec<u8>, Vec<u8>)| {
         let before = env.get(name).map(Vec::as_slice);
         let parts: Vec<Vec<u8>> = [&name[..], ours].into_iter().chain(before).map(encoded).collect();
         parts.join(&b'|')
     };
-    let all: Vec<Vec<u8>> = changed.iter().map(one).collect();
+    let is_just_removed =
+        |name: &[u8]| PRIVATE.iter().any(|own| own.as_bytes() == name) && !env.contains_key(name);
+    let all: Vec<Vec<u8>> = changed.iter().filter(|(name, _)| !is_just_removed(name)).map(one).collect();
     all.join(&b';')
 }
 

@@ -77,7 +77,7 @@ fn changes(before: &Environment, after: &Environment) -> Changes {
 #[allow(clippy::too_many_arguments)]
 pub fn switched_environment(
     backend: String,
-    preset: String,
+    preset: Option<String>,
     set: Vec<String>,
     children: String,
     probe: bool,
@@ -89,7 +89,7 @@ pub fn switched_environment(
     let switched = || -> Result<Changes, Refusal> {
         let switch = Switch {
             backend: backend.parse()?,
-            preset: preset.parse()?,
+            preset: preset.as_deref().map(str::parse).transpose()?,
             set: &set,
             children: children.parse()?,
             probe,
@@ -102,12 +102,17 @@ pub fn switched_environment(
 
 /// What gives the allocator its options, and no more.
 #[napi]
-pub fn with_options(backend: String, preset: String, set: Vec<String>, env: Vec<String>) -> Changes {
+pub fn with_options(backend: String, preset: Option<String>, set: Vec<String>, env: Vec<String>) -> Changes {
     let before = environment(env);
     let set: Vec<_> = pairs(set).collect();
     let tuned = || -> Result<Changes, Refusal> {
         let mut env = before.clone();
-        launch::with_options(backend.parse()?, preset.parse()?, &set, &mut env)?;
+        launch::with_options(
+            backend.parse()?,
+            preset.as_deref().map(str::parse).transpose()?,
+            &set,
+            &mut env,
+        )?;
         Ok(changes(&before, &env))
     };
     tuned().unwrap_or_else(Changes::from)

@@ -20,6 +20,12 @@ const PRELOAD: &CStr = c"LD_PRELOAD";
 /// with `;` between them. What would be taken for a separator is percent-encoded.
 const RESTORE: &CStr = c"MALLOC_BACKEND_RESTORE";
 
+/// The allocators' options, by variables that only our libraries read: [`crate::options`].
+pub(crate) const JEMALLOC: &CStr = c"MALLOC_BACKEND_JEMALLOC";
+pub(crate) const MIMALLOC: &CStr = c"MALLOC_BACKEND_MIMALLOC";
+/// Those need no record: they go, unless one says what an outer switch had in it.
+const OWN: [&CStr; 2] = [JEMALLOC, MIMALLOC];
+
 /// The value of a variable.
 pub fn get(name: &CStr) -> Option<Vec<u8>> {
     // SAFETY: a C string; the value is not changed until it is copied, as said above.
@@ -79,12 +85,15 @@ fn names(entry: &[u8], file: &[u8]) -> bool {
     }
 }
 
-/// Gives the variables that came with the library the values that they had, unless someone has changed them.
+/// Gives the variables that came with the library the values that they had, unless someone has changed them, and takes
+/// its own away.
 pub fn restore() {
+    let mut own = OWN.map(Some);
     for change in take(RESTORE).unwrap_or_default().split(|byte| *byte == b';') {
         let mut fields = change.split(|byte| *byte == b'|').map(decode);
         let (Some(name), Some(ours)) = (fields.next(), fields.next()) else { continue };
         let Ok(name) = CString::new(name) else { continue };
+        own.iter_mut().filter(|own| **own == Some(&name)).for_each(|own| *own = None);
         if get(&name).as_ref() != Some(&ours) {
             continue;
         }
@@ -93,6 +102,7 @@ pub fn restore() {
             None => remove(&name),
         }
     }
+    own.into_iter().flatten().for_each(remove);
 }
 
 /// Percent-decoding, of any byte.

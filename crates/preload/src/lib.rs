@@ -8,7 +8,11 @@ extern crate alloc;
 pub mod environment;
 pub mod errno;
 #[cfg(feature = "jemalloc")]
-mod malloc_conf;
+mod jemalloc_options;
+#[cfg(feature = "mimalloc")]
+mod mimalloc_options;
+#[cfg(any(feature = "jemalloc", feature = "mimalloc"))]
+mod options;
 pub mod report;
 mod runtime;
 mod wrap;

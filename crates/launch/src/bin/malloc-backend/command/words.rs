@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use malloc_backend::MemoryAllocatorBackend;
-use malloc_backend_launch::{Children, Code, Environment, Preset, Refusal, Switch, switched_environment};
+use malloc_backend_launch::{Children, Code, Environment, Refusal, Switch, switched_environment};
 
 /// The options that both have.
 pub const OPTIONS: &str = "  --preset <name>      what the allocator is tuned for: low-rss, balanced (the default), throughput, or none
@@ -79,7 +79,7 @@ impl Words {
         let set = self.values.iter().filter(|(name, _)| name == "set").map(|(_, value)| pair(value));
         let switch = Switch {
             backend,
-            preset: self.value("preset").map_or(Ok(Preset::default()), str::parse)?,
+            preset: self.value("preset").map(str::parse).transpose()?,
             set: &set.collect::<Result<Vec<_>, _>>()?,
             children: self.value("children").map_or(Ok(Children::default()), str::parse)?,
             probe,

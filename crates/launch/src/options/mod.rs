@@ -1,0 +1,151 @@
+//! The options of the allocators: which there are, what each may be, and the variables that set them.
+
+mod glibc;
+mod jemalloc;
+mod mimalloc;
+#[cfg(test)]
+mod tests;
+
+use malloc_backend::MemoryAllocatorBackend;
+
+use crate::environment::Environment;
+use crate::presets::{Preset, has_presets, preset_options};
+use crate::refusal::{Code, Refusal};
+
+/// Variables with their values.
+type Variables = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// The variables of `crates/preload` that only our libraries read.
+pub const PRIVATE: [&str; 2] = [jemalloc::VARIABLE, mimalloc::VARIABLE];
+
+/// The environment variables that give the backend its preset (`None`: the one that is meant where nothing is said) and,
+/// over it, single options, of which the last of a name counts. What the user says in the allocator's own variables wins
+/// over the preset, and a single option over both.
+///
+/// # Errors
+/// [`Code::UnknownPreset`], [`Code::UnknownOption`], [`Code::InvalidArgument`] for a value that the option does not take.
+pub fn option_variables(
+    backend: MemoryAllocatorBackend,
+    preset: Option<Preset>,
+    single: &[(String, String)],
+    env: &Environment,
+    is_musl: bool,
+) -> Result<Variables, Refusal> {
+    let nothing = why_no_options(backend, is_musl);
+    if let (Some(preset), Some(why)) = (preset.filter(|preset| *preset != Preset::None), &nothing) {
+        let message = format!("the preset {} would do nothing: {why}, and so no presets", preset.as_str());
+        return Err(Refusal::new(Code::UnknownPreset, message));
+    }
+    let mut set = Vec::new();
+    for (key, value) in single {
+        put(&mut set, key.as_str(), value.as_str());
+    }
+    for (key, value) in &set {
+        check(backend, key, value, is_musl)?;
+    }
+    if nothing.is_some() {
+        return Ok(Variables::new());
+    }
+    let table = preset_options(backend, preset.unwrap_or_default());
+    let table: Vec<_> = table.iter().map(|option| (option.key, option.value)).collect();
+    Ok(match backend {
+        MemoryAllocatorBackend::Default => glibc::variables(&table, &set, env),
+        MemoryAllocatorBackend::Jemalloc => {
+            private(jemalloc::VARIABLE, table.iter().map(pair), set.iter().map(pair))
+        }
+        MemoryAllocatorBackend::Mimalloc => {
+            private(mimalloc::VARIABLE, mimalloc::numbers(&table), mimalloc::numbers(&set))
+        }
+        MemoryAllocatorBackend::Snmalloc | MemoryAllocatorBackend::Rust => Variables::new(),
+    })
+}
+
+/// Sets what stands under the key, or adds it.
+fn put<Key: PartialEq, Value>(list: &mut Vec<(Key, Value)>, key: Key, value: Value) {
+    match list.iter_mut().find(|(other, _)| *other == key) {
+        Some((_, old)) => *old = value,
+        None => list.push((key, value)),
+    }
+}
+
+fn pair((key, value): &(&str, &str)) -> String {
+    format!("{key}:{value}")
+}
+
+/// The variable that only our libraries read, as crates/preload/src/options.rs has it: the preset, and behind a `;` what
+/// wins over the user's.
+fn private(
+    variable: &str,
+    preset: impl Iterator<Item = String>,
+    over_users: impl Iterator<Item = String>,
+) -> Variables {
+    let [preset, over_users] = [preset.collect::<Vec<_>>(), over_users.collect()].map(|part| part.join(","));
+    let value = match over_users.is_empty() {
+        true if preset.is_empty() => return Variables::new(),
+        true => preset,
+        false => format!("{preset};{over_users}"),
+    };
+    vec![(variable.into(), value.into())]
+}
+
+/// Says why the backend has nothing that could be set.
+fn why_no_options(backend: MemoryAllocatorBackend, is_musl: bool) -> Option<String> {
+    match backend {
+        _ if !has_presets(backend) => Some(format!("{backend} has no options")),
+        MemoryAllocatorBackend::Default if is_musl => {
+            Some("musl's malloc, which is the default here, has no options".to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// Refuses what the allocator would not read, or read as something else.
+fn check(backend: MemoryAllocatorBackend, key: &str, value: &str, is_musl: bool) -> Result<(), Refusal> {
+    let refusal = |code, why| Refusal::new(code, format!("cannot set the option {key:?}: {why}"));
+    let unknown = |(who, names): (&str, Vec<&str>)| {
+        let why = match nearest(key, &names) {
+            Some(name) => format!("{who} has no such option; did you mean {name}?"),
+            None => format!("{who} has the options {}", names.join(", ")),
+        };
+        refusal(Code::UnknownOption, why)
+    };
+    if let Some(why) = why_no_options(backend, is_musl) {
+        return Err(refusal(Code::UnknownOption, why));
+    }
+    let wanted = match backend {
+        MemoryAllocatorBackend::Default => glibc::why_not(key, value),
+        MemoryAllocatorBackend::Jemalloc => jemalloc::why_not(key, value),
+        MemoryAllocatorBackend::Mimalloc => mimalloc::why_not(key, value),
+        MemoryAllocatorBackend::Snmalloc | MemoryAllocatorBackend::Rust => Ok(None),
+    };
+    match wanted.map_err(unknown)? {
+        None => Ok(()),
+        Some(wanted) => {
+            Err(refusal(Code::InvalidArgument, format!("its value must be {wanted}, not {value:?}")))
+        }
+    }
+}
+
+/// What a value must be, if it is not that; or who has which options, if not this one.
+type Judged = Result<Option<String>, (&'static str, Vec<&'static str>)>;
+
+/// The name that was probably meant.
+fn nearest<'names>(key: &str, names: &[&'names str]) -> Option<&'names str> {
+    let (distance, name) = names.iter().map(|name| (distance(key, name), *name)).min()?;
+    (distance <= name.len() / 3).then_some(name)
+}
+
+/// How many letters are to be put in, taken out or changed to make one of the other (Levenshtein).
+fn distance(one: &str, other: &str) -> usize {
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (above, letter) in one.bytes().enumerate() {
+        let mut diagonal = above;
+        row[0] = above + 1;
+        for (at, its) in other.bytes().enumerate() {
+            let changed = diagonal + usize::from(letter != its);
+            diagonal = row[at + 1];
+            row[at + 1] = changed.min(diagonal + 1).min(row[at] + 1);
+        }
+    }
+    row[other.len()]
+}
