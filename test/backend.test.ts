@@ -273,7 +273,11 @@ describe('activeBackend(pid)', { skip: cannotPreload, timeout: 120_000 }, () => 
         const preload = shim(backend);
         assert.equal(activeBackend(await running({ LD_PRELOAD: preload }, program, args)).backend, backend);
         // The library looks from inside.
-        const env = { LD_PRELOAD: preload, MALLOC_BACKEND_REQUIRE: '1', MALLOC_BACKEND_REPORT: '3' };
+        const env = {
+          LD_PRELOAD: preload,
+          MALLOC_BACKEND_REQUIRE: '1',
+          MALLOC_BACKEND_REPORT: `3:${process.pid}`,
+        };
         const { code, third, stderr } = await run(program, args, { env });
         assert.deepEqual([code, stderr], [0, ''], `${program} on ${backend}`);
         assert.equal(JSON.parse(third).applied, true);

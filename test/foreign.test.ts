@@ -1,11 +1,16 @@
 // Programs that a switched one starts and that bring an allocator of their own: they run as without the switch.
 
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { type MemoryAllocatorBackend, environment } from '../index.js';
+import { type MemoryAllocatorBackend, environment, spawn } from '../index.js';
+import { linuxBinding } from '../src/binding.js';
 import * as tools from './fixtures-ts/tools.js';
 import { run, succeed } from './support/run.js';
-import { SWITCHING, cannotPreload } from './support/shims.js';
+import { SWITCHING, cannotPreload, notGlibc, shim } from './support/shims.js';
 
 const BACKENDS = ['default', ...SWITCHING] as const;
 
@@ -62,6 +67,71 @@ describe('beside an allocator of their own', { skip: cannotPreload, timeout: 240
       const { stdout, stderr } = await succeed(program, [], { env: switched(backend) });
       assert.deepEqual([stdout, stderr], [without.stdout, without.stderr], backend);
     }
+  });
+});
+
+describe('beside libraries that stand in for functions of libc', { skip: notGlibc, timeout: 240_000 }, () => {
+  /** By Debian's package: the file, and what it needs in the environment. */
+  const LIBRARIES: [string, string, Record<string, string>][] = [
+    ['fakechroot', 'fakechroot/libfakechroot.so', {}],
+    ['libfakeroot', 'libfakeroot/libfakeroot-sysv.so', {}],
+    ['libuid-wrapper', 'libuid_wrapper.so', { UID_WRAPPER: '1' }],
+    ['torsocks', 'torsocks/libtorsocks.so', {}],
+    ['libfaketime', 'faketime/libfaketime.so.1', { FAKETIME: '-1d' }],
+    ['libfaketime', 'faketime/libfaketimeMT.so.1', { FAKETIME: '+1d' }],
+    ['libeatmydata1', 'libeatmydata.so', {}],
+  ];
+  const folder = `/usr/lib/${linuxBinding().host().machine}-linux-gnu`;
+  for (const [name, library, variables] of LIBRARIES) {
+    const file = join(folder, library);
+    const skip = !existsSync(file) && `${name} is not installed`;
+    test(library, { skip }, async () => {
+      const env = { ...variables, LD_PRELOAD: file };
+      const code = "setTimeout(() => console.log(new Date().getFullYear() > 2000, 'begun'), 10)";
+      for (const backend of BACKENDS) {
+        const outcome = await run(tools.native, ['run', backend, '--', process.execPath, '-e', code], {
+          env,
+        });
+        assert.deepEqual([outcome.code, outcome.stdout, outcome.stderr], [0, 'true begun\n', ''], backend);
+        const child = spawn(process.execPath, ['-e', code], { backend, env: { ...process.env, ...env } });
+        assert.equal((await child.applied).backend, backend);
+        await once(tools.watched(child), 'close');
+      }
+    });
+  }
+
+  test('the libraries leave no system call to others', () => {
+    const own =
+      /^(_*(cxa|gmon|ITM|errno|register_atfork|sched_cpucount|tls_get_addr).*|dl.*|pthread_.*|(secure_)?getenv|(un)?setenv|environ|std(err|out)|str.*|mem.*|bcmp|fputs|_exit|abort|malloc_usable_size|sysconf|sigfillset|signal|sbrk|sched_getcpu)$/;
+    for (const backend of BACKENDS) {
+      const lines = execFileSync('nm', ['-D', '--undefined-only', shim(backend)], { encoding: 'utf8' }).split(
+        '\n',
+      );
+      const names = lines.map((line) => line.trim().split(/\s+/)[1]?.split('@')[0] ?? '').filter(Boolean);
+      // (The probe stands beside libc's malloc, and asks that for memory.)
+      const others = names.filter(
+        (name) => !own.test(name) && !['free', 'posix_memalign', 'readlink'].includes(name),
+      );
+      assert.deepEqual(others, [], backend);
+    }
+  });
+
+  test('a library that never lets the program begin ends the wait for `applied`', async () => {
+    const source = (body: string) => `#include <unistd.h>
+      __attribute__((constructor)) static void wait_for(void) { ${body} }`;
+    const stuck = Object.entries({ sleeps: 'for (;;) pause();', works: 'for (;;) ;' }).map(([name, body]) =>
+      tools.cc(`lib${name}.so`, source(body), ['-shared', '-fPIC']),
+    );
+    await Promise.all(
+      stuck.map(async (file) => {
+        const child = tools.watched(
+          spawn('true', [], { backend: 'mimalloc', env: { ...process.env, LD_PRELOAD: file } }),
+        );
+        const what = file.includes('sleeps') ? /asleep in \w+ for \d+ s/ : /worked for \d+ s/;
+        await tools.rejects(child.applied, 'ERR_NOT_APPLIED', what, new RegExp(file));
+        child.kill('SIGKILL');
+      }),
+    );
   });
 });
 

@@ -210,7 +210,7 @@ describe('the environment at start', { skip: cannotPreload }, () => {
     test(`${backend} reports, once, and takes the question away`, async () => {
       const again = ['exec', inside, 'owner', 'environment', 'descriptors'];
       for (const questions of [[], again]) {
-        const env = { MALLOC_BACKEND_REPORT: '3' };
+        const env = { MALLOC_BACKEND_REPORT: `3:${process.pid}` };
         const { third, code, found } = await told(shim(backend), env, questions);
         assert.equal(code, 0);
         assert.match(third, /^[^\n]+\n$/, 'one line');
@@ -235,10 +235,27 @@ describe('the environment at start', { skip: cannotPreload }, () => {
     });
   }
 
+  test('what has the number of a report that is over is left alone', async () => {
+    for (const backend of ALL)
+      for (const report of ['3', '3:1', `3:${process.pid}:`, '3:0:0']) {
+        const { third, code, found } = await told(shim(backend), { MALLOC_BACKEND_REPORT: report });
+        assert.deepEqual([code, third, found['left']], [0, '', undefined], report);
+        assert.notEqual(found['descriptor.3'], undefined, 'it stays open');
+      }
+    // A file of the program's, and a socket of another process's.
+    const program = 'exec 3>"$1"; LD_PRELOAD="$2" "$3" owner; echo kept >&3; cat "$1"';
+    const file = join(await mkdtemp(join(tmpdir(), 'malloc-backend-')), 'file');
+    for (const backend of ALL) {
+      const env = { MALLOC_BACKEND_REPORT: `3:${process.pid}` };
+      const { stdout } = await succeed('sh', ['-c', program, 'sh', file, shim(backend), inside], { env });
+      assert.match(stdout, /\nkept\n$/, backend);
+    }
+    await rm(file);
+  });
+
   test('a report that nobody reads any more does not end the program', async () => {
     for (const backend of ALL) {
-      const assignments = [`LD_PRELOAD=${shim(backend)}`, 'MALLOC_BACKEND_REPORT=3'];
-      const words = ['deaf', 'env', ...assignments, inside, 'identity'];
+      const words = ['deaf', 'env', `LD_PRELOAD=${shim(backend)}`, inside, 'identity'];
       const found = answers(await succeed(inside, words));
       assert.equal(found['backend'], backend);
     }
@@ -250,11 +267,11 @@ describe('the environment at start', { skip: cannotPreload }, () => {
     async () => {
       for (const backend of ALL) {
         const preload = `${foreign}:${shim(backend)}`;
-        const { third, code } = await told(preload, { MALLOC_BACKEND_REPORT: '3' });
+        const { third, code } = await told(preload, { MALLOC_BACKEND_REPORT: `3:${process.pid}` });
         const { applied, owner } = JSON.parse(third);
         assert.deepEqual([code, applied, owner], [0, false, foreign], backend);
 
-        const both = { MALLOC_BACKEND_REPORT: '3', MALLOC_BACKEND_REQUIRE: '1' };
+        const both = { MALLOC_BACKEND_REPORT: `3:${process.pid}`, MALLOC_BACKEND_REQUIRE: '1' };
         const refused = await told(preload, both);
         assert.equal(refused.code, 126, backend);
         assert.equal(refused.stdout, '', 'main does not run');

@@ -532,6 +532,13 @@ describe('what is thrown', { skip: cannotPreload, timeout: 120_000 }, () => {
       [undefined, 'ERR_INVALID_ARGUMENT'],
       [{ backend: 'mimalloc', preset: 'fast' }, 'ERR_UNKNOWN_PRESET'],
       [{ backend: 'mimalloc', children: 'some' }, 'ERR_INVALID_ARGUMENT'],
+      // What child_process does not know it would pass over.
+      [{ backend: 'mimalloc', presset: 'low-rss' }, 'ERR_INVALID_ARGUMENT'],
+      [{ presset: 'low-rss' }, 'ERR_INVALID_ARGUMENT'],
+      [{ preset: 'low-rss' }, 'ERR_UNKNOWN_BACKEND'],
+      [{ backend: 'snmalloc', preset: 'low-rss' }, 'ERR_UNKNOWN_PRESET'],
+      [{ backend: 'jemalloc', set: { narena: '1' } }, 'ERR_UNKNOWN_OPTION'],
+      [{ backend: 'jemalloc', set: { narenas: 'abc' } }, 'ERR_INVALID_ARGUMENT'],
       [{ backend: 'snmalloc', set: { a: 'b' } }, 'ERR_UNKNOWN_OPTION'],
       [{ backend: 'mimalloc' }, 'ERR_PROGRAM_NOT_FOUND', 'no-such-command'],
       [{ backend: 'mimalloc' }, 'ERR_PROGRAM_NOT_EXECUTABLE', '/'],
@@ -556,6 +563,7 @@ describe('what is thrown', { skip: cannotPreload, timeout: 120_000 }, () => {
       [spawn as Call, 'touch', [file], { ...options, stdio: 3 }],
       [fork as Call],
       [fork as Call, file, null],
+      [fork as Call, file, [], { ...options, presset: 'low-rss' }],
       [fork as Call, undefined, [], options],
       [fork as Call, file, [], { ...options, stdio: null }],
     ];

@@ -1,5 +1,32 @@
 //! Link arguments that a `#[link]` attribute cannot say.
 
+/// What src/wrap.rs has. test/foreign.test.ts sees that nothing is called that is a system call and not in here.
+const SYSTEM_CALLS: [&str; 23] = [
+    "clock_gettime",
+    "close",
+    "fstat",
+    "fsync",
+    "getpid",
+    "getrusage",
+    "getsockopt",
+    "gettimeofday",
+    "madvise",
+    "mmap",
+    "mprotect",
+    "munmap",
+    "open",
+    "prctl",
+    "read",
+    "sched_getaffinity",
+    "sched_setaffinity",
+    "sched_yield",
+    "stat",
+    "syscall",
+    "sysinfo",
+    "write",
+    "writev",
+];
+
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     // Without std nothing names the C library; before glibc 2.34 the last two were libraries of their own.
@@ -8,15 +35,14 @@ fn main() {
     }
     // See src/wrap.rs and crates/preload, and for jemalloc's own function src/size_classes.rs.
     let feature = |name: &str| std::env::var_os(format!("CARGO_FEATURE_{name}")).is_some();
-    if feature("JEMALLOC") {
-        println!(
-            "cargo:rustc-cdylib-link-arg=-Wl,--wrap=secure_getenv,--wrap=readlink,--wrap=_rjem_je_sz_boot"
-        );
-    }
-    if feature("MIMALLOC") {
-        println!("cargo:rustc-cdylib-link-arg=-Wl,--wrap=pthread_key_create");
-    }
-    if ["JEMALLOC", "MIMALLOC", "SNMALLOC"].into_iter().any(feature) {
-        println!("cargo:rustc-cdylib-link-arg=-Wl,--wrap=madvise,--wrap=munmap");
+    let of_jemalloc =
+        ["_rjem_je_sz_boot", "pthread_cond_init", "pthread_cond_timedwait", "readlink", "secure_getenv"];
+    let others: &[&str] = match (feature("JEMALLOC"), feature("MIMALLOC")) {
+        (true, _) => &of_jemalloc,
+        (_, true) => &["pthread_key_create"],
+        _ => &[],
+    };
+    for function in SYSTEM_CALLS.iter().chain(others) {
+        println!("cargo:rustc-cdylib-link-arg=-Wl,--wrap={function}");
     }
 }

@@ -28,6 +28,14 @@ export function descriptors(wanted: StdioOptions): Stdio {
 }
 
 /**
+ * What tells the library which descriptor it is to report to, and how it knows that one again
+ * (crates/preload/src/descriptor.rs): Node's pipes are pairs of sockets, which it makes in this process.
+ */
+export function reportTo(fd: number): string {
+  return `${fd}:${process.pid}`;
+}
+
+/**
  * Where the child is to start.
  *
  * @throws {@link MallocBackendError} `ERR_INVALID_ARGUMENT` where there is no such folder
@@ -83,9 +91,11 @@ export function proofOf<Proof>(
 ): Promise<Proof> {
   let isTold = () => false;
   const proof = new Promise<Proof>((resolve, reject) => {
+    const isStuck = watchProgress(child);
     const watch = setInterval(() => {
+      const why = isIgnored(mapsOf(child), library) ? IGNORED : isStuck();
       // What was said already is heard first: it may have waited for the event loop, while the program became another.
-      if (isIgnored(mapsOf(child), library)) setImmediate(() => isSilent && fail(IGNORED));
+      if (why !== undefined) setImmediate(() => isSilent && fail(why));
     }, WATCH_MS).unref();
     let isSilent = true;
     const fail = (why: string): void => {
@@ -152,6 +162,53 @@ export function proofOf<Proof>(
 
 /** How often is looked for a library that will never report. */
 const WATCH_MS = 1000;
+
+/** How often a child may be seen at the same point, or how many seconds of CPU time it may take, before it reports. */
+const PATIENCE = 10;
+
+/**
+ * Tells why a child will not report, once it has had its time: it sleeps on, or works on. One that waits for a processor, or
+ * for a debugger, has not had it.
+ */
+function watchProgress(child: ChildProcess): () => string | undefined {
+  let before = '';
+  let asleep = 0;
+  return () => {
+    const { state = '', ticks = 0 } = statOf(child);
+    const now = `${state} ${ticks}`;
+    asleep = state === 'S' && now === before ? asleep + 1 : 0;
+    before = now;
+    // (Linux counts 100 ticks a second for programs: sysconf(3), _SC_CLK_TCK.)
+    const what =
+      asleep >= PATIENCE
+        ? `it has been asleep in ${proc(child, 'wchan') || 'the kernel'} for ${asleep} s`
+        : ticks >= PATIENCE * 100
+          ? `it has worked for ${Math.floor(ticks / 100)} s`
+          : undefined;
+    if (what === undefined) return undefined;
+    const others = /(?:^|\0)LD_PRELOAD=([^\0]*)/.exec(proc(child, 'environ'))?.[1] ?? '';
+    return (
+      `the library has not reported, and ${what}, before its main; one of its libraries may wait for another (LD_PRELOAD is ` +
+      `${JSON.stringify(others)}), so try it without the others`
+    );
+  };
+}
+
+/** What it does, and for how long it has (proc_pid_stat(5)). */
+function statOf(child: ChildProcess): { state?: string; ticks?: number } {
+  const stat = proc(child, 'stat');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return fields.length < 13 ? {} : { state: fields[0]!, ticks: Number(fields[11]) + Number(fields[12]) };
+}
+
+/** A file about a process, or nothing. */
+function proc({ pid }: ChildProcess, file: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/${file}`, 'latin1');
+  } catch {
+    return '';
+  }
+}
 
 const IGNORED = 'the dynamic loader ignored the library; may its user read that, in all folders above it?';
 

@@ -13,7 +13,8 @@ import type {
 import type { Readable, Writable } from 'node:stream';
 import { type MemoryAllocatorBackend, parseBackend, shimFile } from '../backend.js';
 import { MallocBackendError, shown } from '../errors.js';
-import { descriptors, proofOf, workingDirectory } from './channel.js';
+import { type OptionNames, namesOf, requireOptions } from '../options.js';
+import { descriptors, proofOf, reportTo, workingDirectory } from './channel.js';
 import { type SwitchOptions, switchedEnvironment, variables } from './environment.js';
 import { type Context, prepareLaunch } from './program.js';
 
@@ -33,7 +34,7 @@ export interface Proof {
 export interface SwitchedChild extends ChildProcess {
   /**
    * Resolves once the child runs on the backend, before its `main`. Rejects with a {@link MallocBackendError}
-   * `ERR_NOT_APPLIED` where it does not. A rejection that nobody handles ends the process, as any does: a switch
+   * `ERR_NOT_APPLIED` where it does not, and where the child sleeps for ten seconds or works for ten before it says so. A rejection that nobody handles ends the process, as any does: a switch
    * that failed does not go unnoticed. But what the child's own events tell needs no handler here: an `error` that is
    * listened for, and an end by a signal before the report.
    */
@@ -101,7 +102,7 @@ export function spawn(
   maybeOptions?: SwitchedSpawnOptions,
 ): SwitchedChild {
   const [args, given] = argumentsAndOptions(argsOrOptions, maybeOptions);
-  const { backend, rest, env, stdio } = prepare(given);
+  const { backend, rest, env, stdio } = prepare(given, SPAWN_OPTIONS);
   const context = contextOf(rest, env);
   if (rest.shell) {
     if (given?.children === 'none') {
@@ -146,9 +147,13 @@ export function fork(
     );
   }
   const [args, given] = argumentsAndOptions(argsOrOptions, maybeOptions);
-  const { backend, rest, env, stdio } = prepare(given, given?.silent === true ? 'pipe' : 'inherit');
+  const { backend, rest, env, stdio } = prepare(
+    given,
+    FORK_OPTIONS,
+    given?.silent === true ? 'pipe' : 'inherit',
+  );
   if (!stdio.includes('ipc')) stdio.splice(-1, 0, 'ipc');
-  env[variables.report] = String(stdio.length - 1);
+  env[variables.report] = reportTo(stdio.length - 1);
   prepareLaunch(backend, rest.execPath ?? process.execPath, [], contextOf(rest, env));
   return prove(backend, stdio.length - 1, childProcess.fork(modulePath, args, { ...rest, env, stdio }));
 }
@@ -174,11 +179,13 @@ function argumentsAndOptions<Options extends object>(
 
 function prepare<Options extends SwitchedSpawnOptions | SwitchedForkOptions>(
   given: Options | undefined,
+  known: OptionNames,
   standard: 'pipe' | 'inherit' = 'pipe',
 ) {
   if (typeof given !== 'object' || given === null) {
     throw new MallocBackendError('ERR_INVALID_ARGUMENT', 'options must be an object with a backend');
   }
+  requireOptions(given, known);
   const { backend: name, children, preset, set, ...rest } = given;
   const backend = parseBackend(name);
   const options = {
@@ -190,9 +197,40 @@ function prepare<Options extends SwitchedSpawnOptions | SwitchedForkOptions>(
   const env = switchedEnvironment(backend, options, { probe: true });
   const stdio = descriptors(given.stdio === undefined ? standard : given.stdio);
   stdio.push('pipe');
-  env[variables.report] = String(stdio.length - 1);
+  env[variables.report] = reportTo(stdio.length - 1);
   return { backend, rest, env, stdio };
 }
+
+/** Those of child_process, and ours. Node passes over what it does not know, and a misspelt preset would be lost. */
+export const SPAWN_OPTIONS = namesOf<SwitchedSpawnOptions>({
+  argv0: true,
+  backend: true,
+  children: true,
+  cwd: true,
+  detached: true,
+  env: true,
+  gid: true,
+  killSignal: true,
+  preset: true,
+  serialization: true,
+  set: true,
+  shell: true,
+  signal: true,
+  stdio: true,
+  timeout: true,
+  uid: true,
+  windowsHide: true,
+  windowsVerbatimArguments: true,
+});
+
+const FORK_OPTIONS: OptionNames = new Set([
+  ...[...SPAWN_OPTIONS].filter((name) => name !== 'shell'),
+  ...namesOf<Pick<ForkOptions, 'execArgv' | 'execPath' | 'silent'>>({
+    execArgv: true,
+    execPath: true,
+    silent: true,
+  }),
+]);
 
 /** Reads the report from the last descriptor, which the caller does not get to see. */
 function prove(backend: MemoryAllocatorBackend, fd: number, child: ChildProcess): SwitchedChild {

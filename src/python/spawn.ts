@@ -1,15 +1,15 @@
 import * as childProcess from 'node:child_process';
 import type { ChildProcess, SpawnOptions } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { closeSync, ftruncateSync, openSync, readSync, unlinkSync } from 'node:fs';
+import { closeSync, fstatSync, ftruncateSync, openSync, readSync, unlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type MemoryAllocatorBackend, hookFile } from '../backend.js';
 import { MallocBackendError } from '../errors.js';
-import { namesOf, unknownOption } from '../options.js';
-import { descriptors, proofOf } from '../process/channel.js';
+import { type OptionNames, namesOf, unknownOption } from '../options.js';
+import { descriptors, proofOf, reportTo } from '../process/channel.js';
 import type { SwitchOptions } from '../process/environment.js';
-import { contextOf } from '../process/spawn.js';
+import { SPAWN_OPTIONS, contextOf } from '../process/spawn.js';
 import {
   ALLOCATOR_CONFIG,
   type PythonAllocatorConfig,
@@ -88,8 +88,11 @@ export function spawnPython(args: readonly string[], options: SpawnPythonOptions
   const stdio = descriptors(options.stdio ?? 'pipe');
   const memory = config.counters ? sharedMemory() : undefined;
   const seen = stdio.length;
-  env[hookVariables.report] = String(stdio.push('pipe') - 1);
-  if (memory !== undefined) env[hookVariables.counters] = String(stdio.push(memory) - 1);
+  env[hookVariables.report] = reportTo(stdio.push('pipe') - 1);
+  if (memory !== undefined) {
+    const { dev, ino } = fstatSync(memory, { bigint: true });
+    env[hookVariables.counters] = `${stdio.push(memory) - 1}:${dev}:${ino}`;
+  }
   const [called = python, ...rest] = argv;
   const { argv0 = called } = options;
   try {
@@ -101,12 +104,17 @@ export function spawnPython(args: readonly string[], options: SpawnPythonOptions
   }
 }
 
-const OWN = namesOf<PythonAllocatorConfig & { malloc: unknown }>({ ...ALLOCATOR_CONFIG, malloc: true });
+const OWN = namesOf<PythonAllocatorConfig & { malloc: unknown; python: unknown }>({
+  ...ALLOCATOR_CONFIG,
+  malloc: true,
+  python: true,
+});
+const KNOWN: OptionNames = new Set([...OWN, ...[...SPAWN_OPTIONS].filter((name) => name !== 'backend')]);
 
 /** What child_process would be handed, and nobody would look at. */
 function refuseIgnored(options: object): void {
-  const misspelt = Object.keys(options).find((name) => /^(?:allocator|malloc)/i.test(name) && !OWN.has(name));
-  if (misspelt !== undefined) throw unknownOption(misspelt, OWN);
+  const misspelt = Object.keys(options).find((name) => !KNOWN.has(name));
+  if (misspelt !== undefined) throw unknownOption(misspelt, KNOWN);
   const { shell = false } = options as { shell?: unknown };
   if (shell === false) return;
   throw new MallocBackendError(

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 typedef const struct malloc_backend_shim *entry(void);
@@ -213,12 +214,15 @@ static void deep(const char *file, const char *what) {
   dlclose(library);
 }
 
-/* Starts a program with a descriptor 3 that nobody reads from. */
+/* Starts a program that is to report to a descriptor 3 that nobody reads from. */
 static void deaf(char **argv) {
   int ends[2];
-  if (pipe(ends) != 0 || dup2(ends[1], 3) != 3) exit(3);
+  if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0 || dup2(ends[1], 3) != 3) exit(3);
   if (ends[0] != 3) close(ends[0]);
   if (ends[1] != 3) close(ends[1]);
+  char report[32];
+  snprintf(report, sizeof report, "3:%d", (int)getpid());
+  setenv("MALLOC_BACKEND_REPORT", report, 1);
   execvp(*argv, argv);
   exit(127);
 }

@@ -51,6 +51,11 @@ impl Object {
 
     /// The library of that name, if it is loaded and itself defines the symbol.
     fn library_that_defines(library: &CStr, symbol: &CStr) -> Option<Self> {
+        Self::of(Self::own_function(library, symbol)?)
+    }
+
+    /// What the library of that name defines, if it is loaded and itself does.
+    fn own_function(library: &CStr, symbol: &CStr) -> Option<*const c_void> {
         const IF_LOADED: c_int = libc::RTLD_LAZY | libc::RTLD_NOLOAD;
         // SAFETY: a C string. Nothing is loaded, so no constructor runs.
         let handle = unsafe { libc::dlopen(library.as_ptr(), IF_LOADED) };
@@ -62,7 +67,14 @@ impl Object {
         let own = dynamic_section(handle).and_then(Self::of);
         // SAFETY: the handle was opened above; the library stays, because it was loaded before.
         unsafe { libc::dlclose(handle) };
-        Self::of(address?).filter(|object| own.as_ref() == Some(object))
+        address.filter(|address| own.is_some() && own == Self::of(*address))
+    }
+
+    /// The library's own function of that name, whoever else has one.
+    pub fn function(&self, symbol: &CStr) -> Option<*const c_void> {
+        // SAFETY: the loader keeps the string as long as the object is loaded.
+        let address = Self::own_function(unsafe { CStr::from_ptr(self.raw_path()) }, symbol)?;
+        (Self::of(address)? == *self).then_some(address)
     }
 
     /// The file, as the dynamic loader names it. For the program itself that is how it was called.

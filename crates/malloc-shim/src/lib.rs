@@ -25,7 +25,7 @@ mod malloc_family;
 #[cfg(feature = "jemalloc")]
 mod size_classes;
 mod startup;
-#[cfg(any(feature = "jemalloc", feature = "mimalloc", feature = "snmalloc"))]
+mod system_calls;
 mod wrap;
 
 #[cfg(not(any(feature = "jemalloc", feature = "mimalloc", feature = "snmalloc")))]

@@ -13,13 +13,14 @@ use malloc_backend::owner::Object;
 use malloc_backend::shim::Shim;
 use malloc_backend::{MemoryAllocatorBackend, RawAllocator};
 
+use malloc_backend_preload::descriptor::{self, Descriptor};
 use malloc_backend_preload::environment::{get, leave_preload, remove, restore, take};
 use malloc_backend_preload::own;
 use malloc_backend_preload::report::{json, write};
 
 use crate::Backend;
 
-/// A file descriptor: one line of JSON goes there, and it is closed.
+/// A file descriptor ([`descriptor::find`]): one line of JSON goes there, and it is closed.
 const REPORT: &CStr = c"MALLOC_BACKEND_REPORT";
 /// Non-empty: the process ends, with status 126, when its `malloc` is not the backend's.
 const REQUIRE: &CStr = c"MALLOC_BACKEND_REQUIRE";
@@ -34,16 +35,21 @@ const OF_LAUNCHERS: [&CStr; 5] =
 static CONSTRUCTOR: extern "C" fn() = start;
 
 extern "C" fn start() {
+    if Backend::BACKEND != MemoryAllocatorBackend::Default {
+        crate::wrap::find_own();
+    }
     #[cfg(feature = "mimalloc")]
     Backend::set_errno_on_failure();
     let launched = OF_LAUNCHERS.iter().any(|name| get(name).is_some());
-    let report = take(REPORT);
+    let report = descriptor::find(REPORT);
+    remove(REPORT);
     let require = take(REQUIRE).is_some_and(|value| !value.is_empty());
-    if report.is_some() || require {
+    if matches!(report, Descriptor::Ours(3..)) || require {
         let owner = Object::that_defines(c"malloc");
         let applied = owner.is_some_and(serves);
         let owner = owner.map(|object| object.path()).unwrap_or_default();
-        if let Some(fd) = report.and_then(|fd| str::from_utf8(&fd).ok()?.parse().ok()) {
+        // (What a person reads is not the place.)
+        if let Descriptor::Ours(fd @ 3..) = report {
             send(fd, &owner, applied);
         }
         if require && !applied {
@@ -80,9 +86,6 @@ fn serves(owner: Object) -> bool {
 }
 
 fn send(fd: c_int, owner: &str, applied: bool) {
-    if fd <= libc::STDERR_FILENO {
-        return;
-    }
     let version = Backend::version().unwrap_or_default();
     let library = own().map(|object| object.path()).unwrap_or_default();
     let line = format!(

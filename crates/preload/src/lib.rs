@@ -5,6 +5,7 @@
 
 extern crate alloc;
 
+pub mod descriptor;
 pub mod environment;
 pub mod errno;
 #[cfg(feature = "jemalloc")]

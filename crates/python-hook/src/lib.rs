@@ -8,7 +8,6 @@
 
 extern crate alloc;
 
-mod descriptor;
 mod global;
 mod shared;
 
@@ -19,14 +18,13 @@ use core::ffi::{CStr, c_int};
 
 use malloc_backend::owner::Object;
 use malloc_backend::shim;
+use malloc_backend_preload::descriptor::{self, Descriptor};
 use malloc_backend_preload::environment::{drop_preload, get, leave_preload, remove, restore};
 use malloc_backend_preload::own;
 use malloc_backend_preload::report::{json, write};
 use malloc_backend_python::{
     AllocatorSymbols, Config, Counters, DOMAINS_COUNTED, Domain, Domains, Report, Served, asks_for_dev_mode,
 };
-
-use crate::descriptor::Descriptor;
 
 /// What to set: see [`Config`]'s `FromStr`.
 const CONFIG: &CStr = c"MALLOC_BACKEND_PYTHON";
