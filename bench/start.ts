@@ -21,7 +21,7 @@ async function* run({ runs = 31, quick, progress }: Options): AsyncIterable<stri
       { command: join(binaryFolder(), 'malloc-backend'), args: ['run', 'mimalloc', '--', 'true'], env },
     ],
     [
-      'the same by the command in JavaScript',
+      'the same by the root’s command, which Node starts',
       { command: node, args: [join(root, 'dist/cli/main.cjs'), 'run', 'mimalloc', '--', 'true'], env },
     ],
   ]);
@@ -33,7 +33,7 @@ async function* run({ runs = 31, quick, progress }: Options): AsyncIterable<stri
   const added = (all: number[], row: number): string => ratio((all[row]! - all[0]!) / all[2]!);
   const verdict =
     `\`run\` adds ${added(wall, 3)} Node starts by the clock, ${added(cpu, 3)} in CPU time; ` +
-    `in JavaScript ${added(wall, 4)} and ${added(cpu, 4)}.`;
+    `by the root’s command ${added(wall, 4)} and ${added(cpu, 4)}.`;
   yield `${markdown(['start and end of', 'wall', 'CPU'], rows)}\n\n${verdict}`;
 }
 

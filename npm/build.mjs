@@ -52,8 +52,8 @@ function preloaded(crate, library, file, ...features) {
   place(library, file);
 }
 
-// A program of its own, which npm puts in the place of the root's command. With musl in it, it runs on every Linux: that
-// one is published for glibc too (.github/workflows/ci.yml).
+// A program of its own. With musl in it, it runs on every Linux: that one is published for glibc too
+// (.github/workflows/ci.yml).
 if (files.includes('malloc-backend')) {
   const command = ['-p', 'malloc-backend-launch', '--bin', 'malloc-backend'];
   const linked = name.endsWith('-musl') ? ['--', '-Ctarget-feature=+crt-static'] : [];

@@ -7,7 +7,7 @@ const root = join(import.meta.dirname, '..');
 const modules = join(root, 'dist/src/cli');
 
 await build({
-  entryPoints: ['main', 'native', 'python', 'doctor'].map((name) => join(modules, `${name}.js`)),
+  entryPoints: ['main', 'python', 'doctor'].map((name) => join(modules, `${name}.js`)),
   outdir: join(root, 'dist/cli'),
   outExtension: { '.js': '.cjs' },
   bundle: true,

@@ -22,11 +22,15 @@ const bundled = {
   'libmimalloc-sys': 'c_src/mimalloc/v2/LICENSE',
 };
 
-/** @param {string[]} args */
-const cargo = (...args) => {
-  const options = { cwd: root, encoding: /** @type {const} */ ('utf8'), maxBuffer: 2 ** 26 };
-  return execFileSync('cargo', [...args, '--locked', '--all-features'], options);
-};
+/** What cargo prints. What it says beside that, such as that it downloads, is no finding: it is in the error if it fails.
+ * @param {string[]} args */
+const cargo = (...args) =>
+  execFileSync('cargo', [...args, '--locked', '--all-features'], {
+    cwd: root,
+    encoding: /** @type {const} */ ('utf8'),
+    maxBuffer: 2 ** 26,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
 
 function notices() {
   const [, ...parts] = readFileSync(join(import.meta.dirname, 'notices.txt'), 'utf8').split(

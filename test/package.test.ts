@@ -44,12 +44,8 @@ const env = {
 const at = (more: Options = {}): Options => ({ cwd: consumer, env, ...more });
 const node = (args: string[], more: Options = {}) =>
   succeed(process.execPath, args, at({ ...more, env: { ...env, ...more.env } }));
-const command = (...args: string[]) =>
-  run(join(consumer, 'node_modules', '.bin', 'malloc-backend'), args, at());
-
-/** The command that npm links where the platform's package is not there. */
-const inJavaScript = (args: string[], more: Options = {}) =>
-  run(process.execPath, [join(consumer, 'node_modules/malloc-backend/dist/cli/main.cjs'), ...args], at(more));
+const command = (args: string[], more: Options = {}) =>
+  run(join(consumer, 'node_modules', '.bin', 'malloc-backend'), args, at(more));
 
 type Conditions = string | { [condition: string]: Conditions };
 const targets = (entry: Conditions): string[] =>
@@ -65,6 +61,10 @@ interface Manifest {
 }
 const manifest = (folder: string) =>
   JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as Manifest;
+
+/** The folders of the platforms' packages. */
+const platforms = () =>
+  readdirSync(join(root, 'npm'), { withFileTypes: true }).filter((each) => each.isDirectory());
 
 const packed = { root: [] as string[], platform: [] as string[] };
 
@@ -145,12 +145,9 @@ describe('the tarballs', { skip }, () => {
 
   test('name the platforms’ packages by their version, and the checkout by their folder', () => {
     const { version, optionalDependencies } = manifest(join(consumer, 'node_modules', 'malloc-backend'));
-    const folders = readdirSync(join(root, 'npm'), { withFileTypes: true }).filter((each) =>
-      each.isDirectory(),
-    );
     assert.deepEqual(
       optionalDependencies,
-      Object.fromEntries(folders.map((each) => [`@malloc-backend/${each.name}`, version])),
+      Object.fromEntries(platforms().map((each) => [`@malloc-backend/${each.name}`, version])),
     );
     assert.deepEqual(manifest(checkout), manifest(root), 'as it was before it was packed');
   });
@@ -188,10 +185,7 @@ describe('the tarballs', { skip }, () => {
     const licences = readFileSync(join(root, 'npm', 'THIRD_PARTY_LICENSES'), 'utf8');
     for (const allocator of ['Jason Evans', 'Daan Leijen', 'Microsoft Corporation. All rights reserved'])
       assert.ok(licences.includes(allocator), allocator);
-    const folders = readdirSync(join(checkout, 'npm'), { withFileTypes: true }).filter((each) =>
-      each.isDirectory(),
-    );
-    for (const { name: folder } of folders) {
+    for (const { name: folder } of platforms()) {
       const there = join(checkout, 'npm', folder);
       for (const each of ['LICENSE', 'THIRD_PARTY_LICENSES'])
         assert.ok(manifest(there).files.includes(each), `${folder}: ${each}`);
@@ -204,7 +198,13 @@ describe('the tarballs', { skip }, () => {
     const licences = join(checkout, 'npm', 'THIRD_PARTY_LICENSES');
     for (const each of ['Cargo.toml', 'Cargo.lock', 'crates'])
       symlinkSync(join(root, each), join(checkout, each));
-    const check = () => run(process.execPath, [join(checkout, 'npm', 'licences.mjs'), 'check']);
+    // A cargo that has something to say, as on a machine where it has to download first.
+    mkdirSync(tools.scratch('talkative'));
+    tools.file('talkative/cargo', `#!/bin/sh\necho Downloading >&2\nPATH=$REAL_PATH exec cargo "$@"\n`);
+    const { PATH = '' } = process.env;
+    const talkative = { PATH: `${tools.scratch('talkative')}:${PATH}`, REAL_PATH: PATH };
+    const check = () =>
+      run(process.execPath, [join(checkout, 'npm', 'licences.mjs'), 'check'], { env: talkative });
     const whole = await check();
     assert.deepEqual([whole.code, whole.stderr], [0, '']);
     writeFileSync(licences, readFileSync(licences, 'utf8').replace(/^slab \d.*\n/m, ''));
@@ -214,10 +214,7 @@ describe('the tarballs', { skip }, () => {
   });
 
   test('want the same Node: one in which a CommonJS caller can require the package', () => {
-    const folders = readdirSync(join(root, 'npm'), { withFileTypes: true }).filter((each) =>
-      each.isDirectory(),
-    );
-    for (const folder of [root, ...folders.map((each) => join(root, 'npm', each.name))])
+    for (const folder of [root, ...platforms().map((each) => join(root, 'npm', each.name))])
       assert.deepEqual(manifest(folder).engines, { node: '^20.19.0 || >=22.12.0' }, folder);
   });
 
@@ -229,7 +226,7 @@ describe('the tarballs', { skip }, () => {
     const cases = [
       [`npm/${platform}`, 'libmalloc_backend_jemalloc.so'],
       [`npm/${platform}`, 'THIRD_PARTY_LICENSES'],
-      ['.', 'dist/cli/native.cjs'],
+      ['.', 'dist/cli/doctor.cjs'],
     ] as const;
     for (const [folder, file] of cases) {
       renameSync(join(checkout, folder, file), join(checkout, 'away'));
@@ -259,13 +256,13 @@ describe('installed', { skip }, () => {
   test('run and doctor', async () => {
     for (const backend of ['default', ...SWITCHING]) {
       const args = ['run', backend, '--', 'node', '-p', "require('malloc-backend').activeBackend().backend"];
-      for (const { code, stdout, stderr } of [await command(...args), await inJavaScript(args)])
-        assert.deepEqual([code, stdout, stderr], [0, `${backend}\n`, '']);
+      const { code, stdout, stderr } = await command(args);
+      assert.deepEqual([code, stdout, stderr], [0, `${backend}\n`, '']);
     }
-    const { stdout } = await command('doctor', '--json');
+    const { stdout } = await command(['doctor', '--json']);
     const diagnosis = JSON.parse(stdout) as { binaries: string; obstacles: unknown[] };
     assert.deepEqual([diagnosis.binaries, diagnosis.obstacles], [installed, []]);
-    assert.equal((await command('--version')).stdout, `${manifest(root).version}\n`);
+    assert.equal((await command(['--version'])).stdout, `${manifest(root).version}\n`);
     const npx = await succeed(
       'npm',
       ['exec', '--offline', '--', 'malloc-backend', 'run', 'mimalloc', 'cat', '/proc/self/maps'],
@@ -274,9 +271,21 @@ describe('installed', { skip }, () => {
     assert.match(npx.stdout, /libmalloc_backend_mimalloc/);
   });
 
-  test('npm has put the command that needs no Node in place', () => {
+  test('the command is the root’s, for every platform, and says where the program without Node lies', async () => {
     const linked = realpathSync(join(consumer, 'node_modules', '.bin', 'malloc-backend'));
-    assert.equal(linked, realpathSync(join(installed, 'malloc-backend')));
+    assert.equal(linked, join(consumer, 'node_modules/malloc-backend/dist/cli/main.cjs'));
+    // What npm makes of it on Windows starts what this line names.
+    assert.match(readFileSync(linked, 'utf8'), /^#!\/usr\/bin\/env node\n/);
+    // npm 9 to 11.0 trash the packages for other platforms together with the commands that they name.
+    for (const { name: folder } of platforms())
+      assert.equal(manifest(join(root, 'npm', folder)).bin, undefined, folder);
+    assert.equal((await command(['path', '--folder'])).stdout, `${realpathSync(installed)}\n`);
+    const { stdout } = await succeed(
+      join(installed, 'malloc-backend'),
+      ['run', 'jemalloc', 'cat', '/proc/self/maps'],
+      at(),
+    );
+    assert.match(stdout, /libmalloc_backend_jemalloc/);
   });
 
   test('import and require', async () => {
@@ -310,7 +319,7 @@ describe('installed', { skip }, () => {
     ]);
     assert.equal(stdout, 'snmalloc snmalloc 42\n');
     const args = ['python', 'jemalloc', '--report', '--python', options.python ?? '', '--', '-c', 'print(1)'];
-    const outcome = await command(...args);
+    const outcome = await command(args);
     assert.equal(outcome.stdout, '1\n');
     assert.deepEqual(JSON.parse(outcome.stderr).domains, ['raw']);
   });
@@ -417,7 +426,7 @@ describe('installed', { skip }, () => {
         /--omit=optional/,
         /MALLOC_BACKEND_BINARY_DIR/,
       ];
-      const { code, stdout, stderr } = await inJavaScript(['run', 'mimalloc', '--', 'ls']);
+      const { code, stdout, stderr } = await command(['run', 'mimalloc', '--', 'ls']);
       assert.deepEqual([code, stdout], [126, '']);
       const api = await node([
         '-p',
@@ -426,9 +435,9 @@ describe('installed', { skip }, () => {
       assert.match(api.stdout, /^ERR_BINARY_MISSING /);
       for (const pattern of patterns) for (const text of [stderr, api.stdout]) assert.match(text, pattern);
       assert.equal((await node(['-p', "require('malloc-backend').parseBackend('rust')"])).stdout, 'rust\n');
-      assert.equal((await inJavaScript(['--help'])).code, 0);
+      assert.equal((await command(['--help'])).code, 0);
       // A folder of its own takes the package's place.
-      const override = await inJavaScript(['run', 'mimalloc', 'cat', '/proc/self/maps'], {
+      const override = await command(['run', 'mimalloc', 'cat', '/proc/self/maps'], {
         env: { ...env, MALLOC_BACKEND_BINARY_DIR: join(consumer, 'away') },
       });
       assert.match(override.stdout, /away\/libmalloc_backend_mimalloc\.so/);

@@ -1,7 +1,7 @@
 // The command as a program that needs no Node: where it looks, and what it leaves to Node.
 
 import assert from 'node:assert/strict';
-import { copyFileSync, existsSync, renameSync, symlinkSync } from 'node:fs';
+import { copyFileSync, existsSync, symlinkSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import * as tools from './fixtures-ts/tools.js';
 import { run, succeed } from './support/run.js';
@@ -24,7 +24,7 @@ describe('the command without Node', { skip: cannotPreload, timeout: 120_000 }, 
     );
     const { code, stderr } = await run(`${folder}/malloc-backend`, ['doctor'], { env });
     assert.equal(code, 127);
-    assert.match(stderr, /^malloc-backend: .*only run and env need nothing else/);
+    assert.match(stderr, /^malloc-backend: .*only run, env and path need nothing else/);
   });
 
   test('finds its folder through links, and takes another for it', async () => {
@@ -39,34 +39,36 @@ describe('the command without Node', { skip: cannotPreload, timeout: 120_000 }, 
     assert.equal(stdout, `export LD_PRELOAD='${MALLOC_BACKEND_BINARY_DIR}/libmalloc_backend_mimalloc.so'\n`);
   });
 
-  test(
-    'serves the C library of the system, of two packages that lie side by side',
-    { skip: notGlibc },
-    async () => {
-      tools.cc('libc.musl-x.so.1', '', ['-shared', '-Wl,-soname,libc.musl-x.so.1']);
-      const musl = tools.cc('musl.so', '', [
-        '-shared',
-        '-Wl,--no-as-needed',
-        tools.scratch('libc.musl-x.so.1'),
-      ]);
-      const both = tools.scratch('both');
-      const [one, other] = ['linux-x-musl', 'linux-x-gnu'].map((name) =>
-        tools.copyOfBinaries(`both/${name}`),
-      );
-      for (const backend of ['default', 'mimalloc'])
-        copyFileSync(musl, `${one}/libmalloc_backend_${backend}.so`);
-      const args = ['env', 'mimalloc', '--preset=none'];
-      for (const folder of [one, other]) {
-        const { stdout } = await succeed(`${folder}/malloc-backend`, args);
-        assert.equal(stdout, `export LD_PRELOAD='${both}/linux-x-gnu/libmalloc_backend_mimalloc.so'\n`);
-      }
-      // Alone, it says what it is for.
-      renameSync(other ?? '', tools.scratch('away'));
-      const { code, stderr } = await run(`${one}/malloc-backend`, ['run', 'mimalloc', 'true']);
-      assert.equal(code, 126);
-      assert.match(stderr, /uses the C library of .*, and the preloadable library is for musl/);
-    },
-  );
+  test('says which C library its folder is for', { skip: notGlibc }, async () => {
+    tools.cc('libc.musl-x.so.1', '', ['-shared', '-Wl,-soname,libc.musl-x.so.1']);
+    const musl = tools.cc('musl.so', '', [
+      '-shared',
+      '-Wl,--no-as-needed',
+      tools.scratch('libc.musl-x.so.1'),
+    ]);
+    const folder = tools.copyOfBinaries('musl');
+    for (const backend of ['default', 'mimalloc'])
+      copyFileSync(musl, `${folder}/libmalloc_backend_${backend}.so`);
+    const { code, stderr } = await run(`${folder}/malloc-backend`, ['run', 'mimalloc', 'true']);
+    assert.equal(code, 126);
+    assert.match(stderr, /uses the C library of .*, and the preloadable library is for musl/);
+  });
+
+  test('says where it lies', async () => {
+    const folder = tools.copyOfBinaries('somewhere');
+    const said = async (program: string, words: string[], env: Record<string, string> = {}) =>
+      (await succeed(program, ['path', ...words], { env })).stdout;
+    assert.equal(await said(`${folder}/malloc-backend`, []), `${folder}/malloc-backend\n`);
+    assert.equal(await said(`${folder}/malloc-backend`, ['--folder']), `${folder}\n`);
+    const env = { MALLOC_BACKEND_BINARY_DIR: folder };
+    assert.equal(await said(native, ['--folder'], env), `${folder}\n`);
+    assert.equal((await command(['path', '--folder'], { env })).stdout, `${folder}\n`);
+    assert.equal((await command(['path'])).stdout, `${native}\n`);
+    const nowhere = { MALLOC_BACKEND_BINARY_DIR: tools.scratch('nowhere') };
+    const { code, stderr } = await run(native, ['path'], { env: nowhere });
+    assert.equal(code, 127);
+    assert.match(stderr, /nowhere\/malloc-backend does not exist/);
+  });
 
   test('hands to Node what is not its own', async () => {
     for (const words of [
@@ -91,6 +93,8 @@ describe('the command without Node', { skip: cannotPreload, timeout: 120_000 }, 
       ['run', 'mimalloc', '--children=some', 'true'],
       ['env', 'mimalloc', 'true'],
       ['env', '--help'],
+      ['path', '--help'],
+      ['path', '--nonsense'],
     ]) {
       const said = await run(native, words);
       assert.deepEqual(said, await command(words));

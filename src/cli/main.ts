@@ -2,11 +2,12 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fail } from './fail.js';
+import { main as becomeNative } from './native.js';
 
 /** Those that are a program of their own, without Node: crates/launch. */
-const natives: readonly string[] = ['run', 'env'];
+const natives: readonly string[] = ['run', 'env', 'path'];
 
-/** A command is imported when it is called, from its own file (npm/bundle.mjs): none must wait for the others. */
+/** One that is imported when it is called, from its own file (npm/bundle.mjs): none must wait for the others. */
 const commands: Record<
   string,
   () => Promise<{ help: string; main: (args: string[]) => void | Promise<void> }>
@@ -23,6 +24,7 @@ Commands:
   run <backend> [--] <command …>   become the command, on the backend
   python <backend> [--] <args …>   become Python, its allocator domains on the backend
   env <backend>                    print what to set where no wrapper is wanted
+  path                             print where the program behind this command lies, which needs no Node
   doctor                           show whose malloc a process runs on, and what stands in the way
 
 Backends: default (the C library's), jemalloc, mimalloc, snmalloc. "rust" cannot serve a whole process.
@@ -52,7 +54,7 @@ async function main([name, ...args]: string[]): Promise<void> {
   if (name === undefined) return usage('no command was given');
   if (name === '--help' || name === '-h' || name === 'help') return console.log(help);
   if (name === '--version' || name === '-V') return console.log(version());
-  if (natives.includes(name)) return (await import('./native.js')).main([name, ...args]);
+  if (natives.includes(name)) return becomeNative([name, ...args]);
   const command = Object.hasOwn(commands, name) ? await commands[name]?.() : undefined;
   if (command === undefined) return usage(`there is no command ${JSON.stringify(name)}`);
   const end = args.indexOf('--');

@@ -4,12 +4,12 @@ import { binaryFolder, linuxBinding } from '../binding.js';
 import { MallocBackendError } from '../errors.js';
 import { become } from '../process/become.js';
 
-/** Becomes the command that needs no Node, which npm itself puts in the place of this one. */
+/** Becomes the program of the platform's package, which needs no Node. */
 export function main(args: string[]): never {
   try {
     linuxBinding();
     const file = join(binaryFolder(), 'malloc-backend');
-    if (existsSync(file)) return become({ file, argv: ['malloc-backend', ...args] }, process.env);
+    if (existsSync(file)) return become({ file, argv: ['malloc-backend', ...args] });
     throw new MallocBackendError(
       'ERR_BINARY_MISSING',
       `the command ${file} does not exist; install the platform package again`,

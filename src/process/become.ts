@@ -7,9 +7,11 @@ import type { Launch } from './program.js';
 /**
  * Replaces this process's program: same process id, open files and working directory. Does not return.
  *
+ * @param env - Default: the environment that this process was started with.
+ *
  * @throws {@link MallocBackendError} `ERR_EXEC_FAILED`
  */
-export function become({ file, argv }: Launch, env: NodeJS.ProcessEnv): never {
+export function become({ file, argv }: Launch, env?: NodeJS.ProcessEnv): never {
   const { replaceProcess } = linuxBinding();
   closeInspector();
   const reason = replaceProcess(file, argumentBytes(argv), environmentBytes(env));
@@ -30,7 +32,7 @@ function argumentBytes(strings: readonly string[]): Uint8Array {
   if (!strings.some((string) => string.includes('\ufffd')))
     return Buffer.from(strings.map((string) => `${string}\0`).join(''));
   const originals = new Map<string, Buffer[]>();
-  for (const one of entries('cmdline')) {
+  for (const one of entries(startedWith('cmdline'))) {
     const text = one.toString();
     originals.set(text, [...(originals.get(text) ?? []), one]);
   }
@@ -49,8 +51,14 @@ const SWITCHING = /^(LD_PRELOAD$|GLIBC_TUNABLES$|MALLOC_)|^MIMALLOC_/i;
  * The environment as it came, to the byte, but for what is to change. Node shows less than that: not what it has taken,
  * no name that is not UTF-8, and nothing without a name.
  */
-function environmentBytes(env: NodeJS.ProcessEnv): Uint8Array {
-  const original = entries('environ').map((bytes) => {
+function environmentBytes(env?: NodeJS.ProcessEnv): Uint8Array {
+  const started = startedWith('environ');
+  if (env === undefined && started.length > 0) return started;
+  return changedBytes(started, env ?? process.env);
+}
+
+function changedBytes(started: Buffer, env: NodeJS.ProcessEnv): Uint8Array {
+  const original = entries(started).map((bytes) => {
     const text = bytes.toString();
     const end = Math.max(0, text.indexOf('='));
     return { bytes, name: text.slice(0, end), value: text.slice(end + 1) };
@@ -74,13 +82,16 @@ function environmentBytes(env: NodeJS.ProcessEnv): Uint8Array {
 const ZERO = Buffer.alloc(1);
 
 /** What this process was started with (proc_pid_cmdline(5), proc_pid_environ(5)). Nothing, without a /proc. */
-function entries(file: 'cmdline' | 'environ'): Buffer[] {
-  let all;
+function startedWith(file: 'cmdline' | 'environ'): Buffer {
   try {
-    all = readFileSync(`/proc/self/${file}`);
+    return readFileSync(`/proc/self/${file}`);
   } catch {
-    return [];
+    return Buffer.alloc(0);
   }
+}
+
+/** Each is ended by a zero. */
+function entries(all: Buffer): Buffer[] {
   const found: Buffer[] = [];
   for (let start = 0, end; (end = all.indexOf(0, start)) !== -1; start = end + 1) {
     found.push(all.subarray(start, end));

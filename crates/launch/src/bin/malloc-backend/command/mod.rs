@@ -2,6 +2,7 @@
 
 mod env;
 mod node;
+mod path;
 mod run;
 mod system;
 mod words;
@@ -31,6 +32,7 @@ fn answer(words: &[OsString]) -> Answer {
     match words.first().and_then(|word| word.to_str()) {
         Some("run") => run::main(&words[1..]),
         Some("env") => env::main(&words[1..]),
+        Some("path") => path::main(&words[1..]),
         _ => node::main(words),
     }
 }

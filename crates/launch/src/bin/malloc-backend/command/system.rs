@@ -10,10 +10,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
-use malloc_backend::MemoryAllocatorBackend;
 use malloc_backend_launch::{
-    BINARY_DIR, Code, Context, Environment, Launch, Refusal, absolute, is_for_musl, is_musl, is_under_npx,
-    shim_file,
+    BINARY_DIR, Code, Context, Environment, Launch, Refusal, absolute, is_under_npx,
 };
 use malloc_backend_process::execute;
 
@@ -91,25 +89,10 @@ fn switches(name: &[u8]) -> bool {
 }
 
 /// The folder of the preloadable libraries: the one that a user names, or this program's.
-///
-/// Some npm install the packages for both C libraries side by side, and link the command of the first. Then it is the one
-/// for the C library of this system.
 pub fn folder() -> PathBuf {
-    if let Some(folder) = env::var_os(BINARY_DIR).filter(|folder| !folder.is_empty()) {
-        return absolute(Path::new(&folder), &Context::default());
-    }
-    let own = own_folder();
-    let is_wanted = |folder: &Path| {
-        let probe = shim_file(folder, MemoryAllocatorBackend::Default);
-        probe.exists() && is_for_musl(&probe) == is_musl()
-    };
-    let name = own.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let other = [("-gnu", "-musl"), ("-musl", "-gnu")]
-        .into_iter()
-        .find_map(|(this, other)| Some(own.with_file_name(format!("{}{other}", name.strip_suffix(this)?))));
-    match other {
-        Some(other) if !is_wanted(&own) && is_wanted(&other) => other,
-        _ => own,
+    match env::var_os(BINARY_DIR).filter(|folder| !folder.is_empty()) {
+        Some(folder) => absolute(Path::new(&folder), &Context::default()),
+        None => own_folder(),
     }
 }
 
