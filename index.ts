@@ -4,6 +4,7 @@
  * @packageDocumentation
  */
 
+import './src/bundled.js';
 export { MallocBackendError, type MallocBackendErrorCode } from './src/errors.js';
 export {
   MemoryAllocatorBackend,

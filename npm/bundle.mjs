@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { build } from 'esbuild';
 
 const root = join(import.meta.dirname, '..');
-const modules = join(root, 'dist/src/cli');
+const commands = ['python', 'doctor'];
 
 await build({
-  entryPoints: ['main', 'python', 'doctor'].map((name) => join(modules, `${name}.js`)),
+  entryPoints: ['main', ...commands].map((name) => join(root, `src/cli/${name}.ts`)),
   outdir: join(root, 'dist/cli'),
   outExtension: { '.js': '.cjs' },
   bundle: true,
@@ -16,18 +16,15 @@ await build({
   format: 'cjs',
   // Less text is less time that it takes to parse.
   minify: true,
-  // Where CommonJS has no import.meta. Node's createRequire takes a path as well as a URL.
-  define: { 'import.meta.url': '__filename', 'import.meta.dirname': '__dirname' },
   // The commands, which main.ts imports when they are called: by `require`, which Node has ready at its start.
   supported: { 'dynamic-import': false },
+  external: ['@malloc-backend/*'],
   plugins: [
     {
       name: 'commands',
       setup({ onResolve }) {
-        onResolve({ filter: /^\.\/\w+\.js$/ }, ({ kind, path, importer }) =>
-          kind === 'dynamic-import' && importer === join(modules, 'main.js')
-            ? { path: path.replace(/js$/, 'cjs'), external: true }
-            : undefined,
+        onResolve({ filter: /^\.\/\w+\.js$/ }, ({ kind, path }) =>
+          kind === 'dynamic-import' ? { path: path.replace(/js$/, 'cjs'), external: true } : undefined,
         );
       },
     },

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { dirname, join, resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { BackendStats } from './backend.js';
+import { BUNDLED } from './bundled.js';
 import { MallocBackendError, type MallocBackendErrorCode } from './errors.js';
 
 /** What `crates/node` exports. The two files say the same; test/binding.test.ts compares them. */
@@ -225,52 +225,73 @@ export interface NativeRelease {
 /** The variable that names the folder of the addon and the preloadable libraries. */
 const OVERRIDE = 'MALLOC_BACKEND_BINARY_DIR';
 
-const require = createRequire(import.meta.url);
+const names = [
+  'darwin-arm64',
+  'darwin-x64',
+  'linux-arm64-gnu',
+  'linux-arm64-musl',
+  'linux-x64-gnu',
+  'linux-x64-musl',
+  'win32-x64-msvc',
+] as const;
 
-/** This platform's packages. npm installs one of them; which C library runs is known only once it loaded. */
-function packages(): string[] {
-  const { platform, arch } = process;
-  if (platform === 'linux') return [`linux-${arch}-gnu`, `linux-${arch}-musl`];
-  return [platform === 'win32' ? `win32-${arch}-msvc` : `${platform}-${arch}`];
-}
-
-/** One after another, because a package that is not there takes long to be not found. */
-function* candidates(): Generator<{ name: string; folder: string }> {
-  const override = process.env[OVERRIDE];
-  for (const name of packages()) {
-    if (override) {
-      yield { name, folder: resolve(override) };
-      continue;
+/** By words that stand here: so what traces files finds the packages. In a `try`, so that bundlers do without them. */
+function requirePackage(name: (typeof names)[number]): { folder: string } | { error: Error } {
+  try {
+    switch (name) {
+      case 'darwin-arm64':
+        return require('@malloc-backend/darwin-arm64');
+      case 'darwin-x64':
+        return require('@malloc-backend/darwin-x64');
+      case 'linux-arm64-gnu':
+        return require('@malloc-backend/linux-arm64-gnu');
+      case 'linux-arm64-musl':
+        return require('@malloc-backend/linux-arm64-musl');
+      case 'linux-x64-gnu':
+        return require('@malloc-backend/linux-x64-gnu');
+      case 'linux-x64-musl':
+        return require('@malloc-backend/linux-x64-musl');
+      case 'win32-x64-msvc':
+        return require('@malloc-backend/win32-x64-msvc');
     }
-    try {
-      yield { name, folder: dirname(require.resolve(`@malloc-backend/${name}/package.json`)) };
-    } catch {
-      // Not installed: if none is, `load` says so.
-    }
+  } catch (error) {
+    return { error: error as Error };
   }
 }
 
 function load(): { binding: Binding; folder: string } {
+  const here = `${process.platform}-${process.arch}`;
+  // On Linux two. Which C library runs is known only once an addon loaded.
+  const candidates = names.filter((name) => name === here || name.startsWith(`${here}-`));
+  const override = process.env[OVERRIDE];
   const failures: string[] = [];
-  for (const { name, folder } of candidates()) {
-    const file = join(folder, `malloc-backend.${name}.node`);
+  // One after another, because a package that is not there takes long to be not found.
+  for (const name of candidates) {
+    const found = override ? { folder: resolve(override) } : requirePackage(name);
+    if ('error' in found) {
+      const { code, message } = found.error as NodeJS.ErrnoException;
+      if (code !== 'MODULE_NOT_FOUND') failures.push(`@malloc-backend/${name} does not load: ${message}`);
+      continue;
+    }
+    const file = join(found.folder, `malloc-backend.${name}.node`);
     if (!existsSync(file)) {
       failures.push(`${file} does not exist`);
       continue;
     }
     try {
-      return { binding: require(file) as Binding, folder };
+      return { binding: require(file) as Binding, folder: found.folder };
     } catch (error) {
       failures.push(`${file} does not load: ${(error as Error).message}`);
     }
   }
-  const names = packages().map((name) => `@malloc-backend/${name}`);
+  const packages = candidates.map((name) => `@malloc-backend/${name}`);
+  const absent =
+    packages.length > 0 ? `${packages.join(' or ')} is not installed` : 'there is no package for it';
   throw new MallocBackendError(
     'ERR_BINARY_MISSING',
-    `malloc-backend has no binary for ${process.platform}-${process.arch}: ` +
-      (failures.length > 0 ? failures.join('; ') : `${names.join(' or ')} is not installed`) +
-      `. Install it again with optional dependencies (no --omit=optional, and not from another platform's ` +
-      `node_modules); or build it in a checkout with "npm run build" and name its folder in ${OVERRIDE}.`,
+    `malloc-backend has no binary for ${here}: ${failures.length > 0 ? failures.join('; ') : absent}. ` +
+      `Install it again with optional dependencies (no --omit=optional, and not from another platform's ` +
+      `node_modules); ${BUNDLED}; or build it in a checkout with "npm run build" and name its folder in ${OVERRIDE}.`,
   );
 }
 

@@ -1,5 +1,3 @@
-import { inspect } from 'node:util';
-
 /**
  * The stable codes of {@link MallocBackendError}.
  *
@@ -75,6 +73,8 @@ export type MallocBackendErrorCode =
 /** A wrong value, as a message shows it. */
 export function shown(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value);
+  // Not before it is needed: a bundle that cannot load what is Node's is told so by this module's error (bundled.ts).
+  const { inspect } = require('node:util') as typeof import('node:util');
   try {
     return inspect(value, { depth: 0 });
   } catch {

@@ -1,5 +1,6 @@
 /**
- * `node --import malloc-backend/register app.js`, with `MALLOC_BACKEND=mimalloc`: switches this very process, by
+ * `node --import './bundled.js';
+import malloc-backend/register app.js`, with `MALLOC_BACKEND=mimalloc`: switches this very process, by
  * starting Node again in place, before the program begins. Same process id, arguments and standard streams.
  *
  * Read: `MALLOC_BACKEND` (a backend, required), `MALLOC_BACKEND_PRESET` (default `balanced`),

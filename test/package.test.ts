@@ -338,7 +338,7 @@ describe('installed', { skip }, () => {
       collectMallocMetrics(register);
       register.metrics().then((text) => console.log(/^malloc_backend_memory_bytes\\{/m.test(text)));`;
     const without = await run(process.execPath, ['-e', code.replace(/^.*prom-client.*$/m, '')], at());
-    assert.match(without.stderr, /Cannot find package 'prom-client'/);
+    assert.match(without.stderr, /Cannot find module 'prom-client'/);
     bring();
     assert.equal((await node(['-e', code])).stdout, 'true\n');
   });

@@ -11,6 +11,7 @@
  * @packageDocumentation
  */
 
+import '../bundled.js';
 import { type MeterProvider, type Observable, createNoopMeter, metrics } from '@opentelemetry/api';
 import { linuxBinding } from '../binding.js';
 import { MallocBackendError, shown } from '../errors.js';

@@ -12,6 +12,7 @@
  * @packageDocumentation
  */
 
+import '../bundled.js';
 import { Counter, Gauge, type Registry, register as standard } from 'prom-client';
 import { linuxBinding } from '../binding.js';
 import { MallocBackendError, shown } from '../errors.js';

@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { linuxBinding } from '../binding.js';
 import { MallocBackendError } from '../errors.js';
 import type { Launch } from './program.js';
@@ -23,7 +22,7 @@ function closeInspector(): void {
   if (![process.env['NODE_OPTIONS'], ...process.execArgv].some((option) => option?.includes('--inspect')))
     return;
   // A module that only this rare case needs is not to cost every start.
-  const inspector = createRequire(import.meta.url)('node:inspector') as typeof import('node:inspector');
+  const inspector = require('node:inspector') as typeof import('node:inspector');
   inspector.close();
 }
 

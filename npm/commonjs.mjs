@@ -1,0 +1,21 @@
+// Makes what `require('malloc-backend')` finds. The modules in src are CommonJS and serve `import` too, so that there is one
+// copy of each class and registry in a process; only index.ts is an ES module, for the names that it exports. This is the
+// same list for CommonJS, and its types.
+
+import { copyFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { build } from 'esbuild';
+
+const root = join(import.meta.dirname, '..');
+const dist = join(root, 'dist');
+
+await build({
+  entryPoints: [join(root, 'index.ts')],
+  outfile: join(dist, 'index.cjs'),
+  format: 'cjs',
+  platform: 'node',
+  logLevel: 'warning',
+});
+copyFileSync(join(dist, 'index.d.ts'), join(dist, 'index.d.cts'));
+// It says that the modules are CommonJS.
+copyFileSync(join(root, 'src/package.json'), join(dist, 'src/package.json'));
