@@ -1,20 +1,23 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fail } from './fail.js';
 import { main as becomeNative } from './native.js';
 
 /** Those that are a program of their own, without Node: crates/launch. */
 const natives: readonly string[] = ['run', 'env', 'path'];
 
-/** One that is imported when it is called, from its own file (npm/bundle.mjs): none must wait for the others. */
-const commands: Record<
-  string,
-  () => Promise<{ help: string; main: (args: string[]) => void | Promise<void> }>
-> = {
-  python: () => import('./python.js'),
-  doctor: () => import('./doctor.js'),
-};
+/** Those in JavaScript, each in a file of its own (npm/bundle.mjs): none must wait for the others. */
+const scripts: readonly string[] = ['python', 'doctor'];
+
+/** By the package's name: this file may be a copy in node_modules/.bin, where something follows links as it copies. */
+function ownFolder(): string {
+  return dirname(require.resolve('malloc-backend/package.json'));
+}
+
+function script(name: string): { help: string; main: (args: string[]) => void | Promise<void> } {
+  return require(join(ownFolder(), 'dist', 'cli', `${name}.cjs`));
+}
 
 const help = `Choose the memory allocator of a program, with proof that it took effect.
 
@@ -45,7 +48,7 @@ function usage(problem: string): void {
 }
 
 function version(): string {
-  const manifest = readFileSync(join(__dirname, '../../package.json'), 'utf8');
+  const manifest = readFileSync(join(ownFolder(), 'package.json'), 'utf8');
   return (JSON.parse(manifest) as { version: string }).version;
 }
 
@@ -55,8 +58,8 @@ async function main([name, ...args]: string[]): Promise<void> {
   if (name === '--help' || name === '-h' || name === 'help') return console.log(help);
   if (name === '--version' || name === '-V') return console.log(version());
   if (natives.includes(name)) return becomeNative([name, ...args]);
-  const command = Object.hasOwn(commands, name) ? await commands[name]?.() : undefined;
-  if (command === undefined) return usage(`there is no command ${JSON.stringify(name)}`);
+  if (!scripts.includes(name)) return usage(`there is no command ${JSON.stringify(name)}`);
+  const command = script(name);
   const end = args.indexOf('--');
   const own = args.slice(0, end < 0 ? undefined : end);
   // What `python` becomes has a --help of its own.
