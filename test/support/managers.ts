@@ -24,6 +24,8 @@ export interface Manager {
   without: { add(name: string): Words } | { files: Readonly<Record<string, string>> };
   /** Starts a command of the project's. */
   exec: Words;
+  /** What it has beside: a program that starts a package's command without an install. */
+  npx?: string;
   /** Starts Node in the project. */
   run?: Words;
   /** Whether the command lies in node_modules/.bin. */
@@ -44,6 +46,7 @@ const npm = (version: string, node?: string): Manager => ({
   production: ['ci', '--omit=dev'],
   without: { add: (name) => ['install', '--omit=optional', name] },
   exec: ['exec', '--no', '--'],
+  npx: 'npm/bin/npx-cli.js',
   bin: true,
 });
 
@@ -80,7 +83,7 @@ export const managers: readonly Manager[] = [
   {
     name: 'pnpm 12.21.0',
     from: 'pnpm@12.21.0',
-    program: 'pnpm/bin/pnpm.cjs',
+    program: 'pnpm/bin/pnpm.mjs',
     files: npmrc,
     add: (name) => ['add', name],
     production: ['install', '--prod', '--frozen-lockfile'],
@@ -135,8 +138,15 @@ function obtain(spec: string): string {
   return join(prefix, 'node_modules');
 }
 
-/** How a manager is started: words, and the folder of the Node to put first in PATH. */
-export function start(manager: Manager, scratch: string): { words: string[]; bin: string } {
+interface Started {
+  /** The manager, and its npx. */
+  words: string[];
+  npx: string[];
+  /** The folder of the Node to put first in PATH. */
+  bin: string;
+}
+
+export function start(manager: Manager, scratch: string): Started {
   const { platform, arch } = process;
   const node =
     manager.node === undefined
@@ -145,6 +155,8 @@ export function start(manager: Manager, scratch: string): { words: string[]; bin
   const bin = join(scratch, 'bin');
   mkdirSync(bin, { recursive: true });
   symlinkSync(node, join(bin, 'node'));
-  const program = join(obtain(manager.from), manager.program);
-  return { words: /\.c?js$/.test(program) ? [node, program] : [program], bin };
+  const folder = obtain(manager.from);
+  const words = (program: string) =>
+    /\.[cm]?js$/.test(program) ? [node, join(folder, program)] : [join(folder, program)];
+  return { words: words(manager.program), npx: manager.npx === undefined ? [] : words(manager.npx), bin };
 }
