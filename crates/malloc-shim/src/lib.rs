@@ -7,7 +7,8 @@
 //! It is loaded into every process that inherits it, so it does without std: that keeps it small, and libc the
 //! only library it needs.
 
-#![no_std]
+// `cargo check` and editors look at all crates at once, some of which bring std. What is built for release has none.
+#![cfg_attr(not(debug_assertions), no_std)]
 
 #[cfg(any(
     all(feature = "jemalloc", feature = "mimalloc"),

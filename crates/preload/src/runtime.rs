@@ -2,7 +2,6 @@
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::marker::PhantomData;
-use core::panic::PanicInfo;
 
 use malloc_backend::RawAllocator;
 
@@ -34,8 +33,9 @@ unsafe impl<A: RawAllocator> GlobalAlloc for Global<A> {
 }
 
 /// No panic crosses a C boundary: the process ends.
+#[cfg(not(debug_assertions))]
 #[panic_handler]
-fn panic(_: &PanicInfo<'_>) -> ! {
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     // SAFETY: ends the process.
     unsafe { libc::abort() }
 }
