@@ -42,7 +42,7 @@ export async function packAll(scratch: string): Promise<Packed[]> {
     'dist/cli',
     'dist/src',
     ...readdirSync(join(root, 'dist'))
-      .filter((name) => /^index\./.test(name))
+      .filter((name) => name.startsWith('index.'))
       .map((name) => `dist/${name}`),
   ];
   for (const each of [
