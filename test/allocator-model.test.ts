@@ -148,7 +148,7 @@ async function play(backend: MemoryAllocatorBackend, random: Random): Promise<vo
   assert.deepEqual(Allocator.everywhere(backend), before);
 }
 
-describe(`${OPERATIONS} random operations`, { timeout: 300_000 }, () => {
+describe(`${OPERATIONS} random operations`, () => {
   for (const backend of BACKENDS) {
     test(backend, async () => {
       const random = new Random(seed());

@@ -24,7 +24,7 @@ const module = (lines: string) => [
 ];
 
 // musl cannot release: on it nothing of this begins.
-describe('autoRelease()', { skip: cannotPreload || notGlibc, timeout: 120_000 }, () => {
+describe('autoRelease()', { skip: cannotPreload || notGlibc }, () => {
   test('near the limit, again after it fell and rose, and not once it is stopped', async () => {
     const folder = cgroup('pressure', 950);
     const found = await tools.evaluate<Record<string, unknown>[]>(

@@ -116,7 +116,7 @@ describe('backends()', () => {
   });
 });
 
-describe('activeBackend() here', { skip: cannotPreload, timeout: 120_000 }, () => {
+describe('activeBackend() here', { skip: cannotPreload }, () => {
   const here = (env: Record<string, string> = {}) =>
     tools.evaluate<ActiveBackend>('show(m.activeBackend())', { env });
 
@@ -163,7 +163,7 @@ describe('activeBackend() here', { skip: cannotPreload, timeout: 120_000 }, () =
   }
 });
 
-describe('activeBackend(pid)', { skip: cannotPreload, timeout: 120_000 }, () => {
+describe('activeBackend(pid)', { skip: cannotPreload }, () => {
   const children: ReturnType<typeof start>[] = [];
   after(() => children.forEach(kill));
   let echo: string;

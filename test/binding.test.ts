@@ -64,7 +64,7 @@ describe('exercise()', () => {
   });
 });
 
-describe('inspectProgram()', { skip: cannotPreload, timeout: 120_000 }, () => {
+describe('inspectProgram()', { skip: cannotPreload }, () => {
   const look = (path: string) => linuxBinding().inspectProgram(path);
   const kind = (name: string, content: string | Uint8Array) => look(tools.file(name, content)).kind;
 

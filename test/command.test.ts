@@ -40,7 +40,7 @@ async function same(script: string, options: Shell = {}) {
   assert.notEqual(direct.stdout, '');
 }
 
-describe('run leaves as it was', { skip: cannotPreload, timeout: 120_000 }, () => {
+describe('run leaves as it was', { skip: cannotPreload }, () => {
   test('the process, and nothing stays between', async () => {
     const scripts = Object.values(entries).map((entry) => `${entry.join(' ')} run mimalloc -- cat`);
     for (const shell of scripts.flatMap((script) => [`exec ${script}`, script])) {
@@ -299,7 +299,7 @@ describe('run leaves as it was', { skip: cannotPreload, timeout: 120_000 }, () =
   });
 });
 
-describe('run on jemalloc, whose presets start threads', { skip: cannotPreload, timeout: 120_000 }, () => {
+describe('run on jemalloc, whose presets start threads', { skip: cannotPreload }, () => {
   test('what changes its user and group', { skip: tools.cannotBeNobody }, async () => {
     for (const preset of ['low-rss', 'balanced', 'throughput']) {
       const args = ['run', 'jemalloc', '--preset', preset, '--', ...tools.asNobody, 'id', '-u'];
@@ -331,7 +331,7 @@ describe('run on jemalloc, whose presets start threads', { skip: cannotPreload, 
   );
 });
 
-describe('run', { skip: cannotPreload, timeout: 120_000 }, () => {
+describe('run', { skip: cannotPreload }, () => {
   test('proves: each backend serves, before what is preloaded', { skip: notGlibc }, async () => {
     const inside = await compiled('inside');
     const foreign = tools.foreignLibrary();

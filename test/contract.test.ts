@@ -21,7 +21,7 @@ interface Verdict {
 }
 
 async function judge(names: string[], options: Options): Promise<Verdict> {
-  const { stdout, stderr, code } = await run(contract, names, { seconds: 300, ...options });
+  const { stdout, stderr, code } = await run(contract, names, options);
   const checks: Check[] = [];
   for (const line of stdout.split('\n')) {
     const [, verdict, name, why] = /^(ok|not ok|skip) ([\w-]+)(?:: (.*))?$/.exec(line) ?? [];

@@ -33,7 +33,7 @@ interface Diagnosis {
   memory?: MemoryBreakdown;
 }
 
-describe('doctor', { skip: cannotPreload, timeout: 120_000 }, () => {
+describe('doctor', { skip: cannotPreload }, () => {
   const children: ReturnType<typeof start>[] = [];
   after(() => children.forEach(kill));
 

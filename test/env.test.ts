@@ -10,7 +10,7 @@ import { cannotPreload, shim } from './support/shims.js';
 const { command, cli } = tools;
 const bash = tools.which('bash');
 
-describe('env', { skip: cannotPreload, timeout: 120_000 }, () => {
+describe('env', { skip: cannotPreload }, () => {
   const odd = `it's "x" $HOME \\ %n \`y\``;
 
   test('for a shell: to be evaluated, again and again, and taken back', async () => {

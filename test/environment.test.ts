@@ -29,7 +29,7 @@ async function seen(env: NodeJS.ProcessEnv): Promise<Record<string, string>> {
   );
 }
 
-describe('what it sets', { skip: cannotPreload, timeout: 120_000 }, () => {
+describe('what it sets', { skip: cannotPreload }, () => {
   test('the library, and nothing else, where nothing is to be tuned', () => {
     for (const backend of SWITCHING) assert.deepEqual(switched(backend), { LD_PRELOAD: shim(backend) });
     assert.deepEqual(switched('default'), {});
@@ -74,7 +74,7 @@ describe('what it sets', { skip: cannotPreload, timeout: 120_000 }, () => {
   });
 });
 
-describe('options', { skip: cannotPreload, timeout: 120_000 }, () => {
+describe('options', { skip: cannotPreload }, () => {
   const ALL = { preset: 'low-rss', set: {} } as const;
 
   test("jemalloc's and mimalloc's go by variables that no other allocator reads; the user's are not touched", () => {
@@ -148,7 +148,7 @@ describe('options', { skip: cannotPreload, timeout: 120_000 }, () => {
   });
 });
 
-describe("the program's own environment", { skip: cannotPreload, timeout: 120_000 }, () => {
+describe("the program's own environment", { skip: cannotPreload }, () => {
   const options = { default: { arena_max: '3' }, jemalloc: { narenas: '3' }, mimalloc: { purge_delay: '3' } };
 
   test('with children: none is as if nothing had been set', async () => {
@@ -198,7 +198,7 @@ describe("the program's own environment", { skip: cannotPreload, timeout: 120_00
   });
 });
 
-describe('what it refuses', { skip: cannotPreload, timeout: 120_000 }, () => {
+describe('what it refuses', { skip: cannotPreload }, () => {
   const refused = (options: object, code: string, ...patterns: RegExp[]) =>
     tools.refuses(() => environment('mimalloc', options as EnvironmentOptions), code, ...patterns);
 
@@ -308,7 +308,7 @@ describe('what it refuses', { skip: cannotPreload, timeout: 120_000 }, () => {
   );
 });
 
-describe('the libraries', { skip: cannotPreload, timeout: 120_000 }, () => {
+describe('the libraries', { skip: cannotPreload }, () => {
   const attempt = (MALLOC_BACKEND_BINARY_DIR: string, backend = 'jemalloc') =>
     tools.evaluate<{ code?: string; message: string; value?: Record<string, string> }>(
       `show(attempt(() => m.environment('${backend}', { env: {}, preset: 'none' })))`,

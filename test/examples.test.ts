@@ -8,7 +8,7 @@ import { succeed } from './support/run.js';
 
 const example = async (name: string, ...args: string[]): Promise<string> => {
   const script = join(import.meta.dirname, '..', 'examples', `${name}.js`);
-  return (await succeed(process.execPath, [script, ...args], { seconds: 120 })).stdout;
+  return (await succeed(process.execPath, [script, ...args])).stdout;
 };
 
 describe('examples', () => {

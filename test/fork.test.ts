@@ -6,13 +6,13 @@ import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { describe, test } from 'node:test';
 import { compiled } from './support/native.js';
-import { ended, kill, start, whereabouts } from './support/run.js';
+import { whereabouts } from './support/progress.js';
+import { ended, start } from './support/run.js';
 import { cannotPreload, notGlibc, shim, type Switching, SWITCHING } from './support/shims.js';
 
 const FORKS = Number(process.env['MALLOC_BACKEND_TEST_FORKS'] ?? 10_000);
-/** Seconds that one child has; and 500 of them, or the fork itself. */
+/** Looks, one a second, at which a child may have used no processor time; and seconds of that at the most. */
 const PATIENCE = 20;
-const PROGRESS = 180;
 
 interface Result {
   done: boolean;
@@ -22,28 +22,17 @@ interface Result {
 async function fork(env: Record<string, string>, forks: number, mode: string[] = []): Promise<Result> {
   const patience = env['MISTAKE'] === undefined ? PATIENCE : 3;
   const child = start(await compiled('fork'), [`${forks}`, `${patience}`, ...mode], { env });
-  const output = ended(child, { seconds: 3600 });
+  const output = ended(child);
   let report = '';
-  const stuck = () => {
-    report += `no progress for ${PROGRESS} s, in the parent:\n${whereabouts(child.pid ?? 0)}\n`;
-    kill(child);
-  };
-  let watchdog = setTimeout(stuck, PROGRESS * 1000);
   createInterface(child.stdout as Readable).on('line', (line) => {
-    clearTimeout(watchdog);
-    watchdog = setTimeout(stuck, PROGRESS * 1000);
     const [, pid] = /^hang (\d+)/.exec(line) ?? [];
     if (pid === undefined) return;
     report += `${line}\n${whereabouts(Number(pid))}\n`;
     child.stdin?.end('\n'); // it has been looked at
   });
-  try {
-    const { code, signal, stdout, stderr } = await output;
-    const done = code === 0 && stdout.endsWith(`done ${forks}\n`);
-    return { done, report: `${report}${stdout.slice(-500)}${stderr}${signal ?? ''}` };
-  } finally {
-    clearTimeout(watchdog);
-  }
+  const { code, signal, stdout, stderr } = await output;
+  const done = code === 0 && stdout.endsWith(`done ${forks}\n`);
+  return { done, report: `${report}${stdout.slice(-500)}${stderr}${signal ?? ''}` };
 }
 
 async function survives(backend: Switching, forks: number, env: Record<string, string> = {}, mode?: string) {

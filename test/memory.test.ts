@@ -43,7 +43,7 @@ if (isGlibc)
       subjects.push([`a foreign ${name}`, { LD_PRELOAD: file }, { jemalloc: true, mimalloc: false }[name]]);
   }
 
-describe('memory()', { skip: cannotPreload, timeout: 240_000 }, () => {
+describe('memory()', { skip: cannotPreload }, () => {
   for (const [name, env, counts] of subjects)
     test(`${name}: the parts add up, and each is what it says`, async () => {
       const { stdout } = await succeed(process.execPath, [fixture], { env });

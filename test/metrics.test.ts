@@ -58,7 +58,7 @@ const told = {
   snmalloc: ['active'],
 };
 
-describe('collectMallocMetrics()', { skip: cannotPreload, timeout: 120_000 }, () => {
+describe('collectMallocMetrics()', { skip: cannotPreload }, () => {
   for (const backend of ['default', ...SWITCHING] as const)
     test(`${backend}: what a scrape finds`, async () => {
       const port = await service(backend === 'default' ? {} : { LD_PRELOAD: shim(backend) });
@@ -152,14 +152,11 @@ describe('collectMallocMetrics()', { skip: cannotPreload, timeout: 120_000 }, ()
         return ((await reply.json()) as { data: { result: Result[] } }).data.result;
       };
       // The server starts, and scrapes for the first time, when it is ready to.
-      const end = Date.now() + 60_000;
-      let info: Result[] = [];
-      while (info.length === 0) {
-        assert.ok(Date.now() < end && server.exitCode === null, `it found nothing:\n${log}`);
-        info = await query('malloc_backend_info').catch(() => []);
-        await new Promise((resolve) => setTimeout(resolve, 50));
-      }
-      const [{ metric } = assert.fail()] = info;
+      const { metric } = await tools.until('a scrape', async () => {
+        assert.equal(server.exitCode, null, log);
+        const [info] = await query('malloc_backend_info').catch(() => []);
+        return info;
+      });
       assert.deepEqual(
         [metric['backend'], metric['allocator'], metric['owner'], metric['instance']],
         ['jemalloc', 'jemalloc', 'shim', target],
@@ -191,7 +188,7 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-describe('observeMallocMetrics()', { skip: cannotPreload, timeout: 60_000 }, () => {
+describe('observeMallocMetrics()', { skip: cannotPreload }, () => {
   test('through the SDK’s exporter', async () => {
     const exporter = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE);
     const reader = new PeriodicExportingMetricReader({ exporter, exportIntervalMillis: 1 << 30 });

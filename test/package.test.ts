@@ -87,7 +87,7 @@ before(async () => {
   const tarballs = tools.scratch('tarballs');
   mkdirSync(tarballs);
   for (const cwd of [checkout, join(checkout, 'npm', platform)])
-    await succeed('npm', ['pack', '--pack-destination', tarballs], { cwd, seconds: 120 });
+    await succeed('npm', ['pack', '--pack-destination', tarballs], { cwd });
   const list = (start: string) => {
     const file = readdirSync(tarballs).find((each) => each.startsWith(start)) ?? assert.fail(`no ${start}`);
     const content = execFileSync('tar', ['-tzf', join(tarballs, file)], { encoding: 'utf8' });
@@ -112,7 +112,7 @@ before(async () => {
   mkdirSync(consumer);
   writeFileSync(join(consumer, 'package.json'), '{ "name": "consumer", "private": true }');
   // What is not in the two tarballs cannot be had: the other platforms' packages are optional.
-  await succeed('npm', ['install', '--offline', '--no-save', main.file, native.file], at({ seconds: 120 }));
+  await succeed('npm', ['install', '--offline', '--no-save', main.file, native.file], at({}));
 });
 
 describe('the tarballs', { skip }, () => {
@@ -171,7 +171,6 @@ describe('the tarballs', { skip }, () => {
     await succeed('sh', ['-c', publish ?? assert.fail('no npm publish')], {
       cwd: checkout,
       env: { npm_config_userconfig: userconfig, npm_config_registry: `http:${host}` },
-      seconds: 120,
     });
     registry.close();
     const { versions } = JSON.parse(sent[0] ?? '{}') as { versions: Record<string, Manifest> };

@@ -54,7 +54,7 @@ describe('the table', () => {
   });
 });
 
-describe('in the environment', { skip: cannotPreload, timeout: 120_000 }, () => {
+describe('in the environment', { skip: cannotPreload }, () => {
   test('balanced is meant where nothing is said, and none sets nothing', () => {
     for (const backend of BACKENDS) {
       assert.deepEqual(environment(backend, { env: {} }), variables(backend, 'balanced'));
@@ -117,7 +117,7 @@ function reaches(backend: Tuned, asked: Asked, options: () => AllocatorOptions, 
   });
 }
 
-describe('jemalloc', { skip: cannotPreload, timeout: 120_000 }, () => {
+describe('jemalloc', { skip: cannotPreload }, () => {
   let options: string;
   before(() => {
     // An option's type shows in its size. Where calloc's threshold is cannot be asked: whether it is above 10 MiB shows
@@ -280,7 +280,7 @@ describe('jemalloc', { skip: cannotPreload, timeout: 120_000 }, () => {
   });
 });
 
-describe('mimalloc', { skip: cannotPreload, timeout: 120_000 }, () => {
+describe('mimalloc', { skip: cannotPreload }, () => {
   const asked: Asked = async (env, keys) => {
     const { stderr } = await succeed('cat', [], { env: { ...env, MIMALLOC_VERBOSE: '1' } });
     assert.doesNotMatch(stderr, /invalid|unknown/i);
@@ -361,7 +361,7 @@ describe('mimalloc', { skip: cannotPreload, timeout: 120_000 }, () => {
   });
 });
 
-describe('default', { skip: notGlibc, timeout: 120_000 }, () => {
+describe('default', { skip: notGlibc }, () => {
   const loader = linuxBinding().host().interpreter ?? '';
 
   /** glibc's loader lists its tunables, as the environment has set them. */

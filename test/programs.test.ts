@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { compiled } from './support/native.js';
 import { onPath, programs, session } from './support/programs.js';
+import { until } from './support/progress.js';
 import { ended, kill, type Outcome, run, start, succeed } from './support/run.js';
 import { cannotPreload, root, type Shim, shim, SWITCHING } from './support/shims.js';
 
@@ -65,13 +66,6 @@ function group(leader: number): number[] {
       }
     })
     .map(Number);
-}
-
-async function until(what: string, condition: () => boolean): Promise<void> {
-  for (const limit = Date.now() + 30_000; !condition();) {
-    assert.ok(Date.now() < limit, `in vain: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
 }
 
 describe('the process', { skip: cannotPreload }, () => {

@@ -31,7 +31,7 @@ foreign = (ctypes.c_void_p * 5)(ctypes.addressof(ours), *ours[1:])
 ctypes.pythonapi.PyMem_SetAllocator(0, ctypes.byref(foreign))
 `;
 
-describe('calls', { skip: noPython, timeout: 240_000 }, () => {
+describe('calls', { skip: noPython }, () => {
   test('find functions by their names', async () => {
     const python = await start();
     await python.exec(
@@ -193,7 +193,6 @@ describe('calls', { skip: noPython, timeout: 240_000 }, () => {
        const first = process.memoryUsage.rss();
        await round(900000);
        show({ first, last: process.memoryUsage.rss() });`,
-      { seconds: 200 },
     );
     // Within what V8's heap may vary by; a leak of 32 bytes for each call would be 27 MiB.
     assert.ok(last - first < 24 << 20, `${first} to ${last} bytes`);
@@ -206,13 +205,12 @@ describe('calls', { skip: noPython, timeout: 240_000 }, () => {
        const back = await python.call('bytes', [Buffer.alloc(size, 7)]);
        if (back.length !== size || back[size - 1] !== 7) throw new Error('not the same');
        show(process.resourceUsage().maxRSS * 1024);`,
-      { seconds: 100 },
     );
     assert.ok(peak <= 3 * (256 << 20), `${peak} bytes`);
   });
 });
 
-describe('the interpreter', { skip: noPython, timeout: 120_000 }, () => {
+describe('the interpreter', { skip: noPython }, () => {
   test('is one for the same options, and refuses others', async () => {
     const python = await start();
     assert.equal(await start(), python);

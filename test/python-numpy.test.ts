@@ -54,7 +54,7 @@ const prepared = prepare();
 const skip = 'skip' in prepared ? prepared.skip : false;
 const venv = 'venv' in prepared ? prepared.venv : '';
 
-describe('numpy', { skip, timeout: 600_000 }, () => {
+describe('numpy', { skip }, () => {
   const expected = (text: string) => {
     assert.match(text, /^\[31249875000, 65536, '[\d.]+', '/);
     assert.ok(text.includes(`'${venv}'`), text);

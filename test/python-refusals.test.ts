@@ -102,7 +102,7 @@ async function startElsewhere(options: unknown, variables: Record<string, string
   );
 }
 
-describe('a choice of domains', { skip: noPython, timeout: 120_000 }, () => {
+describe('a choice of domains', { skip: noPython }, () => {
   for (const [what, config, args, code, pattern] of wrong) {
     test(`${what} is refused`, async () => {
       const options = typeof config === 'object' ? { ...config, python, env } : config;
@@ -127,7 +127,7 @@ test('an option that there is not is refused where nothing else takes it', async
   );
 });
 
-describe('what would discard the choice', { skip: noPython, timeout: 120_000 }, () => {
+describe('what would discard the choice', { skip: noPython }, () => {
   const options = { python, allocatorBackend: 'jemalloc' } as const;
   const code = 'ERR_PYTHON_ENVIRONMENT';
 
@@ -234,7 +234,7 @@ describe('what would discard the choice', { skip: noPython, timeout: 120_000 }, 
   });
 });
 
-describe('an interpreter', { skip: noPython, timeout: 120_000 }, () => {
+describe('an interpreter', { skip: noPython }, () => {
   const options = { allocatorBackend: 'mimalloc', env } as const;
   const start = (interpreter: string, others: object = {}) =>
     PythonInterpreter.start({ python: interpreter, allocatorBackend: 'mimalloc', ...others });
@@ -458,7 +458,7 @@ describe('an interpreter', { skip: noPython, timeout: 120_000 }, () => {
   });
 });
 
-describe('malloc-backend python', { skip: noPython, timeout: 120_000 }, () => {
+describe('malloc-backend python', { skip: noPython }, () => {
   test('becomes Python, and reports when asked', async () => {
     const program = join(root, 'test', 'python', 'program.py');
     const args = ['python', 'snmalloc', '--mem', '--obj', '--python', python, '--report', '--'];

@@ -12,7 +12,7 @@ import { root } from './support/shims.js';
 
 const program = join(root, 'test', 'python', 'program.py');
 
-describe('blocks that come back', { skip: noPython, concurrency: 2, timeout: 1_200_000 }, () => {
+describe('blocks that come back', { skip: noPython, concurrency: 2 }, () => {
   let folder = '';
 
   before(() => {
@@ -44,7 +44,7 @@ describe('blocks that come back', { skip: noPython, concurrency: 2, timeout: 1_2
        await child.applied;
        const [code] = await new Promise((resolve) => child.once('exit', (...end) => resolve(end)));
        show({ code, counters: child.pythonCounters() });`,
-      { env: { MALLOC_BACKEND_BINARY_DIR: folder }, seconds: 120 },
+      { env: { MALLOC_BACKEND_BINARY_DIR: folder } },
     );
 
   test('one that was not handed out is found', async () => {

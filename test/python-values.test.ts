@@ -9,7 +9,7 @@ import { noPython, python as found } from './support/pythons.js';
 const options = { python: found?.file ?? '', allocatorBackend: 'mimalloc' } as const;
 const start = () => PythonInterpreter.start(options);
 
-describe('values', { skip: noPython, timeout: 120_000 }, () => {
+describe('values', { skip: noPython }, () => {
   const round = async (value: PythonArgument) => (await start()).call('copy.copy', [value]);
 
   test('go there and back', async () => {

@@ -73,7 +73,7 @@ async function accepts(program: string, args: string[] = MAPS, wrapper: readonly
   }
 }
 
-describe('the backend', { skip: cannotPreload, timeout: 120_000 }, () => {
+describe('the backend', { skip: cannotPreload }, () => {
   test('unknown', async () => {
     for (const backend of ['tcmalloc', 'Jemalloc', 'toString']) {
       const { code, stdout, stderr } = await command(['run', backend, '--', 'touch', trace]);
@@ -206,7 +206,7 @@ describe('the backend', { skip: cannotPreload, timeout: 120_000 }, () => {
   });
 });
 
-describe('the program', { skip: cannotPreload, timeout: 120_000 }, () => {
+describe('the program', { skip: cannotPreload }, () => {
   test('that is missing', async () => {
     await refuses('no-such-program', 'ERR_PROGRAM_NOT_FOUND', 127, /"no-such-program", is not found in PATH/);
     await refuses('/no/such/program', 'ERR_PROGRAM_NOT_FOUND', 127, /\/no\/such\/program, does not exist/);
@@ -305,7 +305,7 @@ describe('the program', { skip: cannotPreload, timeout: 120_000 }, () => {
   });
 });
 
-describe('more rights than the caller', { skip: cannotPreload, timeout: 120_000 }, () => {
+describe('more rights than the caller', { skip: cannotPreload }, () => {
   const notRoot = process.getuid?.() === 0 ? false : 'only root can give a file away';
 
   test('setuid, for root', { skip: notRoot }, async () => {
@@ -394,7 +394,7 @@ describe('more rights than the caller', { skip: cannotPreload, timeout: 120_000 
   });
 });
 
-describe('a script', { skip: cannotPreload, timeout: 120_000 }, () => {
+describe('a script', { skip: cannotPreload }, () => {
   const node = dirname(process.execPath);
   const options = { env: { PATH: `${node}:${env['PATH']}` } };
   const tell =

@@ -32,7 +32,7 @@ async function both(args: string[], options: Options & { env: Record<string, str
 
 const library = `require('fs').readFileSync('/proc/self/maps', 'utf8').match(/libmalloc_backend_[a-z]+/)?.[0]`;
 
-describe('register', { skip: cannotPreload, timeout: 120_000 }, () => {
+describe('register', { skip: cannotPreload }, () => {
   for (const backend of SWITCHING)
     for (const form of FORMS)
       test(`switches to ${backend}, ${form.split('=')[0]}`, async () => {
@@ -172,7 +172,7 @@ describe('register', { skip: cannotPreload, timeout: 120_000 }, () => {
   });
 });
 
-describe('register does nothing', { skip: cannotPreload, timeout: 120_000 }, () => {
+describe('register does nothing', { skip: cannotPreload }, () => {
   test('where the process runs on the backend already', async () => {
     for (const backend of SWITCHING) {
       // Were it to start Node again, the variable that it leaves would be there.
@@ -217,7 +217,7 @@ describe('register does nothing', { skip: cannotPreload, timeout: 120_000 }, () 
   });
 });
 
-describe('register refuses', { skip: cannotPreload, timeout: 120_000 }, () => {
+describe('register refuses', { skip: cannotPreload }, () => {
   const refused = async (env: Record<string, string>, code: string, pattern: RegExp, form = IMPORT) => {
     const outcome = await run(process.execPath, [form, '-e', "console.log('began')"], { env });
     assert.deepEqual([outcome.code, outcome.stdout], [1, ''], outcome.stderr);
@@ -303,7 +303,7 @@ test('register closes an inspector that another module has opened', { skip: cann
   assert.equal(stderr.match(/Debugger listening/g)?.length, 2, stderr);
 });
 
-describe('with a parent that listens', { skip: cannotPreload, timeout: 120_000 }, () => {
+describe('with a parent that listens', { skip: cannotPreload }, () => {
   for (const form of FORMS)
     test(`fork, ${form.split('=')[0]}`, async () => {
       for (const serialization of ['json', 'advanced'] as const) {

@@ -40,7 +40,7 @@ function cannot({ code, message = '', release }: Outcome, ...patterns: RegExp[])
   for (const pattern of patterns) assert.match(message, pattern);
 }
 
-describe('releaseMemory()', { skip: cannotPreload, timeout: 240_000 }, () => {
+describe('releaseMemory()', { skip: cannotPreload }, () => {
   test('glibc', { skip: notGlibc }, async () => gaveBack(await outcome({}), 48 * MiB));
 
   test('musl says that it cannot', { skip: isGlibc && 'the C library is glibc' }, async () =>

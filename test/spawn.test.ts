@@ -45,7 +45,7 @@ const notRoot = process.getuid?.() !== 0 && 'only root can start a program as an
 const maps =
   "console.log(/libmalloc_backend_[a-z]+/.exec(require('fs').readFileSync('/proc/self/maps', 'utf8'))?.[0])";
 
-describe('the proof', { skip: cannotPreload, timeout: 120_000 }, () => {
+describe('the proof', { skip: cannotPreload }, () => {
   for (const backend of ALL) {
     test(`of ${backend} says who serves`, async () => {
       const started = spawn(process.execPath, ['-e', 'process.exit(7)'], { backend, env });
@@ -228,7 +228,7 @@ describe('the proof', { skip: cannotPreload, timeout: 120_000 }, () => {
   });
 });
 
-describe('like child_process', { skip: cannotPreload, timeout: 120_000 }, () => {
+describe('like child_process', { skip: cannotPreload }, () => {
   test('options and arguments of other types', async () => {
     const loose = { uid: null, gid: null, env: { ...env, LATER: 1, NONE: undefined } } as object;
     const words = [undefined, 'x', 1, null] as unknown as string[];
@@ -438,7 +438,7 @@ describe('like child_process', { skip: cannotPreload, timeout: 120_000 }, () => 
   });
 });
 
-describe("the child's children", { skip: cannotPreload, timeout: 120_000 }, () => {
+describe("the child's children", { skip: cannotPreload }, () => {
   test('inherit the switch, or are left alone', async () => {
     for (const backend of ALL)
       for (const children of ['inherit', 'none'] as const) {
@@ -467,7 +467,7 @@ describe("the child's children", { skip: cannotPreload, timeout: 120_000 }, () =
   });
 });
 
-describe('fork', { skip: cannotPreload, timeout: 120_000 }, () => {
+describe('fork', { skip: cannotPreload }, () => {
   for (const backend of ALL)
     test(`has a channel on ${backend}`, async () => {
       for (const serialization of ['json', 'advanced'] as const) {
@@ -517,7 +517,7 @@ describe('fork', { skip: cannotPreload, timeout: 120_000 }, () => {
   });
 });
 
-describe('what is thrown', { skip: cannotPreload, timeout: 120_000 }, () => {
+describe('what is thrown', { skip: cannotPreload }, () => {
   test('leaves nothing behind', () => {
     const open = () => readdirSync('/proc/self/fd').length;
     const children = () => readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8');

@@ -12,7 +12,7 @@ import { cannotPreload, root } from './support/shims.js';
 const { command } = tools;
 const env = environment();
 
-describe('usage', { skip: cannotPreload, timeout: 120_000 }, () => {
+describe('usage', { skip: cannotPreload }, () => {
   const wrong = [
     [],
     ['fly'],

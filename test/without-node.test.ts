@@ -9,7 +9,7 @@ import { cannotPreload, notGlibc, shim } from './support/shims.js';
 
 const { command, native } = tools;
 
-describe('the command without Node', { skip: cannotPreload, timeout: 120_000 }, () => {
+describe('the command without Node', { skip: cannotPreload }, () => {
   test('runs what is no Node, from a copy of its folder alone', async () => {
     const folder = tools.copyOfBinaries('alone');
     const env = { PATH: '/usr/bin:/bin' };

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -106,8 +107,9 @@ static void free_errno_refused(void) {
   pid_t child = fork();
   expect(child >= 0, "fork");
   if (child == 0) {
-    signal(SIGALRM, SIG_DFL);
-    alarm(20); /* for one that asks again and again */
+    signal(SIGPROF, SIG_DFL);
+    struct itimerval processor = {{0, 0}, {20, 0}}; /* for one that asks again and again */
+    setitimer(ITIMER_PROF, &processor, NULL);
     if (!refuse_to_take_back()) _exit(2);
     for (int how = 0; how < HOW; how++) {
       const char *failure = available(how);

@@ -1,8 +1,10 @@
-/* Forks while other threads allocate, and allocates in the child. Usage: fork FORKS SECONDS [churn]
+/* Forks while other threads allocate, and allocates in the child. Usage: fork FORKS PATIENCE [churn]
  *
  * A lock of the allocator that another thread holds at the fork stays locked in the child for ever, unless the
  * allocator takes care of it: then the child hangs at its first need of that lock. Such a child is named on stdout
- * ("hang <pid>") and left alone until a line comes on stdin, so that a debugger can look; then it is killed.
+ * ("hang <pid>") and left alone until a line comes on stdin, so that a debugger can look; then it is killed. A child
+ * hangs that has used no processor time at PATIENCE looks in a row, one a second, or PATIENCE seconds of it: on a loaded
+ * machine all takes longer, but for that.
  *
  * Blocks are small, because a fork copies the page tables. With `churn` the threads end and are begun anew all the
  * time, which takes the locks of threads' beginnings and ends. */
@@ -122,13 +124,20 @@ enum { WINDOW = 8 }; /* children at a time */
 static struct {
   pid_t pid;
   int number;
-  time_t limit;
+  int idle; /* looks in a row at which it had used no more than at the one before */
+  struct timespec used;
 } children[WINDOW];
+static int patience;
 
-static time_t now(void) {
-  struct timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return time.tv_sec;
+/* Whether it is stuck. One that has ended, or begins, has no clock, and is not. */
+static int stuck(size_t place) {
+  clockid_t clock;
+  struct timespec used;
+  if (clock_getcpuclockid(children[place].pid, &clock) != 0 || clock_gettime(clock, &used) != 0) return 0;
+  struct timespec before = children[place].used;
+  children[place].used = used;
+  if (used.tv_sec != before.tv_sec || used.tv_nsec != before.tv_nsec) children[place].idle = 0;
+  return ++children[place].idle > patience || used.tv_sec >= patience;
 }
 
 _Noreturn static void hangs(pid_t pid, int number) {
@@ -158,10 +167,12 @@ static void reap(void) {
         if (status != 0) broken(children[i].number, status);
         children[i].pid = 0;
       }
-    for (size_t i = 0; i < WINDOW; i++)
-      if (children[i].pid && now() > children[i].limit) hangs(children[i].pid, children[i].number);
-    struct timespec pause = {1, 0}; /* an upper bound: the signal comes first */
-    if (!some) sigtimedwait(&set, NULL, &pause);
+    static time_t looked;
+    for (size_t i = 0; i < WINDOW && time(NULL) != looked; i++)
+      if (children[i].pid && stuck(i)) hangs(children[i].pid, children[i].number);
+    looked = time(NULL);
+    struct timespec second = {1, 0}; /* an upper bound: the signal comes first */
+    if (!some) sigtimedwait(&set, NULL, &second);
   }
 }
 
@@ -182,7 +193,7 @@ static int remaining(void) {
 int main(int argc, char **argv) {
   if (argc < 3) return 2;
   int forks = atoi(argv[1]);
-  time_t seconds = atoi(argv[2]);
+  patience = atoi(argv[2]);
   churning = argc > 3 && strcmp(argv[3], "churn") == 0;
   static char buffer[4096];
   setvbuf(stdout, buffer, _IOLBF, sizeof buffer);
@@ -209,7 +220,7 @@ int main(int argc, char **argv) {
       if (i % 16 == 3) exit(result); /* with the destructors of the allocator */
       _exit(result);
     }
-    children[place].pid = pid, children[place].number = i, children[place].limit = now() + seconds;
+    children[place].pid = pid, children[place].number = i, children[place].idle = 0;
   }
   while (remaining()) reap();
   printf("done %d\n", forks);

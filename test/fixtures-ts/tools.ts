@@ -19,7 +19,10 @@ import { after } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { MallocBackendError } from '../../index.js';
 import { type Options, type Outcome, run, succeed } from '../support/run.js';
+import { family, watch } from '../support/progress.js';
 import { platform, root } from '../support/shims.js';
+
+export { until } from '../support/progress.js';
 
 /** The command, as it is shipped. */
 export const cli = join(root, 'dist', 'cli', 'main.cjs');
@@ -180,26 +183,15 @@ export async function rejects(
   return error;
 }
 
-/** A child that does not end is ended. */
-export function watched<Child extends ChildProcess>(child: Child, seconds = 60): Child {
-  const watchdog = setTimeout(() => child.kill('SIGKILL'), seconds * 1000);
-  child.once('exit', () => clearTimeout(watchdog));
+/** A child that is stuck is ended. */
+export function watched<Child extends ChildProcess>(child: Child): Child {
+  const { pid } = child;
+  const watchdog = watch(
+    () => (pid === undefined ? [] : family(pid)),
+    () => child.kill('SIGKILL'),
+  );
+  child.once('exit', watchdog.stop);
   return child;
-}
-
-/** Looks again and again until it holds; a condition that never does is a failure. */
-export async function until<Value>(
-  what: string,
-  look: () => Value | undefined | false,
-  seconds = 30,
-): Promise<Value> {
-  const end = Date.now() + seconds * 1000;
-  for (;;) {
-    const value = look();
-    if (value !== undefined && value !== false) return value as Value;
-    if (Date.now() > end) throw new Error(`in vain waited for ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
 }
 
 /** Starts a program as somebody who is nobody, where that can be done: only root can. */

@@ -50,7 +50,7 @@ export function testRealProgram(
   fewest: 0 | 1,
   run: (program: string, config: PythonAllocatorConfig & { python: string }) => Promise<Ran>,
 ): void {
-  describe('a real program', { skip: noPython, concurrency: 2, timeout: 1_500_000 }, () => {
+  describe('a real program', { skip: noPython, concurrency: 2 }, () => {
     const matrix = new Matrix();
     after(() => console.log(`${matrix}`));
 

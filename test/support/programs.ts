@@ -107,7 +107,7 @@ export async function session(
     program.prepare?.(folder);
     const [command = '', ...args] = [...before, ...(await program.command())];
     const child = start(command, args, { cwd: folder, env: quiet });
-    const outcome = ended(child, { seconds: 120 });
+    const outcome = ended(child);
     child.stdin?.on('error', () => {}); // it ended early: its outcome says so
     child.stdin?.write(program.first);
     const ready = new Promise<void>((resolve) => {

@@ -1,10 +1,10 @@
 // Runs programs under a watchdog: one that does not end is looked at, killed with all its children, and a failure.
 
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, readdirSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { environment } from './environment.js';
+import { type Patience, family, watch, whereabouts } from './progress.js';
 
 export interface Outcome {
   code: number | null;
@@ -20,24 +20,8 @@ export interface Options {
   cwd?: string;
   /** Given on stdin, which then ends. */
   input?: string;
-  /** Seconds until it counts as hung. */
-  seconds?: number;
-}
-
-/** Where the threads of a process stand: by gdb where there is one, else by the kernel's word. */
-export function whereabouts(pid: number): string {
-  const gdb = spawnSync('gdb', ['-p', `${pid}`, '-batch', '-ex', 'thread apply all bt 16'], {
-    encoding: 'utf8',
-    timeout: 60_000,
-  });
-  if (gdb.status === 0) return gdb.stdout.replace(/^(warning|\[New|Reading|0x.*in \?\?).*\n/gm, '');
-  try {
-    return readdirSync(`/proc/${pid}/task`)
-      .map((task) => `${task}: ${readFileSync(`/proc/${pid}/task/${task}/wchan`, 'utf8')}`)
-      .join('\n');
-  } catch (error) {
-    return `(no gdb, and ${String(error)})`;
-  }
+  /** When it counts as hung. */
+  patience?: Patience;
 }
 
 /** Starts a program in a process group of its own, so that nothing of it is left behind. */
@@ -67,25 +51,32 @@ function collect(stream: Readable): () => string {
   return () => Buffer.concat(chunks).toString();
 }
 
-/** What a started program says until it ends. */
-export async function ended(child: ChildProcess, { seconds = 60 }: Options = {}): Promise<Outcome> {
+/** What a started program says until it ends. To say something is a sign of life. */
+export async function ended(child: ChildProcess, { patience }: Options = {}): Promise<Outcome> {
   let hung: string | undefined;
-  const watchdog = setTimeout(() => {
-    hung = child.pid === undefined ? '' : whereabouts(child.pid);
-    kill(child);
-  }, seconds * 1000);
+  const { pid } = child;
+  const watchdog = watch(
+    () => (pid === undefined ? [] : family(pid)),
+    (why) => {
+      hung = `${why}\n${pid === undefined ? '' : whereabouts(pid)}`;
+      kill(child);
+    },
+    patience,
+  );
   try {
-    const said = [1, 2, 3].map((fd) => collect(child.stdio[fd] as Readable));
+    const said = [1, 2, 3].map((fd) => {
+      const stream = child.stdio[fd] as Readable;
+      stream.on('data', watchdog.alive);
+      return collect(stream);
+    });
     const [code, signal] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null];
     const [stdout = '', stderr = '', third = ''] = said.map((each) => each());
     if (hung !== undefined) {
-      throw new Error(
-        `hung: ${child.spawnargs.join(' ')} did not end in ${seconds} s\n${stdout}${stderr}${hung}`,
-      );
+      throw new Error(`hung: ${child.spawnargs.join(' ')}: ${stdout}${stderr}${hung}`);
     }
     return { code, signal, stdout, stderr, third };
   } finally {
-    clearTimeout(watchdog);
+    watchdog.stop();
     kill(child);
   }
 }
