@@ -11,7 +11,7 @@ const plain = ['allocUnsafeSlow', 'alloc', 'ArrayBuffer'];
 const allocators = backends()
   .filter(({ surfaces }) => surfaces.allocator.available)
   .map(({ backend }) => `Allocator ${backend}`);
-const regions = ['Region jemalloc', 'Region mimalloc'];
+const regions = ['Region jemalloc'];
 
 function subject(task: string, way: string, size: number, count: number): Subject {
   const args = [join(root, 'dist/bench/buffers.js'), task, way, String(size), String(count)];

@@ -9,7 +9,7 @@ import { text } from 'node:stream/consumers';
 import { Allocator, type Region, parseBackend } from '../index.js';
 
 const MIB = 2 ** 20;
-const memory = Allocator.create(parseBackend(process.argv[2] ?? 'mimalloc'), {
+const memory = Allocator.create(parseBackend(process.argv[2] ?? 'jemalloc'), {
   name: 'requests',
   limit: 64 * MIB,
 });

@@ -132,8 +132,8 @@ export interface NativeRegion {
   free(): void;
   /** False where the region cannot go on. */
   reset(): boolean;
-  /** False where the memory was detached before. */
-  dispose(memory: ArrayBuffer): boolean;
+  /** Ends the heap, and detaches the memory where that was not transferred. */
+  dispose(memory: ArrayBuffer): void;
 }
 
 /** Why there is no result: the numbers of crates/node/src/allocator.rs, as are the flags. */

@@ -330,4 +330,21 @@ describe('the quarantine', () => {
     assert.deepEqual([allocator.stats().damaged, allocator.stats().quarantined], [1, 0]);
     assert.deepEqual(events.at(-1), { type: 'damage', blocks: 1 });
   });
+
+  test('ends with the allocator, and with one above it', () => {
+    const parent = Allocator.create('mimalloc', { quarantine: 64 * KIB });
+    const child = parent.child().child();
+    const buffers = [parent, child].flatMap((allocator) =>
+      [1, 2, 3].map(() => ({ allocator, buffer: allocator.allocate(KIB) })),
+    );
+    const quarantined = () => [parent.stats().quarantined, child.stats().quarantined];
+    for (const { allocator, buffer } of buffers.splice(1, 1).concat(buffers.splice(3, 1)))
+      allocator.free(buffer);
+    assert.deepEqual(quarantined(), [KIB, KIB]);
+    parent.dispose();
+    assert.deepEqual(quarantined(), [0, 0], 'what is there goes');
+    for (const { allocator, buffer } of buffers) allocator.free(buffer);
+    assert.deepEqual(quarantined(), [0, 0], 'what is freed later does not get there');
+    assert.equal(parent.bytesAllocated, 0);
+  });
 });

@@ -11,7 +11,7 @@ import { succeed } from './support/run.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
-const CAPABLE = BACKENDS.filter((each) => process.platform !== 'win32' && /jemalloc|mimalloc/.test(each));
+const CAPABLE = BACKENDS.filter((each) => process.platform !== 'win32' && /jemalloc/.test(each));
 
 let address: (buffer: Buffer) => number;
 before(async () => {

@@ -297,9 +297,9 @@ export class Allocator implements Disposable {
 
   /**
    * A region: one ArrayBuffer over reserved address space, with a heap of the backend's in it. Its live bytes count
-   * in {@link bytesAllocated} here, and against the limits. mimalloc and jemalloc can, on Linux and macOS.
+   * in {@link bytesAllocated} here, and against the limits. jemalloc can, on Linux and macOS.
    *
-   * @throws {@link MallocBackendError} `ERR_BACKEND_UNAVAILABLE`: this backend cannot. `ERR_OUT_OF_MEMORY`: the
+   * @throws {@link MallocBackendError} `ERR_BACKEND_UNAVAILABLE`: another backend, or Windows. `ERR_OUT_OF_MEMORY`: the
    * address space cannot be had. `ERR_INVALID_ARGUMENT`, `ERR_DISPOSED`, `ERR_EXTERNAL_BUFFERS_UNSUPPORTED`
    */
   region(options: RegionOptions): Region {

@@ -42,7 +42,7 @@ export function noRegion({ backend }: Allocator): MallocBackendError {
     'ERR_BACKEND_UNAVAILABLE',
     process.platform === 'win32'
       ? 'there are no regions on Windows; use allocate()'
-      : `${backend} cannot keep a heap within a given range of memory; mimalloc and jemalloc can`,
+      : `${backend} cannot keep a heap within a range and its structures outside, where no view reaches them; take jemalloc`,
   );
 }
 

@@ -8,8 +8,8 @@ import { Watch } from './watch.js';
 /** How a region is made. */
 export interface RegionOptions {
   /**
-   * The address space to reserve, in bytes; memory is used only for what is written to. Rounded up: for jemalloc to
-   * 2 MiB, for mimalloc to a power of two of at least 32 MiB. At most `buffer.constants.MAX_LENGTH`.
+   * The address space to reserve, in bytes; memory is used only for what is written to. Rounded up to 2 MiB. At most
+   * `buffer.constants.MAX_LENGTH`.
    */
   bytes: number;
   /**
@@ -33,10 +33,12 @@ export type RegionView = Buffer & Disposable;
  * A heap in one ArrayBuffer.
  *
  * To allocate costs a fraction of a Buffer of its own. In return a freed view is not detached: it goes on showing the
- * memory, which may be another block's by then. What writes through one damages that block, and on mimalloc, which
- * keeps its lists in free blocks, the heap, up to the end of the process. `debug` finds such writes.
+ * memory, which may be another block's by then. What writes through one damages that block, and nothing else: the heap's
+ * structures lie outside of the ArrayBuffer. `debug` finds such writes.
  *
- * A region belongs to the thread that made it. It goes with its last view when nobody disposes it.
+ * A region belongs to the thread that made it. It goes with its last view when nobody disposes it. To transfer its
+ * ArrayBuffer ends it, as {@link dispose} does, but for the memory: that is the new owner's, with the contents of all
+ * live blocks, and counts in the allocator until the new owner is collected, in whichever thread.
  */
 export class Region implements Disposable {
   /** The reserved address space in bytes. */
@@ -45,13 +47,15 @@ export class Region implements Disposable {
   /** What the native side is given and answers. */
   readonly #numbers: Float64Array;
   readonly #memory: ArrayBuffer;
+  /** All of it. Without bytes the memory is not here any more: to ask for that costs less than to ask the ArrayBuffer. */
+  readonly #whole: Uint8Array;
   readonly #limitExceeded: (more: number) => MallocBackendError;
   readonly #watch: Watch | undefined;
   /** Views of an older one were freed by `reset`. */
   #generation = 0;
   #bytesAllocated = 0;
   #views = 0;
-  #usable = true;
+  #ended: 'disposed' | 'transferred' | undefined;
 
   /** @internal Regions come from `allocator.region()`. */
   constructor(
@@ -64,6 +68,7 @@ export class Region implements Disposable {
     this.#numbers = numbers;
     this.#memory = native.memory;
     this.#limitExceeded = limitExceeded;
+    this.#whole = new Uint8Array(native.memory);
     this.bytes = native.memory.byteLength;
     if (debug) this.#watch = new Watch(native.memory);
   }
@@ -73,10 +78,12 @@ export class Region implements Disposable {
    *
    * @param options - As for `Allocator.allocate`. Alignments are those of addresses.
    * @throws {@link MallocBackendError} `ERR_OUT_OF_MEMORY`: there is no room for it in the region.
-   * `ERR_LIMIT_EXCEEDED`, `ERR_DISPOSED`, `ERR_INVALID_ARGUMENT`, with `debug` `ERR_USE_AFTER_FREE`
+   * `ERR_LIMIT_EXCEEDED`, `ERR_DISPOSED` (also where the ArrayBuffer was transferred), `ERR_INVALID_ARGUMENT`, with
+   * `debug` `ERR_USE_AFTER_FREE`
    */
   allocate(bytes: number, options?: { zero?: boolean; alignment?: number }): RegionView {
     checkBytes(bytes);
+    if (this.#whole.length === 0) throw this.#gone();
     let alignment = 1;
     let zero = false;
     if (options !== undefined) {
@@ -97,9 +104,10 @@ export class Region implements Disposable {
    * Frees a view's block. The view is not detached: see {@link Region}.
    *
    * @throws {@link MallocBackendError} `ERR_NOT_ALLOCATED`: a view that was freed before, another region's, a view on
-   * one, a plain Buffer. `ERR_INVALID_ARGUMENT`, with `debug` `ERR_USE_AFTER_FREE` for another block
+   * one, a plain Buffer. `ERR_DISPOSED`, `ERR_INVALID_ARGUMENT`, with `debug` `ERR_USE_AFTER_FREE` for another block
    */
   free(view: Uint8Array): void {
+    if (this.#whole.length === 0) throw this.#gone();
     if (!BlockView.isLive(view, this, this.#generation)) throw this.#notAllocated(view);
     const bytes = BlockView.bytesOf(view);
     BlockView.retire(view);
@@ -112,17 +120,17 @@ export class Region implements Disposable {
 
   /** Whether the view's block is live in this region. */
   owns(view: unknown): boolean {
-    return BlockView.isLive(view, this, this.#generation);
+    return this.#whole.length > 0 && BlockView.isLive(view, this, this.#generation);
   }
 
   /** Bytes in live blocks, as they were asked for. */
   get bytesAllocated(): number {
-    return this.#bytesAllocated;
+    return this.#whole.length > 0 ? this.#bytesAllocated : 0;
   }
 
   /** How many views are live. */
   get views(): number {
-    return this.#views;
+    return this.#whole.length > 0 ? this.#views : 0;
   }
 
   /**
@@ -132,7 +140,7 @@ export class Region implements Disposable {
    * region is disposed. With `debug` `ERR_USE_AFTER_FREE`
    */
   reset(): void {
-    this.#checkUsable();
+    if (this.#whole.length === 0) throw this.#gone();
     this.#watch?.check();
     this.#watch?.clear();
     this.#forget();
@@ -150,21 +158,28 @@ export class Region implements Disposable {
    * @throws {@link MallocBackendError} `ERR_USE_AFTER_FREE`
    */
   check(): void {
-    this.#watch?.check();
+    if (this.#whole.length > 0) this.#watch?.check();
   }
 
-  /** Gives the memory and the address space back; every view is empty from then on. Once more does nothing. */
+  /**
+   * Gives the memory and the address space back, once no job of Node's has it any more; every view is empty from now
+   * on. Once more does nothing.
+   */
   dispose(): void {
-    if (!this.#usable) return;
-    this.#usable = false;
-    this.#forget();
-    this.#watch?.clear();
-    this.#native.dispose(this.#memory);
+    this.#end('disposed');
   }
 
   /** {@link dispose}, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
+  }
+
+  #end(how: 'disposed' | 'transferred'): void {
+    if (this.#ended !== undefined) return;
+    this.#ended = how;
+    this.#forget();
+    this.#watch?.clear();
+    this.#native.dispose(this.#memory);
   }
 
   #forget(): void {
@@ -173,12 +188,13 @@ export class Region implements Disposable {
     this.#views = 0;
   }
 
-  #checkUsable(): void {
-    if (this.#usable && this.#memory.byteLength > 0) return;
-    throw new MallocBackendError(
+  /** The memory is not here any more: why. */
+  #gone(): MallocBackendError {
+    this.#end('transferred');
+    return new MallocBackendError(
       'ERR_DISPOSED',
-      this.#usable
-        ? "the region's memory was transferred elsewhere; keep its ArrayBuffer where the region is"
+      this.#ended === 'transferred'
+        ? "the region's ArrayBuffer was transferred, which ended the region; transfer a copy of a view's contents"
         : 'the region was disposed; allocate from one that is in use',
     );
   }
@@ -202,7 +218,6 @@ export class Region implements Disposable {
 
   /** After a refusal: tries again without what is held back, or says why not. */
   #allocateAgain(refused: number, bytes: number, alignment: number): number {
-    this.#checkUsable();
     if (this.#watch !== undefined) {
       this.#letGo(this.#watch.release(0));
       const offset = this.#nativeAllocate(bytes, alignment);
@@ -217,7 +232,6 @@ export class Region implements Disposable {
   }
 
   #notAllocated(value: unknown): MallocBackendError {
-    this.#checkUsable();
     const reason = BlockView.whyNot(value, this);
     return new MallocBackendError(
       reason === 'it is no Buffer' ? 'ERR_INVALID_ARGUMENT' : 'ERR_NOT_ALLOCATED',

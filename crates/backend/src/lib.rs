@@ -28,7 +28,7 @@ pub mod mimalloc_options;
 pub mod owner;
 mod raw;
 mod recent;
-#[cfg(all(unix, any(feature = "jemalloc", feature = "mimalloc")))]
+#[cfg(all(unix, feature = "jemalloc"))]
 pub mod region;
 mod rust;
 pub mod shim;

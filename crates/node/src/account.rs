@@ -21,7 +21,7 @@ pub struct Account {
     /// Bytes and blocks ever allocated for buffers.
     total: Figure,
     allocations: Figure,
-    /// What V8 let go of, on whichever thread.
+    /// What V8 let go of, on whichever thread, and with it whoever had got it.
     bytes_elsewhere: AtomicU64,
     closed_elsewhere: AtomicU64,
 }
@@ -140,6 +140,13 @@ impl Account {
         self.chain().for_each(|account| account.live.subtract(bytes as u64));
     }
 
+    /// [`give_back`](Self::give_back), on any thread.
+    pub fn give_back_elsewhere(&self, bytes: usize) {
+        for account in self.chain() {
+            account.bytes_elsewhere.fetch_add(bytes as u64, Relaxed);
+        }
+    }
+
     /// Enters a buffer.
     pub fn open(&self, bytes: usize) {
         self.take(bytes);
@@ -178,8 +185,8 @@ impl Account {
 
     /// [`close`](Self::close), on any thread.
     pub fn close_elsewhere(&self, bytes: usize) {
+        self.give_back_elsewhere(bytes);
         for account in self.chain() {
-            account.bytes_elsewhere.fetch_add(bytes as u64, Relaxed);
             account.closed_elsewhere.fetch_add(1, Relaxed);
         }
     }

@@ -35,6 +35,7 @@ class Value;
 class BackingStore {
  public:
   FROM_NODE ~BackingStore();
+  FROM_NODE static void EmptyDeleter(void *data, std::size_t length, void *hint);
 };
 
 // Stands in for std::unique_ptr, which is one pointer too, and returned in memory because it has a destructor. This one
@@ -87,17 +88,38 @@ struct Destroy {
   }
 };
 
+struct DestroyAndTell {
+  v8::ArrayBuffer::Deleter deleter;
+  void *data;
+  std::size_t length;
+  void *hint;
+  void operator()(v8::BackingStore *store) const {
+    Destroy()(store);
+    deleter(data, length, hint);
+  }
+};
+
 }  // namespace
 
 // The destructor, which has no address to compare, came with the others.
 extern "C" bool malloc_backend_has_v8() {
   return &v8::ArrayBuffer::NewBackingStore != nullptr && &v8::ArrayBuffer::New != nullptr &&
-         &v8::SetDetachKey != nullptr && &v8::Isolate::GetCurrent != nullptr && &_ZdlPv != nullptr;
+         &v8::BackingStore::EmptyDeleter != nullptr && &v8::SetDetachKey != nullptr && &v8::Isolate::GetCurrent != nullptr && &_ZdlPv != nullptr;
 }
 
 extern "C" void *malloc_backend_array_buffer(void *data, std::size_t length, v8::ArrayBuffer::Deleter deleter, void *hint) {
   v8::Owned owned = v8::ArrayBuffer::NewBackingStore(data, length, deleter, hint);
   std::shared_ptr<v8::BackingStore> store(owned.store, Destroy(), Malloc<char>());
+  return v8::ArrayBuffer::New(v8::Isolate::GetCurrent(), std::move(store)).place;
+}
+
+// V8 counts no bytes of what has its own empty deleter, here or in whichever isolate it is transferred to. Ours is called
+// by the last of the pointers.
+extern "C" void *malloc_backend_uncounted_array_buffer(void *data, std::size_t length, v8::ArrayBuffer::Deleter deleter,
+                                                       void *hint) {
+  v8::Owned owned = v8::ArrayBuffer::NewBackingStore(data, length, v8::BackingStore::EmptyDeleter, nullptr);
+  DestroyAndTell destroy{deleter, data, length, hint};
+  std::shared_ptr<v8::BackingStore> store(owned.store, destroy, Malloc<char>());
   return v8::ArrayBuffer::New(v8::Isolate::GetCurrent(), std::move(store)).place;
 }
 

@@ -22,6 +22,12 @@ unsafe extern "C" {
         deleter: Deleter,
         hint: *mut c_void,
     ) -> sys::napi_value;
+    fn malloc_backend_uncounted_array_buffer(
+        data: *mut c_void,
+        length: usize,
+        deleter: Deleter,
+        hint: *mut c_void,
+    ) -> sys::napi_value;
     fn malloc_backend_unlock(buffer: sys::napi_value, undefined: sys::napi_value);
 }
 
@@ -38,6 +44,21 @@ pub unsafe fn array_buffer(
 ) -> Option<sys::napi_value> {
     // SAFETY: the caller's obligation.
     unsafe { are_known(env).then(|| malloc_backend_array_buffer(data, length, deleter, hint)) }
+}
+
+/// The same, of which V8 counts no bytes: how many of a reserved range are in use, it has to be told.
+///
+/// # Safety
+/// As [`array_buffer`].
+pub unsafe fn uncounted_array_buffer(
+    env: sys::napi_env,
+    data: *mut c_void,
+    length: usize,
+    deleter: Deleter,
+    hint: *mut c_void,
+) -> Option<sys::napi_value> {
+    // SAFETY: the caller's obligation.
+    unsafe { are_known(env).then(|| malloc_backend_uncounted_array_buffer(data, length, deleter, hint)) }
 }
 
 /// Lets an ArrayBuffer be detached that was marked as not transferable: from Node 24 on that is a key that

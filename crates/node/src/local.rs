@@ -1,7 +1,8 @@
 //! A heap as its own thread has it: with the freed blocks that are kept, for the next request or back from it.
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::iter;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use malloc_backend::{Functions, MIN_ALIGNMENT, MemoryAllocatorBackend, Recent};
@@ -13,10 +14,15 @@ use crate::slots::Block;
 
 pub struct LocalHeap {
     pub heap: Arc<Heap>,
-    pub quarantine: RefCell<Quarantine>,
+    pub quarantine: Rc<RefCell<Quarantine>>,
+    /// For this heap, then for each above it: the quarantines that end with it.
+    ends: Vec<Rc<Quarantines>>,
     /// For jemalloc alone: to the others a larger block costs no more than a small one.
     at_hand: Option<Rc<AtHand>>,
 }
+
+/// Those of a heap and of all below it, of which most have gone again where each request has one.
+type Quarantines = RefCell<Vec<Weak<RefCell<Quarantine>>>>;
 
 /// Blocks that were freed by hand, for the next requests of an allocator and of its children.
 struct AtHand {
@@ -77,14 +83,15 @@ impl LocalHeap {
     pub fn new(functions: Functions, limit: u64, quarantine: usize) -> Self {
         let account = Account::new(functions.backend, limit, None);
         let is_jemalloc = functions.backend == MemoryAllocatorBackend::Jemalloc;
-        Self::with(functions, account, quarantine, is_jemalloc.then(|| Rc::new(AtHand::new(functions))))
+        let at_hand = is_jemalloc.then(|| Rc::new(AtHand::new(functions)));
+        Self::with(functions, account, quarantine, at_hand, &[])
     }
 
     /// One whose bytes count in this one's books too, and which has the same blocks at hand.
     pub fn child(&self, limit: u64, quarantine: usize) -> Self {
         let functions = self.heap.functions;
         let account = Account::new(functions.backend, limit, Some(self.heap.account.clone()));
-        Self::with(functions, account, quarantine, self.at_hand.clone())
+        Self::with(functions, account, quarantine, self.at_hand.clone(), &self.ends)
     }
 
     fn with(
@@ -92,10 +99,21 @@ impl LocalHeap {
         account: Arc<Account>,
         quarantine: usize,
         at_hand: Option<Rc<AtHand>>,
+        above: &[Rc<Quarantines>],
     ) -> Self {
         let heap = Heap::new(functions, account);
-        let quarantine = RefCell::new(Quarantine::new(heap.clone(), quarantine));
-        Self { heap, quarantine, at_hand }
+        let quarantine = Rc::new(RefCell::new(Quarantine::new(heap.clone(), quarantine)));
+        let ends: Vec<_> = iter::once(Rc::default()).chain(above.iter().cloned()).collect();
+        if quarantine.borrow().is_on() {
+            for quarantines in &ends {
+                let mut quarantines = quarantines.borrow_mut();
+                if quarantines.len() == quarantines.capacity() {
+                    quarantines.retain(|each| each.strong_count() > 0);
+                }
+                quarantines.push(Rc::downgrade(&quarantine));
+            }
+        }
+        Self { heap, quarantine, ends, at_hand }
     }
 
     /// A block that is in the books.
@@ -143,10 +161,14 @@ impl LocalHeap {
         }
     }
 
-    /// [`flush`](Self::flush), for good: there will be no more requests, of children neither. What a child has at hand
-    /// is its parent's.
+    /// [`flush`](Self::flush), for good: there will be no more requests, of children neither, and what is freed from now
+    /// on is not kept back. What a child has at hand is its parent's.
     pub fn end(&self) {
-        self.quarantine.borrow_mut().keep(0);
+        if let [own, ..] = &*self.ends {
+            for quarantine in own.take().iter().filter_map(Weak::upgrade) {
+                quarantine.borrow_mut().end();
+            }
+        }
         if let Some(at_hand) = self.at_hand.as_ref().filter(|_| self.heap.account.is_root()) {
             at_hand.ended.set(true);
             at_hand.clear();

@@ -49,6 +49,12 @@ impl Quarantine {
         self.keep(self.capacity);
     }
 
+    /// Lets all blocks go, and takes no more in.
+    pub fn end(&mut self) {
+        self.capacity = 0;
+        self.keep(0);
+    }
+
     /// Lets the oldest blocks go until no more than `bytes` are held.
     pub fn keep(&mut self, bytes: usize) {
         while self.held > bytes || (bytes == 0 && !self.blocks.is_empty()) {

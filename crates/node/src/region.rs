@@ -1,45 +1,92 @@
 //! A region as JavaScript sees it: an ArrayBuffer over the whole range, and functions that deal in offsets. The views
 //! are made in JavaScript, which costs less than to make them here.
 
-#[cfg(not(all(unix, any(feature = "jemalloc", feature = "mimalloc"))))]
+#[cfg(not(all(unix, feature = "jemalloc")))]
 pub use absent::create;
-#[cfg(all(unix, any(feature = "jemalloc", feature = "mimalloc")))]
+#[cfg(all(unix, feature = "jemalloc"))]
 pub use present::create;
 
-#[cfg(all(unix, any(feature = "jemalloc", feature = "mimalloc")))]
+#[cfg(all(unix, feature = "jemalloc"))]
 mod present {
     use std::cell::{Cell, RefCell};
     use std::ffi::c_void;
     use std::ptr;
     use std::rc::Rc;
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use malloc_backend::MemoryAllocatorBackend;
-    use malloc_backend::region::{NoRegion, Region};
+    use malloc_backend::region::{NoRegion, Range, Region};
     use napi::{JsValue, sys};
 
     use crate::account::Account;
     use crate::allocator::Refused;
+    #[cfg(target_os = "linux")]
+    use crate::backing_store;
     use crate::external;
     use crate::functions::{self, Numbers, call};
 
-    /// A region and what is live in it. The ArrayBuffer's finaliser and each function have a count of it; the region
-    /// itself goes when it is disposed, or with the ArrayBuffer.
-    ///
-    /// All of them are on one thread: Node calls a finaliser on its environment's.
+    /// What the functions of a region share. It is on the thread of the region: Node calls a function's finaliser there.
     struct Held {
+        env: sys::napi_env,
+        /// The heap, until the region is disposed or its memory was transferred.
         region: RefCell<Option<Region>>,
-        account: Arc<Account>,
-        /// Live bytes, as they were asked for.
-        live: Cell<usize>,
+        books: Arc<Books>,
+        /// How many bytes V8 was told of. `None` where it counts them by itself: all that are reserved.
+        told: Option<Cell<usize>>,
         /// What `allocate` and `free` are given, and `allocate` answers.
         numbers: Numbers,
     }
 
+    /// What V8 has of a region. It may outlive the heap and its thread: where the ArrayBuffer was transferred.
+    struct Lent {
+        _range: Arc<Range>,
+        books: Arc<Books>,
+    }
+
+    /// Bytes in live blocks, as they were asked for. The thread of the region enters them; they are struck out with
+    /// their blocks, or when V8 lets go of the memory.
+    struct Books {
+        account: Arc<Account>,
+        live: AtomicUsize,
+    }
+
+    impl Books {
+        fn live(&self) -> usize {
+            self.live.load(Ordering::Relaxed)
+        }
+
+        fn set_live(&self, bytes: usize) {
+            self.live.store(bytes, Ordering::Relaxed);
+        }
+    }
+
     impl Held {
+        /// V8 hears of so many bytes more at a time, and of so many less: what is freed and allocated by turns costs no
+        /// call.
+        const MORE: usize = 1 << 20;
+        const LESS: usize = 8 << 20;
+
+        /// Tells V8 how many bytes are in use, so that it collects what nobody has any more.
+        fn tell(&self, bytes: usize) {
+            let Some(told) = &self.told else { return };
+            let mut all = 0;
+            // SAFETY: the environment is there as long as what it has a finaliser for.
+            unsafe { sys::napi_adjust_external_memory(self.env, bytes as i64 - told.get() as i64, &mut all) };
+            told.set(bytes);
+        }
+
+        fn tell_now_and_then(&self) {
+            let (live, told) = (self.books.live(), self.told.as_ref().map_or(0, Cell::get));
+            if live >= told + Self::MORE || told >= live + Self::LESS {
+                self.tell(live);
+            }
+        }
+
+        /// Ends the heap. The memory is V8's from then on.
         fn end(&self) {
-            self.account.give_back(self.live.take());
             self.region.take();
+            self.tell(0);
         }
     }
 
@@ -64,42 +111,77 @@ mod present {
             NoRegion::Unsupported(_) => Refused::Unsupported,
             NoRegion::OutOfMemory => Refused::OutOfMemory,
         })?;
-        let (start, size) = (region.start(), region.size());
-        let held = Rc::new(Held { region: RefCell::new(Some(region)), account, live: Cell::new(0), numbers });
-        let object = functions::object(
-            env,
-            held.clone(),
-            &[(c"allocate", allocate), (c"free", free), (c"reset", reset), (c"dispose", dispose)],
-        )
-        .map_err(|_| Refused::Failed)?
-        .raw();
-        let mut memory = ptr::null_mut();
-        let hint: *mut c_void = Rc::into_raw(held).cast_mut().cast();
-        // SAFETY: the range has that many bytes, and is there until the region is disposed, which detaches, or until
-        // the finaliser.
+        let books = Arc::new(Books { account, live: AtomicUsize::new(0) });
+        // SAFETY: the caller's obligation.
+        let (memory, counted) = unsafe { array_buffer(env, region.range(), books.clone())? };
+        let region = RefCell::new(Some(region));
+        let told = (!counted).then(|| Cell::new(0));
+        let held = Rc::new(Held { env, region, books, told, numbers });
+        let functions = [
+            (c"allocate", allocate as functions::Callback),
+            (c"free", free),
+            (c"reset", reset),
+            (c"dispose", dispose),
+        ];
+        let object = functions::object(env, held, &functions).map_err(|_| Refused::Failed)?.raw();
+        // SAFETY: two values of this environment.
+        match unsafe { sys::napi_set_named_property(env, object, c"memory".as_ptr(), memory) } {
+            sys::Status::napi_ok => Ok(object),
+            _ => Err(Refused::Failed),
+        }
+    }
+
+    /// An ArrayBuffer over the range, and whether V8 counts its bytes: then it does as soon as they are reserved.
+    ///
+    /// # Safety
+    /// `env` is the current environment.
+    unsafe fn array_buffer(
+        env: sys::napi_env,
+        range: Arc<Range>,
+        books: Arc<Books>,
+    ) -> Result<(sys::napi_value, bool), Refused> {
+        let (start, size) = (range.start(), range.size());
+        let hint: *mut c_void = Box::into_raw(Box::new(Lent { _range: range, books })).cast();
+        #[cfg(target_os = "linux")]
+        // SAFETY: the range has that many bytes, and is there until the deleter gives it up.
+        if let Some(buffer) = unsafe { backing_store::uncounted_array_buffer(env, start, size, delete, hint) }
+        {
+            return Ok((buffer, false));
+        }
+        let mut buffer = ptr::null_mut();
+        // SAFETY: as above, for the finaliser. Where there is no ArrayBuffer there is none to come.
         unsafe {
-            match sys::napi_create_external_arraybuffer(env, start, size, Some(finalize), hint, &mut memory) {
-                sys::Status::napi_ok => {}
-                sys::Status::napi_no_external_buffers_allowed => {
-                    drop(Rc::from_raw(hint.cast::<Held>()));
-                    return Err(Refused::External);
+            match sys::napi_create_external_arraybuffer(env, start, size, Some(finalize), hint, &mut buffer) {
+                sys::Status::napi_ok => Ok((buffer, true)),
+                status => {
+                    drop(Box::from_raw(hint.cast::<Lent>()));
+                    Err(if status == sys::Status::napi_no_external_buffers_allowed {
+                        Refused::External
+                    } else {
+                        Refused::Failed
+                    })
                 }
-                _ => return Err(Refused::Failed),
-            }
-            match sys::napi_set_named_property(env, object, c"memory".as_ptr(), memory) {
-                sys::Status::napi_ok => Ok(object),
-                _ => Err(Refused::Failed),
             }
         }
     }
 
-    /// The finaliser of the ArrayBuffer: whatever the functions are asked for from then on, there is no region.
+    /// V8's deleter, called by whichever thread lets go of the memory last.
     ///
     /// # Safety
-    /// `hint` is what `create` gave.
-    unsafe extern "C" fn finalize(_: sys::napi_env, _: *mut c_void, hint: *mut c_void) {
+    /// `hint` is a [`Lent`] of `array_buffer`, and this is called once for it.
+    unsafe extern "C" fn delete(_: *mut c_void, _: usize, hint: *mut c_void) {
         // SAFETY: the caller's obligation.
-        unsafe { Rc::from_raw(hint.cast::<Held>()) }.end();
+        let Lent { books, .. } = *unsafe { Box::from_raw(hint.cast::<Lent>()) };
+        books.account.give_back_elsewhere(books.live.swap(0, Ordering::Relaxed));
+    }
+
+    /// Node-API's finaliser.
+    ///
+    /// # Safety
+    /// As [`delete`].
+    unsafe extern "C" fn finalize(_: sys::napi_env, data: *mut c_void, hint: *mut c_void) {
+        // SAFETY: the caller's obligation.
+        unsafe { delete(data, 0, hint) }
     }
 
     /// In place of an offset.
@@ -114,12 +196,13 @@ mod present {
         // SAFETY: the caller's obligation.
         let ([], held) = unsafe { call::<Held, 0>(env, info) };
         let [size, alignment] = held.numbers.given().map(|number| number as usize);
-        held.numbers.put(if held.account.has_room(size) {
+        held.numbers.put(if held.books.account.has_room(size) {
             let region = held.region.borrow();
             match region.as_ref().and_then(|region| region.allocate(size, alignment)) {
                 Some(offset) => {
-                    held.account.take(size);
-                    held.live.set(held.live.get() + size);
+                    held.books.account.take(size);
+                    held.books.set_live(held.books.live() + size);
+                    held.tell_now_and_then();
                     offset as f64
                 }
                 None => FULL,
@@ -142,8 +225,9 @@ mod present {
             let [offset, size] = held.numbers.given().map(|number| number as usize);
             if let Some(region) = held.region.borrow().as_ref() {
                 region.free(offset);
-                held.live.set(held.live.get().saturating_sub(size));
-                held.account.give_back(size);
+                held.books.set_live(held.books.live().saturating_sub(size));
+                held.books.account.give_back(size);
+                held.tell_now_and_then();
             }
         }
         ptr::null_mut()
@@ -158,35 +242,39 @@ mod present {
         // SAFETY: the caller's obligation.
         unsafe {
             let ([], held) = call::<Held, 0>(env, info);
-            held.account.give_back(held.live.take());
+            held.books.account.give_back(held.books.live());
+            held.books.set_live(0);
+            held.tell_now_and_then();
             let usable = held.region.borrow_mut().as_mut().is_some_and(|region| region.reset());
             sys::napi_get_boolean(env, usable, &mut result);
         }
         result
     }
 
-    /// `dispose(memory)`: detaches the ArrayBuffer, and gives the range back. False where it was detached before: what
-    /// took the memory over may still use it, and it is given back when that is collected.
+    /// `dispose(memory)`: ends the heap, and detaches the ArrayBuffer. Where it was detached before, what took the memory
+    /// over has it until that is collected.
     ///
     /// # Safety
     /// Called by Node, as a function of the region, with its own ArrayBuffer.
     unsafe extern "C" fn dispose(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
-        let mut result = ptr::null_mut();
-        // SAFETY: the caller's obligation. Once it is detached no view shows the range any more.
+        // SAFETY: the caller's obligation. Once it is detached no view shows the range any more; whether a job of Node's
+        // does, Node-API cannot tell.
         unsafe {
             let ([memory], held) = call::<Held, 1>(env, info);
+            let range = held.region.borrow().as_ref().map(Region::range);
+            held.end();
             let whole = external::memory_of(env, memory).is_some_and(|(_, size)| size > 0);
-            let detached = whole && external::detach(env, memory);
-            if detached {
-                held.end();
+            if whole && external::detach(env, memory) && held.told.is_none() {
+                // The finaliser comes in a tick only.
+                held.books.account.give_back(held.books.live.swap(0, Ordering::Relaxed));
+                range.inspect(|range| range.clear());
             }
-            sys::napi_get_boolean(env, detached, &mut result);
         }
-        result
+        ptr::null_mut()
     }
 }
 
-#[cfg(not(all(unix, any(feature = "jemalloc", feature = "mimalloc"))))]
+#[cfg(not(all(unix, feature = "jemalloc")))]
 mod absent {
     use std::sync::Arc;
 

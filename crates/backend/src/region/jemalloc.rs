@@ -3,13 +3,14 @@
 
 use alloc::boxed::Box;
 use alloc::format;
+use alloc::sync::Arc;
 use core::ffi::{c_uint, c_void};
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tikv_jemalloc_sys::{self as sys, extent_hooks_t};
 
-use super::{Range, RangeHeap};
+use super::Range;
 use crate::Recent;
 use crate::raw::aligned_by_size;
 
@@ -33,7 +34,9 @@ pub struct Heap {
 #[repr(C)]
 struct Place {
     hooks: extent_hooks_t,
-    range: Range,
+    range: Arc<Range>,
+    /// Whether the heap is going: the range is no longer its own to give memory of it back.
+    going: AtomicBool,
     /// How much of it jemalloc has. It keeps what it has until the arena goes.
     used: AtomicUsize,
 }
@@ -104,15 +107,19 @@ unsafe extern "C" fn commit(
 
 /// What jemalloc calls to give memory back. False is success.
 unsafe extern "C" fn purge(
-    _: *mut extent_hooks_t,
+    hooks: *mut extent_hooks_t,
     start: *mut c_void,
     _: usize,
     offset: usize,
     size: usize,
     _: c_uint,
 ) -> bool {
-    // SAFETY: pages of an extent of this arena, which are free.
-    unsafe { !Range::discard(start.byte_add(offset), size) }
+    // SAFETY: the hooks are the first field of a place that lives as long as its arena; pages of an extent of this arena,
+    // which are free.
+    unsafe {
+        let place = &*hooks.cast::<Place>();
+        place.going.load(Ordering::Acquire) || !Range::discard(start.byte_add(offset), size)
+    }
 }
 
 unsafe extern "C" fn split(
@@ -175,7 +182,8 @@ impl Heap {
                 split: Some(split),
                 merge: Some(merge),
             },
-            range: Range::reserve(size, ALIGNMENT)?,
+            range: Arc::new(Range::reserve(size, ALIGNMENT)?),
+            going: AtomicBool::new(false),
             used: AtomicUsize::new(0),
         }));
         let mut config = ArenaConfig { hooks: place.cast(), metadata_use_hooks: false };
@@ -217,20 +225,23 @@ impl Heap {
         }
     }
 
+    /// The range that the heap lies in.
+    pub fn range(&self) -> Arc<Range> {
+        self.place().range.clone()
+    }
+
+    fn place(&self) -> &Place {
+        // SAFETY: it lives as long as the heap, and nothing has it to itself.
+        unsafe { self.place.as_ref() }
+    }
+
     fn clear_recent(&self) {
         // SAFETY: blocks that were freed, and are forgotten with this.
         self.recent.clear(|block| unsafe { sys::dallocx(block, self.flags[1]) });
     }
-}
 
-impl RangeHeap for Heap {
-    fn extent(&self) -> (*mut c_void, usize) {
-        // SAFETY: it lives as long as the heap, and nothing has it to itself.
-        let place = unsafe { self.place.as_ref() };
-        (place.range.start(), place.range.size())
-    }
-
-    fn allocate(&self, size: usize, alignment: usize) -> *mut c_void {
+    /// A block, or null.
+    pub fn allocate(&self, size: usize, alignment: usize) -> *mut c_void {
         // Even a large block is aligned no better than was asked for: jemalloc spreads them over the cache's lines.
         if self.recent.keeps(size)
             && alignment <= crate::MIN_ALIGNMENT
@@ -249,7 +260,9 @@ impl RangeHeap for Heap {
         unsafe { self.request(size, alignment) }
     }
 
-    unsafe fn free(&self, block: *mut c_void) {
+    /// # Safety
+    /// A live block of this heap, which is not used after.
+    pub unsafe fn free(&self, block: *mut c_void) {
         // SAFETY: the caller's obligation.
         unsafe {
             let usable = sys::malloc_usable_size(block);
@@ -261,7 +274,11 @@ impl RangeHeap for Heap {
         }
     }
 
-    unsafe fn reset(&mut self) -> bool {
+    /// Frees all blocks. False where the heap is of no use any more.
+    ///
+    /// # Safety
+    /// No block is used after.
+    pub unsafe fn reset(&mut self) -> bool {
         self.clear_recent();
         // SAFETY: the cache and the arena are this heap's own; what the cache holds goes back to the arena first.
         unsafe {
@@ -273,6 +290,7 @@ impl RangeHeap for Heap {
 
 impl Drop for Heap {
     fn drop(&mut self) {
+        self.place().going.store(true, Ordering::Release);
         self.clear_recent();
         // SAFETY: as in `reset`; who drops the heap uses its blocks no more.
         let destroyed = unsafe {

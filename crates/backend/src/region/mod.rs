@@ -1,53 +1,30 @@
 //! A heap within a range of address space that is known beforehand, so that a block in it is an offset.
+//!
+//! The heap's own structures lie outside of the range: who gets the range to see and writes where no block is damages
+//! blocks, and not the heap. jemalloc can do that; mimalloc keeps its lists in free blocks, and snmalloc takes no range.
 
-use alloc::boxed::Box;
+use alloc::sync::Arc;
 use core::ffi::c_void;
 use core::fmt;
 
 use crate::MemoryAllocatorBackend;
 
-#[cfg(feature = "jemalloc")]
 mod jemalloc;
-#[cfg(feature = "mimalloc")]
-mod mimalloc;
-#[cfg(any(feature = "jemalloc", feature = "mimalloc"))]
 mod range;
 
-#[cfg(any(feature = "jemalloc", feature = "mimalloc"))]
-use range::Range;
+pub use range::Range;
 
 /// A heap that lies in one range, all of it.
-///
-/// A thread that has ended leaves it unusable: it is made, used and dropped on the same one.
 pub struct Region {
-    heap: Box<dyn RangeHeap>,
+    heap: jemalloc::Heap,
     start: *mut c_void,
     size: usize,
-}
-
-/// What a backend's heap in a range can do.
-trait RangeHeap {
-    /// Where the range begins, and how large it is.
-    fn extent(&self) -> (*mut c_void, usize);
-
-    /// A block, or null.
-    fn allocate(&self, size: usize, alignment: usize) -> *mut c_void;
-
-    /// # Safety
-    /// A live block of this heap, which is not used after.
-    unsafe fn free(&self, block: *mut c_void);
-
-    /// Frees all blocks. False where the heap is of no use any more.
-    ///
-    /// # Safety
-    /// No block is used after.
-    unsafe fn reset(&mut self) -> bool;
 }
 
 /// Why there is no region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoRegion {
-    /// The backend cannot keep a heap within a range, or is not in this build.
+    /// The backend cannot keep a heap within a range and its structures outside.
     Unsupported(MemoryAllocatorBackend),
     /// The address space, or what the backend needs to keep of a heap, cannot be had.
     OutOfMemory,
@@ -73,23 +50,22 @@ impl Region {
     /// # Errors
     /// Where the backend cannot, or the system does not give the address space.
     pub fn new(backend: MemoryAllocatorBackend, size: usize) -> Result<Self, NoRegion> {
-        let heap = heap_in_range(backend, size)?;
-        let (start, size) = heap.extent();
+        if backend != MemoryAllocatorBackend::Jemalloc {
+            return Err(NoRegion::Unsupported(backend));
+        }
+        let heap = jemalloc::Heap::new(size).ok_or(NoRegion::OutOfMemory)?;
+        let range = heap.range();
+        let (start, size) = (range.start(), range.size());
         Ok(Self { heap, start, size })
     }
 
-    /// Where the range begins.
-    pub fn start(&self) -> *mut c_void {
-        self.start
+    /// The range, which stays as long as somebody has a count of it. Once the region is dropped, its memory is that of
+    /// whoever has one.
+    pub fn range(&self) -> Arc<Range> {
+        self.heap.range()
     }
 
-    /// How large it is: what was asked for, rounded up as the backend needs it.
-    pub fn size(&self) -> usize {
-        self.size
-    }
-
-    /// A block, as its offset in the range. `None` where there is no room for it; or where a stray write has damaged
-    /// the heap so far that it gave what is not in the range.
+    /// A block, as its offset in the range. `None` where there is no room for it.
     #[inline(always)]
     pub fn allocate(&self, size: usize, alignment: usize) -> Option<usize> {
         let block = self.heap.allocate(size, alignment);
@@ -115,20 +91,5 @@ impl Region {
     pub unsafe fn reset(&mut self) -> bool {
         // SAFETY: the caller's obligation.
         unsafe { self.heap.reset() }
-    }
-}
-
-#[allow(unused_variables)]
-fn heap_in_range(backend: MemoryAllocatorBackend, size: usize) -> Result<Box<dyn RangeHeap>, NoRegion> {
-    match backend {
-        #[cfg(feature = "jemalloc")]
-        MemoryAllocatorBackend::Jemalloc => {
-            Ok(Box::new(jemalloc::Heap::new(size).ok_or(NoRegion::OutOfMemory)?))
-        }
-        #[cfg(feature = "mimalloc")]
-        MemoryAllocatorBackend::Mimalloc => {
-            Ok(Box::new(mimalloc::Heap::new(size).ok_or(NoRegion::OutOfMemory)?))
-        }
-        _ => Err(NoRegion::Unsupported(backend)),
     }
 }

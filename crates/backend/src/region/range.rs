@@ -37,12 +37,23 @@ impl Range {
         }
     }
 
+    /// Where it begins.
     pub fn start(&self) -> *mut c_void {
         self.start
     }
 
+    /// How many bytes it has: what was asked for, rounded up.
     pub fn size(&self) -> usize {
         self.size
+    }
+
+    /// Gives all of the memory back, and keeps the address space.
+    ///
+    /// # Safety
+    /// Nobody needs what is in it.
+    pub unsafe fn clear(&self) {
+        // SAFETY: the caller's obligation.
+        unsafe { Self::discard(self.start, self.size) };
     }
 
     /// Gives the memory back and keeps the address space, which then reads as zeros.
@@ -54,6 +65,11 @@ impl Range {
         unsafe { libc::madvise(start, size, libc::MADV_DONTNEED) == 0 }
     }
 }
+
+// SAFETY: address space is the process's. What is in it is for those who have it to agree on.
+unsafe impl Send for Range {}
+// SAFETY: as above; nothing here changes through a shared reference.
+unsafe impl Sync for Range {}
 
 impl Drop for Range {
     fn drop(&mut self) {
