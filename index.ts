@@ -68,5 +68,6 @@ export { type PythonArgument, type PythonValue } from './src/python/value.js';
 export { Allocator, type AllocatorStats } from './src/allocator/allocator.js';
 export { type AllocatedBuffer } from './src/allocator/buffer.js';
 export { type AllocateOptions, type AllocatorSettings } from './src/allocator/settings.js';
+export type { Hold } from './src/allocator/hold.js';
 export { type Region, type RegionOptions, type RegionView } from './src/allocator/region.js';
 export { type AllocatorEvent, type Leak } from './src/allocator/observer.js';

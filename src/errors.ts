@@ -32,6 +32,7 @@
  * | `ERR_OUT_OF_MEMORY` | the backend could not get the memory, or no buffer can be that long |
  * | `ERR_LIMIT_EXCEEDED` | an allocator's limit, or that of one above it, would be passed |
  * | `ERR_NOT_ALLOCATED` | what was to be freed or resized is no live buffer of this allocator |
+ * | `ERR_BUFFER_HELD` | a buffer that is held cannot be resized |
  * | `ERR_USE_AFTER_FREE` | a block of a region in debug mode was written to after it was freed |
  * | `ERR_DISPOSED` | the allocator or region was disposed |
  * | `ERR_EXTERNAL_BUFFERS_UNSUPPORTED` | the runtime allows no buffers over memory that is not its own |
@@ -66,6 +67,7 @@ export type MallocBackendErrorCode =
   | 'ERR_OUT_OF_MEMORY'
   | 'ERR_LIMIT_EXCEEDED'
   | 'ERR_NOT_ALLOCATED'
+  | 'ERR_BUFFER_HELD'
   | 'ERR_USE_AFTER_FREE'
   | 'ERR_DISPOSED'
   | 'ERR_EXTERNAL_BUFFERS_UNSUPPORTED';

@@ -223,7 +223,7 @@ for (const backend of BACKENDS) {
       );
       const claimed = allocator.allocate(1);
       void allocator.free(claimed, { after: Promise.resolve() });
-      refused(claimed, /already to be freed/);
+      refused(claimed, /goes once nothing holds it/);
       // Whoever hides the real buffer behind another does not fool it.
       Object.defineProperty(resized, 'buffer', { value: theirs.buffer });
       allocator.free(resized);

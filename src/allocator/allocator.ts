@@ -7,14 +7,16 @@ import {
   whyNotAvailable,
 } from '../backend.js';
 import { binding, COPY, type NativeAllocator, Refused, ZERO } from '../binding.js';
-import { MallocBackendError, shown } from '../errors.js';
+import { MallocBackendError } from '../errors.js';
 import { checkOptions, namesOf, requireOptions } from '../options.js';
 import { bytesOr, checkAlignment, checkBytes, flag, optionalFunction, optionalString } from './arguments.js';
-import { type AllocatedBuffer, OwnedBuffer } from './buffer.js';
+import { type AllocatedBuffer, FREED, HELD, OwnedBuffer } from './buffer.js';
+import { Hold, Holds, checkPromise } from './hold.js';
 import { type Leak, Observer } from './observer.js';
 import {
   disposed,
   externalUnsupported,
+  heldBuffer,
   limitExceeded,
   noRegion,
   notAllocated,
@@ -31,6 +33,7 @@ import {
 
 const REALLOCATE_OPTIONS = namesOf<{ zero?: boolean }>({ zero: true });
 const FREE_OPTIONS = namesOf<{ after: unknown }>({ after: true });
+const HOLD_OPTIONS = namesOf<{ until: unknown }>({ until: true });
 
 /** {@link BackendStats}, and what the allocator adds. */
 export interface AllocatorStats extends BackendStats {
@@ -60,6 +63,8 @@ export class Allocator implements Disposable {
   readonly #observer: Observer | undefined;
   /** What the native side is given and answers. */
   readonly #numbers = new Float64Array(3);
+  /** The buffers that something holds. */
+  #holds: Holds | undefined;
   /** Damaged blocks that were reported. */
   #damaged = 0;
   #disposed = false;
@@ -158,14 +163,15 @@ export class Allocator implements Disposable {
    * A buffer of `bytes` bytes in place of `buffer`, which is empty from then on: the contents are kept as far as they
    * fit, the alignment as well. What is new is undefined unless `zero` is set. After an error `buffer` is as before.
    *
-   * @throws {@link MallocBackendError} `ERR_NOT_ALLOCATED` and the errors of {@link allocate}
+   * @throws {@link MallocBackendError} `ERR_NOT_ALLOCATED`, `ERR_BUFFER_HELD` and the errors of {@link allocate}
    */
   reallocate(buffer: Uint8Array, bytes: number, options?: { zero?: boolean }): AllocatedBuffer {
     checkBytes(bytes);
     checkOptions(options, REALLOCATE_OPTIONS);
     const zero = flag(options?.zero, 'zero') ? ZERO : 0;
     if (!this.#open) throw disposed(this);
-    const slot = this.#slotOf(buffer, 'resized');
+    const slot = OwnedBuffer.slotOf(buffer, this);
+    if (slot < 0) throw slot === HELD ? heldBuffer(buffer) : notAllocated(buffer, this, 'resized');
     const before = buffer.byteLength;
     if (bytes > constants.MAX_LENGTH) throw outOfMemory(this, bytes);
     this.#numbers[0] = slot;
@@ -177,7 +183,7 @@ export class Allocator implements Disposable {
       if (answer === Refused.NotAllocated) throw notAllocated(buffer, this, 'resized');
       throw this.#refusal(answer, bytes, bytes - before);
     }
-    OwnedBuffer.claim(buffer, true);
+    OwnedBuffer.mark(buffer, FREED);
     const resized = new OwnedBuffer(memory, this, answer) as unknown as AllocatedBuffer;
     if (this.#observer !== undefined) {
       this.#observer.gone(buffer, slot);
@@ -188,38 +194,67 @@ export class Allocator implements Disposable {
   }
 
   /**
-   * Frees the buffer at once: from then on it and every view on it is empty.
+   * Frees the buffer: from then on it and every view on it is empty. At once, or, where something holds it
+   * ({@link hold}), once nothing does any more; until then it stays as it is, and its bytes count.
    *
-   * Nothing tells whether a job of Node's still reads it (`fs`, `zlib` and `crypto` work in other threads): wait for
-   * the job, or give its promise as `after`.
+   * Nothing tells whether a job of Node's still reads a buffer that nobody holds (a response that is being sent, `fs`,
+   * `zlib`, `crypto`): hold it for the job, or wait for the job, or give its promise as `after`.
    *
-   * @throws {@link MallocBackendError} `ERR_NOT_ALLOCATED`: a buffer that was freed, transferred or claimed before,
-   * another allocator's, a view on one, a plain one. `ERR_INVALID_ARGUMENT`
+   * @throws {@link MallocBackendError} `ERR_NOT_ALLOCATED`: a buffer that was freed or transferred before, another
+   * allocator's, a view on one, a plain one. `ERR_INVALID_ARGUMENT`
    */
   free(buffer: Uint8Array): void;
   /**
-   * Frees the buffer once a promise has settled, either way. Until then it stays as it is.
+   * Frees the buffer once a promise has settled, either way, and nothing else holds it. Until then it stays as it is.
    *
    * @returns Resolves once it is freed. That `after` was rejected is no concern of it.
    * @throws {@link MallocBackendError} As the other, at once.
    */
   free(buffer: Uint8Array, options: { after: PromiseLike<unknown> }): Promise<void>;
   free(buffer: Uint8Array, options?: { after: PromiseLike<unknown> }): void | Promise<void> {
-    const slot = this.#slotOf(buffer, 'freed');
-    if (options === undefined) return this.#free(buffer, slot);
+    const slot = OwnedBuffer.slotOf(buffer, this);
+    if (slot >= 0 && options === undefined) return this.#free(buffer, slot);
+    if (slot < 0 && slot !== HELD) throw notAllocated(buffer, this, 'freed');
+    if (options === undefined) return this.#holds!.claim(buffer);
     requireOptions(options, FREE_OPTIONS);
-    const after: unknown = options.after;
-    if (typeof (after as PromiseLike<unknown> | undefined)?.then !== 'function') {
-      throw new MallocBackendError('ERR_INVALID_ARGUMENT', `after must be a promise, not ${shown(after)}`);
-    }
-    OwnedBuffer.claim(buffer, false);
-    const free = () => this.#free(buffer, slot);
-    return Promise.resolve(options.after).then(free, free);
+    const { after } = options;
+    checkPromise(after, 'after');
+    const holds = this.#hold(buffer, 'freed');
+    holds.releaseAfter(after, buffer);
+    return holds.claimed(buffer);
   }
 
-  /** Whether the buffer is a live one of this allocator. One of a child's is the child's. */
+  /**
+   * Holds the buffer: its memory stays as it is until the hold is released, also when the buffer is freed meanwhile. For
+   * whoever still reads a buffer that another one may free, as a cache does with what it evicts. There can be any number
+   * of holds on a buffer. Its bytes count until the last one is released.
+   *
+   * @returns What releases it, by `release()` or `using`. One that is collected with its buffer needs no release.
+   * @throws {@link MallocBackendError} `ERR_NOT_ALLOCATED`: as for {@link free}. What was freed cannot be held any more.
+   * `ERR_INVALID_ARGUMENT`
+   */
+  hold(buffer: Uint8Array): Hold;
+  /**
+   * Holds the buffer until a promise has settled, either way: `hold(buffer, { until: finished(response) })`, with
+   * `finished` of `node:stream/promises`, before `response.end(buffer)`.
+   *
+   * @throws {@link MallocBackendError} As the other, at once. That `until` is rejected is no error here.
+   */
+  hold(buffer: Uint8Array, options: { until: PromiseLike<unknown> }): void;
+  hold(buffer: Uint8Array, options?: { until: PromiseLike<unknown> }): Hold | void {
+    if (options !== undefined) {
+      requireOptions(options, HOLD_OPTIONS);
+      checkPromise(options.until, 'until');
+    }
+    const holds = this.#hold(buffer, 'held');
+    if (options === undefined) return new Hold(() => holds.release(buffer));
+    holds.releaseAfter(options.until, buffer);
+  }
+
+  /** Whether the buffer is a live one of this allocator that was not freed. One of a child's is the child's. */
   owns(buffer: unknown): boolean {
-    const slot = OwnedBuffer.slotOf(buffer, this);
+    let slot = OwnedBuffer.slotOf(buffer, this);
+    if (slot === HELD) slot = this.#holds!.slotOf(buffer as object);
     return slot >= 0 && this.#native.holds(OwnedBuffer.memoryOf(buffer as object), slot);
   }
 
@@ -347,10 +382,14 @@ export class Allocator implements Disposable {
     return !this.#disposed && (this.#parent === undefined || this.#parent.#open);
   }
 
-  #slotOf(buffer: unknown, what: string): number {
+  /** Holds the buffer, for `what`. */
+  #hold(buffer: Uint8Array, what: string): Holds {
     const slot = OwnedBuffer.slotOf(buffer, this);
-    if (slot < 0) throw notAllocated(buffer, this, what);
-    return slot;
+    const live = slot === HELD || (slot >= 0 && this.#native.holds(OwnedBuffer.memoryOf(buffer), slot));
+    if (!live) throw notAllocated(buffer, this, what);
+    const holds = (this.#holds ??= new Holds((held, where) => this.#free(held, where)));
+    holds.add(buffer, slot);
+    return holds;
   }
 
   #free(buffer: Uint8Array, slot: number): void {
@@ -358,7 +397,7 @@ export class Allocator implements Disposable {
     this.#numbers[0] = slot;
     this.#native.free(OwnedBuffer.memoryOf(buffer));
     if (this.#numbers[0] !== Refused.No) throw notAllocated(buffer, this, 'freed');
-    OwnedBuffer.claim(buffer, true);
+    OwnedBuffer.mark(buffer, FREED);
     if (this.#observer !== undefined) {
       this.#observer.gone(buffer, slot);
       this.#observer.emit({ type: 'free', bytes });

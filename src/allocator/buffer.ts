@@ -8,9 +8,11 @@ import type { Allocator } from './allocator.js';
 export type AllocatedBuffer = Buffer & Disposable;
 
 /** In place of a slot: the buffer is freed. */
-const FREED = -1;
-/** In place of a slot: the buffer will be freed once a promise has settled. */
-const CLAIMED = -2;
+export const FREED = -1;
+/** In place of a slot: the buffer is to be freed once nothing holds it any more. */
+export const CLAIMED = -2;
+/** In place of a slot: something holds the buffer. */
+export const HELD = -3;
 
 /**
  * What an allocator hands out: a Buffer, with private fields that no other object has. A view on it and a copy of it
@@ -47,9 +49,9 @@ export class OwnedBuffer extends Uint8Array {
     return (value as OwnedBuffer).#memory;
   }
 
-  /** Once called, the buffer is nobody's to free. */
-  static claim(value: object, freed: boolean): void {
-    if (#slot in value) value.#slot = freed ? FREED : CLAIMED;
+  /** Puts a slot in the place of another, or what is there instead of one. */
+  static mark(value: object, slot: number): void {
+    if (#slot in value) value.#slot = slot;
   }
 
   /** Why a value is not this allocator's to free. */
@@ -61,7 +63,7 @@ export class OwnedBuffer extends Uint8Array {
     if (value.#allocator !== allocator) {
       return `it belongs to another allocator${named(value.#allocator)}, which alone can free it`;
     }
-    if (value.#slot === CLAIMED) return 'it is already to be freed, when the promise given has settled';
+    if (value.#slot === CLAIMED) return 'it was freed before, and goes once nothing holds it any more';
     if (value.#slot === FREED) return 'it was freed before';
     return 'its memory was transferred elsewhere, where it is freed when it is collected';
   }

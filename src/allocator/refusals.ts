@@ -54,6 +54,14 @@ export function externalUnsupported(): MallocBackendError {
   );
 }
 
+export function heldBuffer(buffer: Uint8Array): MallocBackendError {
+  return new MallocBackendError(
+    'ERR_BUFFER_HELD',
+    `the buffer of ${buffer.byteLength} bytes is held, and cannot be resized; allocate another one, or wait until ` +
+      `nothing holds it any more`,
+  );
+}
+
 /** Why a value is not the allocator's to be freed, or whatever `what` says. */
 export function notAllocated(value: unknown, allocator: Allocator, what: string): MallocBackendError {
   const isBuffer = isUint8Array(value);
