@@ -11,6 +11,7 @@ mod host;
 mod memory;
 mod owner;
 mod program;
+mod stacks;
 
 pub use allocator::Allocator;
 pub use exec::{execute, replace_process};

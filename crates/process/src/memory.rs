@@ -5,6 +5,8 @@ use std::io::{self, BufRead, BufReader};
 use std::mem;
 use std::ops::Range;
 
+use crate::stacks::{Candidate, Evidence, Threads, stacks};
+
 /// Bytes in physical memory, by what the kernel knows of a mapping (proc_pid_smaps(5)). Each page is in one field
 /// besides `rss`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,7 +53,7 @@ pub fn memory_map(pid: u32) -> io::Result<MemoryMap> {
     let stack = longest_stack(&fs::read_to_string(format!("/proc/{pid}/limits")).unwrap_or_default());
     loop {
         let smaps = File::open(format!("/proc/{pid}/smaps"))?;
-        let mut map = classify(BufReader::with_capacity(1 << 16, smaps), stack)?;
+        let mut map = classify(BufReader::with_capacity(1 << 16, smaps), stack, &Threads::of(pid))?;
         map.rss = resident(pid)?;
         tries += 1;
         // An allocator that gives memory back meanwhile makes the two disagree.
@@ -69,9 +71,12 @@ pub fn resident(pid: u32) -> io::Result<u64> {
     // The second field, in pages.
     let statm = fs::read_to_string(format!("/proc/{pid}/statm"))?;
     let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
+    pages.map(|pages| pages * page_size()).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+fn page_size() -> u64 {
     // SAFETY: takes a constant.
-    let page_size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) as u64 };
-    pages.map(|pages| pages * page_size).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as u64 }
 }
 
 /// What a thread's stack has at the most by the limits of its process (proc_pid_limits(5)), if the program asked for no
@@ -136,11 +141,25 @@ impl Mapping {
         self.is_anonymous() && self.permissions == "---p" && small && !self.is("nr") && !self.is("dc")
     }
 
-    /// A thread's stack has a guard below it, or a kernel since 6.7 has taken note of what it is for (MAP_STACK).
-    /// An older one makes one mapping of a stack and of memory above it, which then is longer than stacks are.
-    fn is_stack(&self, below: &Self, longest: u64) -> bool {
-        let guarded = below.is_guard() && below.end == self.start && self.end - self.start <= longest;
-        self.permissions == "rw-p" && !self.is("nr") && (self.is("nh") || guarded)
+    /// Why it may be a thread's stack. A kernel that takes no note of stacks makes one mapping of a stack and of memory
+    /// above it, which then is longer than stacks are.
+    fn stack(&self, below: &Self, longest: u64) -> Option<Evidence> {
+        // What threads are asked for with is a multiple of that.
+        const ROUND: u64 = 64 << 10;
+        let length = self.end - self.start;
+        let guarded = below.is_guard() && below.end == self.start && length <= longest;
+        if self.permissions != "rw-p" || self.is("nr") {
+            return None;
+        }
+        match (self.is("nh"), guarded) {
+            (true, true) => Some(Evidence::MarkedAndGuarded),
+            (true, false) => Some(Evidence::Marked),
+            (false, true) if below.end - below.start <= page_size() && length.is_multiple_of(ROUND) => {
+                Some(Evidence::LikePthread)
+            }
+            (false, true) => Some(Evidence::Guarded),
+            (false, false) => None,
+        }
     }
 
     /// glibc reserves each heap of a thread's arena at a multiple of its size, and opens it from there. Full ones that
@@ -162,39 +181,53 @@ impl Mapping {
     }
 }
 
-fn classify(smaps: impl BufRead, stack: u64) -> io::Result<MemoryMap> {
+fn classify(smaps: impl BufRead, longest: u64, threads: &Threads) -> io::Result<MemoryMap> {
     let mut map = MemoryMap::default();
+    let mut candidates = Vec::new();
+    let mut count = |below: &Mapping, mapping: &Mapping, above: &Mapping| {
+        let evidence = mapping.is_anonymous().then(|| mapping.stack(below, longest)).flatten();
+        match evidence.filter(|_| !mapping.is("dc")) {
+            Some(evidence) => {
+                candidates.push(Candidate { range: mapping.start..mapping.end, rss: mapping.rss, evidence });
+            }
+            None => *field(&mut map, mapping, above) += mapping.rss,
+        }
+    };
     let (mut below, mut mapping, mut above) = (Mapping::default(), Mapping::default(), Mapping::default());
     for line in smaps.split(b'\n') {
         // A file may have any name.
         let line = String::from_utf8_lossy(&line?).into_owned();
         match Mapping::parse(&line) {
             Some(next) => {
-                count(&mut map, &below, &mapping, &above, stack);
+                count(&below, &mapping, &above);
                 below = mem::replace(&mut mapping, mem::replace(&mut above, next));
             }
             None => above.add(&line),
         }
     }
-    count(&mut map, &below, &mapping, &above, stack);
-    count(&mut map, &mapping, &above, &Mapping::default(), stack);
+    count(&below, &mapping, &above);
+    count(&mapping, &above, &Mapping::default());
+    // One that is none is other private memory.
+    let all: u64 = candidates.iter().map(|candidate| candidate.rss).sum();
+    let in_stacks = stacks(candidates, threads);
+    map.stacks += in_stacks;
+    map.private += all - in_stacks;
     Ok(map)
 }
 
-fn count(map: &mut MemoryMap, below: &Mapping, mapping: &Mapping, above: &Mapping, stack: u64) {
-    let field = match mapping.name.as_str() {
+/// The field that a mapping's bytes are in.
+fn field<'map>(map: &'map mut MemoryMap, mapping: &Mapping, above: &Mapping) -> &'map mut u64 {
+    match mapping.name.as_str() {
         "[heap]" => &mut map.heap,
         "[stack]" => &mut map.stacks,
         name if name.starts_with('/') || name.starts_with("[anon_shmem:") => &mut map.files,
         _ if !mapping.is_anonymous() => &mut map.other,
         _ if mapping.permissions.contains('x') => &mut map.code,
         _ if mapping.is("dc") => &mut map.v8,
-        _ if mapping.is_stack(below, stack) => &mut map.stacks,
         _ if !mapping.is("nr") => &mut map.private,
         _ if mapping.is_glibc_heap(above) => &mut map.arenas,
         _ => &mut map.reserved,
-    };
-    *field += mapping.rss;
+    }
 }
 
 #[cfg(test)]
@@ -202,6 +235,8 @@ mod tests {
     use super::*;
 
     const STACK: u64 = 9 << 20;
+    /// There may be as many threads as it looks like.
+    const ANY: Threads = Threads { pointers: Vec::new(), others: usize::MAX };
 
     fn entry(head: &str, kilobytes: u64, flags: &str) -> String {
         format!("{head}\nSize: 4 kB\nRss:   {kilobytes} kB\nPss: 1 kB\nVmFlags: {flags} \n")
@@ -241,7 +276,7 @@ mod tests {
             private: kib(32),
             other: kib(1024),
         };
-        assert_eq!(classify(smaps.concat().as_bytes(), STACK).expect("bytes can be read"), expected);
+        assert_eq!(classify(smaps.concat().as_bytes(), STACK, &ANY).expect("bytes can be read"), expected);
     }
 
     #[test]
@@ -251,12 +286,40 @@ mod tests {
                 entry("7f0000001000-7f0000002000 ---p 00000000 00:00 0", 0, "mr mw me"),
                 entry(&format!("7f0000002000-{end} rw-p 00000000 00:00 0"), 8, flags),
             ];
-            let map = classify(smaps.concat().as_bytes(), STACK).expect("bytes can be read");
+            let map = classify(smaps.concat().as_bytes(), STACK, &ANY).expect("bytes can be read");
             (map.stacks >> 10, map.private >> 10)
         };
         assert_eq!(above_guard("7f0000902000", "rd wr mr mw me"), (8, 0));
         assert_eq!(above_guard("7f0010802000", "rd wr mr mw me"), (0, 8), "8 MiB, and 256 MiB above");
         assert_eq!(above_guard("7f0010802000", "rd wr mr mw me nh"), (8, 0), "as the program asked for");
+    }
+
+    #[test]
+    fn holes_in_other_memory_make_no_stacks() {
+        // Where jemalloc decommits (vm.overcommit_memory=2): what it has given back must not be touched.
+        let smaps = [
+            entry("7f0000000000-7f0000001000 ---p 00000000 00:00 0", 0, "mr mw me"),
+            entry("7f0000001000-7f0000043000 rw-p 00000000 00:00 0", 1, "rd wr mr mw me"),
+            entry("7f0000043000-7f0000045000 ---p 00000000 00:00 0", 0, "mr mw me"),
+            entry("7f0000045000-7f0000055000 rw-p 00000000 00:00 0", 2, "rd wr mr mw me"),
+            entry("7f0000055000-7f0000056000 ---p 00000000 00:00 0", 0, "mr mw me"),
+            entry("7f0000056000-7f0000066000 rw-p 00000000 00:00 0", 4, "rd wr mr mw me"),
+            // Two threads' stacks.
+            entry("7f0001000000-7f0001001000 ---p 00000000 00:00 0", 0, "mr mw me"),
+            entry("7f0001001000-7f0001801000 rw-p 00000000 00:00 0", 8, "rd wr mr mw me"),
+            entry("7f0002000000-7f0002001000 ---p 00000000 00:00 0", 0, "mr mw me"),
+            entry("7f0002001000-7f0002801000 rw-p 00000000 00:00 0", 16, "rd wr mr mw me"),
+        ];
+        let with = |pointers: &[u64], others| {
+            let threads = Threads { pointers: pointers.to_vec(), others };
+            let map = classify(smaps.concat().as_bytes(), STACK, &threads).expect("bytes can be read");
+            assert_eq!(map.stacks + map.private, 31 << 10);
+            map.stacks >> 10
+        };
+        assert_eq!(with(&[0x7f00_0180_0f00, 0x7f00_0280_0f00], 0), 8 + 16);
+        assert_eq!(with(&[0x7f00_0180_0f00], 0), 8);
+        assert_eq!(with(&[], 0), 0, "there is but the first thread");
+        assert!(with(&[0x7f00_0180_0f00], 1) <= 8 + 16, "one more, which runs");
     }
 
     #[test]
@@ -276,7 +339,7 @@ mod tests {
     fn heaps_of_an_arena_that_became_one_mapping_are_the_arena_s() {
         const MAPPED: u64 = 131_072;
         let arenas = |smaps: &[String]| {
-            let map = classify(smaps.concat().as_bytes(), STACK).expect("bytes can be read");
+            let map = classify(smaps.concat().as_bytes(), STACK, &ANY).expect("bytes can be read");
             assert_eq!(map.arenas + map.reserved, MAPPED << 10, "{map:?}");
             map.arenas > 0
         };

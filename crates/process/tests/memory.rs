@@ -3,7 +3,9 @@
 // Of the C libraries only glibc has arenas.
 #![cfg(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64"))]
 
-use std::{fs, process, thread};
+use std::hint::black_box;
+use std::sync::Barrier;
+use std::{fs, process, ptr, thread};
 
 use malloc_backend_process::memory_map;
 
@@ -25,4 +27,42 @@ fn what_a_thread_allocates_is_in_arenas() {
     });
     let after = thread.join().expect("it does not panic");
     assert!(after.arenas - before.arenas >= (BLOCK * BLOCKS) as u64, "{before:?} {after:?}");
+}
+
+#[test]
+fn stacks_are_those_of_threads() {
+    const MIB: usize = 1 << 20;
+    const HOLE: usize = 4096 * 16;
+    const SIZE: usize = 64 * MIB;
+    let stacks = || memory_map(process::id()).expect("this process may look at itself").stacks as usize;
+    let before = stacks();
+    // As jemalloc leaves it where it decommits: a MiB in use, and then a hole.
+    // SAFETY: a new mapping, of which nothing is used but what is written here.
+    unsafe {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANON;
+        let memory = libc::mmap(ptr::null_mut(), SIZE, protection, flags, -1, 0);
+        assert_ne!(memory, libc::MAP_FAILED);
+        for start in (0..SIZE).step_by(MIB) {
+            libc::memset(memory.byte_add(start), 1, MIB);
+            assert_eq!(libc::mprotect(memory.byte_add(start), HOLE, libc::PROT_NONE), 0);
+        }
+    }
+    assert!(stacks() < before + 2 * MIB, "{before} {}", stacks());
+    let (used, looked) = (Barrier::new(2), Barrier::new(2));
+    let with_thread = thread::scope(|scope| {
+        let deep = thread::Builder::new().stack_size(8 * MIB);
+        let deep = deep.spawn_scoped(scope, || {
+            black_box([1_u8; 4 * MIB]);
+            used.wait();
+            looked.wait();
+        });
+        deep.expect("a thread can be made");
+        used.wait();
+        // It waits, or is about to: then the kernel does not tell where its stack is, and the likeliest is taken.
+        let with_thread = stacks();
+        looked.wait();
+        with_thread
+    });
+    assert!((before + 4 * MIB..before + 8 * MIB).contains(&with_thread), "{before} {with_thread}");
 }
