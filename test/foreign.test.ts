@@ -21,7 +21,7 @@ function switched(backend: MemoryAllocatorBackend): Record<string, string> {
   return environment(backend, { env: process.env, ...options }) as Record<string, string>;
 }
 
-describe('beside an allocator of their own', { skip: cannotPreload, timeout: 240_000 }, () => {
+describe('beside an allocator of their own', { skip: cannotPreload }, () => {
   const programs: [string, string[]][] = [
     ['redis-server', ['--version']],
     ['rustc', ['--version']],
@@ -70,7 +70,7 @@ describe('beside an allocator of their own', { skip: cannotPreload, timeout: 240
   });
 });
 
-describe('beside libraries that stand in for functions of libc', { skip: notGlibc, timeout: 240_000 }, () => {
+describe('beside libraries that stand in for functions of libc', { skip: notGlibc }, () => {
   /** By Debian's package: the file, and what it needs in the environment. */
   const LIBRARIES: [string, string, Record<string, string>][] = [
     ['fakechroot', 'fakechroot/libfakechroot.so', {}],

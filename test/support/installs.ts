@@ -74,7 +74,7 @@ class Project {
   }
 
   start(words: readonly string[]): Promise<Outcome> {
-    return run('env', ['-i', ...this.#env, ...words], { cwd: this.folder, seconds: 300 });
+    return run('env', ['-i', ...this.#env, ...words], { cwd: this.folder });
   }
 
   async succeed(words: readonly string[]): Promise<string> {
