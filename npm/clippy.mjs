@@ -12,7 +12,7 @@ const sets = [
   ['-p', 'malloc-backend-python', '--examples'],
   ['-p', 'malloc-backend-node'],
   ['-p', 'malloc-backend-python-hook'],
-  ['-p', 'malloc-backend-preload', '--features', 'jemalloc,mimalloc'],
+  ['-p', 'malloc-backend-preload', '--features', 'jemalloc,mimalloc,fork'],
   ['-p', 'malloc-backend-shim'],
   ...all.split(',').map((backend) => ['-p', 'malloc-backend-shim', '--features', backend]),
 ];

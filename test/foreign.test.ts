@@ -1,16 +1,16 @@
 // Programs that a switched one starts and that bring an allocator of their own: they run as without the switch.
 
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { type MemoryAllocatorBackend, environment, spawn } from '../index.js';
 import { linuxBinding } from '../src/binding.js';
 import * as tools from './fixtures-ts/tools.js';
 import { run, succeed } from './support/run.js';
-import { SWITCHING, cannotPreload, notGlibc, shim } from './support/shims.js';
+import { SWITCHING, cannotPreload, notGlibc, root, shim } from './support/shims.js';
 
 const BACKENDS = ['default', ...SWITCHING] as const;
 
@@ -133,6 +133,39 @@ describe('beside libraries that stand in for functions of libc', { skip: notGlib
       }),
     );
   });
+});
+
+describe('where the library does not fit', { skip: notGlibc, timeout: 240_000 }, () => {
+  const source = readFileSync(join(root, 'test', 'c', 'foreign.c'), 'utf8');
+  const kinds: [string, string, string[]][] = [
+    ["a program of musl's", 'musl-gcc', []],
+    ["a static program of musl's", 'musl-gcc', ['-static']],
+    ["a static program of glibc's", 'cc', ['-static']],
+    ['a program of 32 bits', 'cc', ['-m32']],
+  ];
+  for (const [what, compiler, flags] of kinds)
+    test(`${what} runs as without`, async (t) => {
+      const program = tools.scratch(`foreign${flags.join('')}-${compiler}`);
+      const file = tools.file('foreign.c', source, 0o644);
+      const made = spawnSync(compiler, ['-O1', '-pthread', ...flags, '-o', program, file], {
+        encoding: 'utf8',
+      });
+      if (made.status !== 0) return t.skip(`cannot be built here: ${compiler} ${flags.join(' ')}`);
+      const without = await succeed(program);
+      for (const backend of BACKENDS)
+        for (const children of ['inherit', 'none']) {
+          // As a child: the shell is switched, and starts the program.
+          const args = ['run', backend, '--children', children, '--', 'sh', '-c', `${program}; exit $?`];
+          const { code, stdout, stderr } = await run(tools.native, args);
+          assert.deepEqual([code, stdout], [0, without.stdout], `${backend} ${children} ${stderr}`);
+          // glibc's loader for 32 bits says that it passes over the library. No other may.
+          const isLoaders = flags.includes('-m32') && children === 'inherit' && backend !== 'default';
+          const said =
+            /^ERROR: ld\.so: object '[^']+' from LD_PRELOAD cannot be preloaded \(wrong ELF class.*: ignored\.\n$/;
+          if (isLoaders) assert.match(stderr, said);
+          else assert.equal(stderr, '', `${backend} ${children}`);
+        }
+    });
 });
 
 function missing(program: string): string | false {

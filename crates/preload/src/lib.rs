@@ -8,6 +8,8 @@ extern crate alloc;
 pub mod descriptor;
 pub mod environment;
 pub mod errno;
+#[cfg(all(target_env = "gnu", feature = "fork"))]
+mod fork;
 #[cfg(feature = "jemalloc")]
 mod jemalloc_options;
 #[cfg(feature = "mimalloc")]
