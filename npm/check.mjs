@@ -1,15 +1,52 @@
 // Before anything is published: every file that a package lists exists and is in its tarball.
 //
-//   node npm/check.mjs [folder …]     default: the root and this platform's package
+//   node npm/check.mjs [--release] [folder …]     default: the root and this platform's package
+//
+// With --release also that a package for glibc needs none that is newer than its README says. What was built on a newer
+// system does; the workflow builds on an old one.
 
 import { execFileSync } from 'node:child_process';
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { parseArgs } from 'node:util';
 import { hostPackage } from './host.mjs';
 
 const root = join(import.meta.dirname, '..');
-const folders = process.argv.length > 2 ? process.argv.slice(2) : ['.', `npm/${hostPackage()}`];
-let missing = 0;
+const { values, positionals } = parseArgs({
+  options: { release: { type: 'boolean', default: false } },
+  allowPositionals: true,
+});
+const folders = positionals.length > 0 ? positionals : ['.', `npm/${hostPackage()}`];
+let findings = 0;
+
+/** @param {string} finding */
+function report(finding) {
+  console.error(finding);
+  findings += 1;
+}
+
+/** The newest glibc whose functions a file names.
+ * @param {string} file */
+function neededGlibc(file) {
+  const needs = execFileSync('readelf', ['-VW', file], { encoding: 'utf8' });
+  const versions = [...needs.matchAll(/Name: GLIBC_(\d+)\.(\d+)/g)].map(([, major, minor]) => [
+    +major,
+    +minor,
+  ]);
+  return versions.sort(([a, b], [c, d]) => a - c || b - d).at(-1) ?? [0, 0];
+}
+
+/** @param {string} folder @param {string[]} files */
+function checkGlibc(folder, files) {
+  const readme = readFileSync(join(folder, 'README.md'), 'utf8');
+  const [, major, minor] = (readme.match(/needs glibc (\d+)\.(\d+) or newer/) ?? []).map(Number);
+  if (major === undefined || minor === undefined) return report(`${folder}/README.md names no glibc`);
+  for (const file of files.filter((name) => /\.(node|so)$|^malloc-backend$/.test(name))) {
+    const [a, b] = neededGlibc(join(folder, file));
+    if (a > major || (a === major && b > minor))
+      report(`${join(folder, file)} needs glibc ${a}.${b}, and the README says ${major}.${minor}`);
+  }
+}
 
 /** @param {string | object} entry @returns {string[]} */
 function targets(entry) {
@@ -47,8 +84,9 @@ for (const folder of folders) {
     'package.json',
   ].map((file) => file.replace(/^\.\//, ''));
   const absent = [...new Set(listed)].filter((file) => !packed.has(file));
-  for (const file of absent) console.error(`${manifest.name}: ${file} is listed and not in the tarball`);
-  missing += absent.length;
+  for (const file of absent) report(`${manifest.name}: ${file} is listed and not in the tarball`);
   if (absent.length === 0) console.log(`${manifest.name}: ${packed.size} files, all that is listed is there`);
+  if (values.release && folder.replace(/\/$/, '').endsWith('-gnu'))
+    checkGlibc(join(root, folder), manifest.files);
 }
-process.exit(missing === 0 ? 0 : 1);
+process.exit(findings === 0 ? 0 : 1);

@@ -17,13 +17,13 @@ import {
 } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { join } from 'node:path';
+import { join, posix } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { before, describe, test } from 'node:test';
 import * as tools from './fixtures-ts/tools.js';
 import { noPython, python } from './support/pythons.js';
 import { type Options, run, succeed } from './support/run.js';
-import { SWITCHING, cannotPreload, platform, root } from './support/shims.js';
+import { SWITCHING, cannotPreload, notGlibc, platform, root } from './support/shims.js';
 
 const npm = tools.which('npm');
 const noCargo = tools.which('cargo') === undefined && 'cargo is not installed';
@@ -81,8 +81,15 @@ before(async () => {
     'README.md',
     'LICENSE',
     'CHANGELOG.md',
+    'docs',
+    'examples',
+    'crates',
   ])
-    if (existsSync(join(root, each))) cpSync(join(root, each), join(checkout, each), { recursive: true });
+    if (existsSync(join(root, each)))
+      cpSync(join(root, each), join(checkout, each), {
+        recursive: true,
+        filter: (path) => !path.includes('node_modules'),
+      });
   symlinkSync(join(root, 'node_modules'), join(checkout, 'node_modules'));
   const tarballs = tools.scratch('tarballs');
   mkdirSync(tarballs);
@@ -132,7 +139,7 @@ describe('the tarballs', { skip }, () => {
   test('have nothing else', () => {
     const other = packed.root.filter(
       (file) =>
-        !/^(dist\/(index\.|src\/(?!cli\/)|cli\/\w+\.cjs$)|package\.json$|README|LICENSE|CHANGELOG)/.test(
+        !/^(dist\/(index\.|src\/(?!cli\/)|cli\/\w+\.cjs$)|package\.json$|docs\/\w+\.md$|examples\/[\w-]+\.ts$|crates\/malloc-shim\/include\/|README|LICENSE|CHANGELOG)/.test(
           file,
         ),
     );
@@ -141,6 +148,49 @@ describe('the tarballs', { skip }, () => {
     const maps = packed.root.filter((file) => file.endsWith('.map'));
     const module = readFileSync(join(consumer, 'node_modules', 'malloc-backend', 'dist', 'index.js'), 'utf8');
     assert.deepEqual([maps, module.match(/sourceMappingURL.*/)], [[], null]);
+  });
+
+  test('have the pages that their types, their messages and their pages point to', () => {
+    const folder = join(consumer, 'node_modules', 'malloc-backend');
+    const has = (file: string, where: string) =>
+      assert.ok(packed.root.includes(file), `${where} names ${file}`);
+    let links = 0;
+    for (const where of packed.root.filter((file) => /\.(d\.c?ts|js|cjs)$|^docs\//.test(file))) {
+      const content = readFileSync(join(folder, where), 'utf8');
+      for (const [page] of content.matchAll(/\bdocs\/[\w-]+\.md\b/g)) has(page, where);
+      if (!where.endsWith('.md')) continue;
+      for (const [, target = ''] of content.matchAll(/\]\((?!https?:|#)([^)#]+)/g)) {
+        has(posix.join('docs', target), where);
+        links += 1;
+      }
+    }
+    assert.ok(links > 10, 'the links are found');
+  });
+
+  test('say from which glibc on they work', { skip: notGlibc }, async () => {
+    const said = (file: string, pattern: RegExp) => pattern.exec(readFileSync(join(root, file), 'utf8'))?.[1];
+    const documented = said(`npm/${platform}/README.md`, /needs glibc (\d+\.\d+) or newer/) ?? assert.fail();
+    assert.equal(said('README.md', /glibc (\d+\.\d+) \(.*\) or\s+newer/), documented);
+    // The newest that the files name, by another tool than the check's.
+    const file = join(root, 'npm', platform, `malloc-backend.${platform}.node`);
+    const { stdout } = await succeed('objdump', ['-T', file]);
+    const [needed = ''] = [...stdout.matchAll(/GLIBC_(\d+\.\d+)/g)]
+      .map(([, version = '']) => version)
+      .sort((a, b) => b.localeCompare(a, 'en', { numeric: true }));
+    const isNewer = needed.localeCompare(documented, 'en', { numeric: true }) > 0;
+    const { code, stderr } = await run(process.execPath, ['npm/check.mjs', '--release', `npm/${platform}`], {
+      cwd: checkout,
+    });
+    assert.equal(code, isNewer ? 1 : 0, stderr);
+    if (isNewer)
+      assert.match(stderr, new RegExp(`\\.node needs glibc ${needed}, and the README says ${documented}`));
+    // As if it had been documented so.
+    const readme = join(checkout, 'npm', platform, 'README.md');
+    writeFileSync(readme, readFileSync(readme, 'utf8').replace(`glibc ${documented}`, `glibc ${needed}`));
+    const check = await run(process.execPath, ['npm/check.mjs', '--release', `npm/${platform}`], {
+      cwd: checkout,
+    });
+    assert.equal(check.code, 0, check.stderr);
   });
 
   test('name the platforms’ packages by their version, and the checkout by their folder', () => {
@@ -195,8 +245,7 @@ describe('the tarballs', { skip }, () => {
 
   test('lack no licence of a crate in the lock file', { skip: noCargo }, async () => {
     const licences = join(checkout, 'npm', 'THIRD_PARTY_LICENSES');
-    for (const each of ['Cargo.toml', 'Cargo.lock', 'crates'])
-      symlinkSync(join(root, each), join(checkout, each));
+    for (const each of ['Cargo.toml', 'Cargo.lock']) symlinkSync(join(root, each), join(checkout, each));
     // A cargo that has something to say, as on a machine where it has to download first.
     mkdirSync(tools.scratch('talkative'));
     tools.file('talkative/cargo', `#!/bin/sh\necho Downloading >&2\nPATH=$REAL_PATH exec cargo "$@"\n`);

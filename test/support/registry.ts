@@ -45,15 +45,13 @@ export async function packAll(scratch: string): Promise<Packed[]> {
       .filter((name) => name.startsWith('index.'))
       .map((name) => `dist/${name}`),
   ];
-  for (const each of [
-    'package.json',
-    'npm',
-    'README.md',
-    'LICENSE',
-    ...parts,
-    ...files.filter((file) => !file.includes('dist')),
-  ])
-    cpSync(join(root, each), join(checkout, each), { recursive: true });
+  // A pattern's folder stands for it: npm picks.
+  const others = files.filter((file) => !file.includes('dist')).map((file) => file.replace(/\/\*.*/, ''));
+  for (const each of ['package.json', 'npm', 'README.md', 'LICENSE', ...parts, ...others])
+    cpSync(join(root, each), join(checkout, each), {
+      recursive: true,
+      filter: (path) => !path.includes('node_modules'),
+    });
   await execute(process.execPath, [join(checkout, 'npm', 'manifest.mjs'), 'versions']);
   const folders = platforms.map((name) => join(checkout, 'npm', name));
   for (const folder of folders) {
@@ -63,14 +61,14 @@ export async function packAll(scratch: string): Promise<Packed[]> {
     for (const file of listed.map((name) => join(folder, name)))
       if (!existsSync(file)) writeFileSync(file, 'of another platform', { mode: 0o755 });
   }
-  const others = ['one', 'other'].map((name) => {
+  const empty = ['one', 'other'].map((name) => {
     const folder = join(scratch, 'others', name);
     mkdirSync(folder, { recursive: true });
     writeFileSync(join(folder, 'package.json'), JSON.stringify({ name, version: '1.0.0' }));
     return folder;
   });
   const packed: Packed[] = [];
-  for (const folder of [checkout, ...folders, ...others]) packed.push(await pack(folder, to));
+  for (const folder of [checkout, ...folders, ...empty]) packed.push(await pack(folder, to));
   return packed;
 }
 
