@@ -307,28 +307,6 @@ describe('run on jemalloc, whose presets start threads', { skip: cannotPreload }
       assert.deepEqual([code, stdout, stderr], [0, '65534\n', '']);
     }
   });
-
-  const noUser = spawnSync('unshare', ['-U', 'true']).status !== 0 && 'no user namespaces here';
-  test(
-    'what must be alone: threads before, what the call says, and threads after',
-    { skip: noUser },
-    async () => {
-      const alone = await compiled('alone');
-      for (const [how, expected] of Object.entries({
-        user: '2 0 2 on',
-        // No thread can be started there any more, and jemalloc knows.
-        pid: '2 0 1 off',
-        // All have the same capabilities.
-        capset: '2 0 2 on',
-        // Children without the thread that jemalloc remembers.
-        clone: '2 0 2 on',
-        vfork: '2 0 2 on',
-      })) {
-        const { stdout, stderr } = await command(['run', 'jemalloc', '--', alone, how]);
-        assert.deepEqual([stdout, stderr], [`${expected}\n`, ''], how);
-      }
-    },
-  );
 });
 
 describe('run', { skip: cannotPreload }, () => {

@@ -19,9 +19,14 @@ interface Result {
   report: string;
 }
 
-async function fork(env: Record<string, string>, forks: number, mode: string[] = []): Promise<Result> {
-  const patience = env['MISTAKE'] === undefined ? PATIENCE : 3;
-  const child = start(await compiled('fork'), [`${forks}`, `${patience}`, ...mode], { env });
+/** Runs a program that says something with every so many forks, and "done" with their number at the end. */
+async function watched(
+  program: string,
+  args: string[],
+  env: Record<string, string>,
+  forks: number,
+): Promise<Result> {
+  const child = start(program, args, { env });
   const output = ended(child);
   let report = '';
   createInterface(child.stdout as Readable).on('line', (line) => {
@@ -33,6 +38,11 @@ async function fork(env: Record<string, string>, forks: number, mode: string[] =
   const { code, signal, stdout, stderr } = await output;
   const done = code === 0 && stdout.endsWith(`done ${forks}\n`);
   return { done, report: `${report}${stdout.slice(-500)}${stderr}${signal ?? ''}` };
+}
+
+async function fork(env: Record<string, string>, forks: number, mode: string[] = []): Promise<Result> {
+  const patience = env['MISTAKE'] === undefined ? PATIENCE : 3;
+  return watched(await compiled('fork'), [`${forks}`, `${patience}`, ...mode], env, forks);
 }
 
 async function survives(backend: Switching, forks: number, env: Record<string, string> = {}, mode?: string) {
@@ -58,4 +68,22 @@ describe('fork beside four allocating threads', { skip: cannotPreload }, () => {
     assert.equal(done, false);
     assert.match(report, /^hang \d+ in fork \d+\n/);
   });
+});
+
+// test/c/fork_locks.c
+describe('fork', { skip: cannotPreload }, () => {
+  for (const backend of SWITCHING)
+    for (const beside of ['stdio', 'signal']) {
+      test(`${backend}: ${beside === 'stdio' ? "beside stdio's locks" : 'in the handler of a signal'}`, async () => {
+        const env = { LD_PRELOAD: shim(backend) };
+        const forks = FORKS / 20;
+        const { done, report } = await watched(
+          await compiled('fork_locks'),
+          [beside, `${forks}`],
+          env,
+          forks,
+        );
+        assert.ok(done, report);
+      });
+    }
 });

@@ -40,15 +40,15 @@ describe('the files', { skip: cannotPreload }, () => {
     'mallctl mallctlnametomib mallctlbymib malloc_stats_print mallocx rallocx xallocx sallocx dallocx ' +
     'sdallocx nallocx'
   ).split(' ');
-  /** Those for which its background threads step aside. */
-  const ALONE = ['unshare', 'setns', 'capset'];
+  /** Those at which its background threads start, step aside, or are not to start. */
+  const THREADS = ['pthread_create', 'thrd_create', 'unshare', 'setns', 'capset', 'prctl'];
 
   /** Its own: nothing of C++, of Rust, or of an allocator's inside. */
   const exported = (backend: Shim) =>
     [
       'malloc_backend_shim',
       ...(backend === 'default' ? [] : FAMILY),
-      ...(backend === 'jemalloc' ? [...JEMALLOC, ...ALONE] : []),
+      ...(backend === 'jemalloc' ? [...JEMALLOC, ...THREADS] : []),
     ].sort();
 
   for (const backend of ALL) {

@@ -35,11 +35,22 @@ fn main() {
     }
     // See src/wrap.rs and crates/preload, and for jemalloc's own function src/size_classes.rs.
     let feature = |name: &str| std::env::var_os(format!("CARGO_FEATURE_{name}")).is_some();
-    let of_jemalloc =
-        ["_rjem_je_sz_boot", "pthread_cond_init", "pthread_cond_timedwait", "readlink", "secure_getenv"];
-    let others: &[&str] = match (feature("JEMALLOC"), feature("MIMALLOC")) {
-        (true, _) => &of_jemalloc,
-        (_, true) => &["pthread_key_create"],
+    // See crates/preload/src/background_threads.rs, and for pthread_atfork src/fork.rs.
+    let of_jemalloc = [
+        "_rjem_je_arena_reset",
+        "_rjem_je_background_thread_create",
+        "_rjem_je_pa_dalloc",
+        "_rjem_je_sz_boot",
+        "pthread_atfork",
+        "pthread_cond_init",
+        "pthread_cond_timedwait",
+        "readlink",
+        "secure_getenv",
+    ];
+    let others: &[&str] = match (feature("JEMALLOC"), feature("MIMALLOC"), feature("SNMALLOC")) {
+        (true, ..) => &of_jemalloc,
+        (_, true, _) => &["pthread_key_create"],
+        (.., true) => &["pthread_atfork"],
         _ => &[],
     };
     for function in SYSTEM_CALLS.iter().chain(others) {

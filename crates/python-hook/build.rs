@@ -8,4 +8,7 @@ fn main() {
     for argument in ["-lc", "-lpthread", "-ldl", wraps] {
         println!("cargo:rustc-cdylib-link-arg={argument}");
     }
+    for function in ["background_thread_create", "pa_dalloc", "arena_reset"] {
+        println!("cargo:rustc-cdylib-link-arg=-Wl,--wrap=_rjem_je_{function}");
+    }
 }

@@ -31,8 +31,8 @@ impl Jemalloc {
 /// jemalloc's own API (jemalloc(3), "Non-standard API"), for a library that exports it.
 pub mod nonstandard {
     pub use tikv_jemalloc_sys::{
-        dallocx, mallctl, mallctlbymib, mallctlnametomib, malloc_stats_print, mallocx, nallocx, rallocx,
-        sallocx, sdallocx, xallocx,
+        dallocx, mallctl, mallctlbymib, mallctlnametomib, malloc_message, malloc_stats_print, mallocx,
+        nallocx, rallocx, sallocx, sdallocx, xallocx,
     };
 }
 

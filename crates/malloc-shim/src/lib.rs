@@ -19,10 +19,14 @@ compile_error!("a process has one malloc: choose one of the features jemalloc, m
 
 #[cfg(feature = "jemalloc")]
 mod background_threads;
+#[cfg(any(feature = "jemalloc", feature = "snmalloc"))]
+mod fork;
 #[cfg(feature = "jemalloc")]
 mod jemalloc;
 #[cfg(any(feature = "jemalloc", feature = "mimalloc", feature = "snmalloc"))]
 mod malloc_family;
+#[cfg(any(feature = "jemalloc", feature = "snmalloc"))]
+mod next;
 #[cfg(feature = "jemalloc")]
 mod size_classes;
 mod startup;

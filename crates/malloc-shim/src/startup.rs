@@ -40,6 +40,13 @@ extern "C" fn start() {
     }
     #[cfg(feature = "mimalloc")]
     Backend::set_errno_on_failure();
+    #[cfg(any(feature = "jemalloc", feature = "snmalloc"))]
+    crate::fork::prepare();
+    #[cfg(feature = "jemalloc")]
+    if Object::that_defines(c"malloc").is_some_and(serves) {
+        crate::background_threads::prepare();
+        malloc_backend_preload::background_threads::allow();
+    }
     let launched = OF_LAUNCHERS.iter().any(|name| get(name).is_some());
     let report = descriptor::find(REPORT);
     remove(REPORT);

@@ -5,6 +5,8 @@
 
 extern crate alloc;
 
+#[cfg(feature = "jemalloc")]
+pub mod background_threads;
 pub mod descriptor;
 pub mod environment;
 pub mod errno;

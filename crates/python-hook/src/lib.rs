@@ -18,7 +18,8 @@ use alloc::vec::Vec;
 use core::ffi::{CStr, c_int};
 
 use malloc_backend::owner::Object;
-use malloc_backend::shim;
+use malloc_backend::{MemoryAllocatorBackend, shim};
+use malloc_backend_preload::background_threads;
 use malloc_backend_preload::descriptor::{self, Descriptor};
 use malloc_backend_preload::environment::{drop_preload, get, leave_preload, remove, restore};
 use malloc_backend_preload::own;
@@ -125,7 +126,11 @@ fn apply(
     }
     let domains =
         Domains::install(symbols, config, shared.unwrap_or(&OWN)).map_err(|refusal| refusal.to_string())?;
-    Ok(domains.report())
+    let report = domains.report();
+    if report.backend == MemoryAllocatorBackend::Jemalloc {
+        background_threads::allow();
+    }
+    Ok(report)
 }
 
 fn described(report: &Report, fd: c_int) -> String {

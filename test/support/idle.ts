@@ -1,0 +1,59 @@
+// What a process still has in memory once it has freed what it took and does nothing more.
+
+import assert from 'node:assert/strict';
+import type { ChildProcess } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import type { Readable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ended } from './run.js';
+
+/** KiB of a process that are in memory. */
+export function rss(pid: number): number {
+  return Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
+}
+
+/** Seconds in which a process has to give something back, if it has too much. */
+const PATIENCE = 60;
+
+/** Waits until a process has no more than so many KiB in memory: as long as it becomes less. */
+export async function shrinks(pid: number, limit: number): Promise<void> {
+  let least = Number.POSITIVE_INFINITY;
+  for (let since = Date.now(); ;) {
+    const now = rss(pid);
+    if (now <= limit) return;
+    if (now < least - 1024) [least, since] = [now, Date.now()];
+    const waited = (Date.now() - since) / 1000;
+    assert.ok(
+      waited < PATIENCE,
+      `process ${pid} stays at ${now} KiB for ${PATIENCE} s, which is over ${limit}`,
+    );
+    await sleep(100);
+  }
+}
+
+/**
+ * Reads from a program's output which process took how many KiB at its peak and has freed them, and waits until it is at a
+ * quarter of that. Then the program's input ends, and it must end with 0.
+ */
+export async function givenBack(child: ChildProcess, said: RegExp): Promise<void> {
+  const outcome = ended(child, { seconds: 3600 });
+  const spike = new Promise<RegExpExecArray | null>((resolve) => {
+    let output = '';
+    const out = child.stdout as Readable;
+    out.on('data', (chunk: Buffer) => {
+      output += chunk.toString();
+      const match = said.exec(output);
+      if (match !== null) resolve(match);
+    });
+    out.on('end', () => resolve(null));
+  });
+  const [, pid, peak] = (await spike) ?? assert.fail((await outcome).stderr);
+  try {
+    assert.ok(Number(peak) > 150 << 10, `no spike: ${peak} KiB`);
+    await shrinks(Number(pid), Number(peak) / 4);
+  } finally {
+    child.stdin?.end();
+  }
+  const { code, stderr } = await outcome;
+  assert.equal(code, 0, stderr);
+}
