@@ -31,26 +31,30 @@ export async function shrinks(pid: number, limit: number): Promise<void> {
   }
 }
 
-/**
- * Reads from a program's output which process took how many KiB at its peak and has freed them, and waits until it is at a
- * quarter of that. Then the program's input ends, and it must end with 0.
- */
-export async function givenBack(child: ChildProcess, said: RegExp): Promise<void> {
+/** What a program says of the process that took memory and has freed it: its id, and its KiB at the peak. */
+export const FREED = /^freed (\d+) (\d+)$/m;
+
+/** Waits until the process that {@link FREED} found is at a quarter of its peak. */
+export async function freed([, pid, peak]: RegExpExecArray): Promise<void> {
+  assert.ok(Number(peak) > 150 << 10, `no spike: ${peak} KiB`);
+  await shrinks(Number(pid), Number(peak) / 4);
+}
+
+/** Waits for that of a program that says so. Then the program's input ends, and it must end with 0. */
+export async function givenBack(child: ChildProcess): Promise<void> {
   const outcome = ended(child, { seconds: 3600 });
   const spike = new Promise<RegExpExecArray | null>((resolve) => {
     let output = '';
     const out = child.stdout as Readable;
     out.on('data', (chunk: Buffer) => {
       output += chunk.toString();
-      const match = said.exec(output);
+      const match = FREED.exec(output);
       if (match !== null) resolve(match);
     });
     out.on('end', () => resolve(null));
   });
-  const [, pid, peak] = (await spike) ?? assert.fail((await outcome).stderr);
   try {
-    assert.ok(Number(peak) > 150 << 10, `no spike: ${peak} KiB`);
-    await shrinks(Number(pid), Number(peak) / 4);
+    await freed((await spike) ?? assert.fail((await outcome).stderr));
   } finally {
     child.stdin?.end();
   }

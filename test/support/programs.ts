@@ -35,7 +35,8 @@ export function onPath(name: string): boolean {
   });
 }
 
-const fixture = (name: string) => join(root, 'test', 'fixtures', name);
+/** A program of test/fixtures. */
+export const fixture = (name: string) => join(root, 'test', 'fixtures', name);
 const quiet = { GIT_CONFIG_GLOBAL: '/dev/null', GIT_CONFIG_NOSYSTEM: '1' };
 
 /** A history for git fast-import: some hundred blobs and commits, and questions whose answers go to stdout. */
