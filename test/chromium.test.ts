@@ -24,7 +24,7 @@ describe('Chromium', { skip }, () => {
     try {
       const page = 'data:text/html,<p id=a></p><script>a.textContent=6*7</script>';
       const command = [...before, chromium ?? '', ...QUIET, `--user-data-dir=${folder}`, page];
-      const { code, stdout, stderr } = await run(tools.native, command, { seconds: 600 });
+      const { code, stdout, stderr } = await run(tools.native, command);
       assert.match(stdout, /<p id="a">42<\/p>/, stderr);
       assert.equal(code, 0, stderr);
       assert.doesNotMatch(stderr, /zygote|ld\.so|malloc/);

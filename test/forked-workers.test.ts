@@ -9,6 +9,7 @@ import { describe, test } from 'node:test';
 import * as tools from './fixtures-ts/tools.js';
 import { fixture } from './support/programs.js';
 import { FREED, freed, givenBack } from './support/idle.js';
+import { until } from './support/progress.js';
 import { noPython, pythons } from './support/pythons.js';
 import { ended, kill, start } from './support/run.js';
 import { cannotPreload } from './support/shims.js';
@@ -31,9 +32,9 @@ describe('Python', { skip: cannotPreload || noPython }, () => {
     const socketPath = tools.scratch('gunicorn.sock');
     const options = ['-w', '1', '-b', `unix:${socketPath}`, '--chdir', dirname(fixture('spike.py'))];
     const server = start(tools.native, [...onJemalloc, gunicorn ?? '', ...options, 'spike:application']);
-    const outcome = ended(server, { seconds: 3600 });
+    const outcome = ended(server);
     try {
-      const answer = await tools.until('gunicorn', async () => {
+      const answer = await until('gunicorn', async () => {
         const asked = request({ socketPath, path: '/' }).end();
         const [response] = await once(asked, 'response').catch(() => []);
         return response === undefined ? undefined : text(response);

@@ -4,31 +4,12 @@ import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import type { Readable } from 'node:stream';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { until } from './progress.js';
 import { ended } from './run.js';
 
 /** KiB of a process that are in memory. */
-export function rss(pid: number): number {
+function rss(pid: number): number {
   return Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
-}
-
-/** Seconds in which a process has to give something back, if it has too much. */
-const PATIENCE = 60;
-
-/** Waits until a process has no more than so many KiB in memory: as long as it becomes less. */
-export async function shrinks(pid: number, limit: number): Promise<void> {
-  let least = Number.POSITIVE_INFINITY;
-  for (let since = Date.now(); ;) {
-    const now = rss(pid);
-    if (now <= limit) return;
-    if (now < least - 1024) [least, since] = [now, Date.now()];
-    const waited = (Date.now() - since) / 1000;
-    assert.ok(
-      waited < PATIENCE,
-      `process ${pid} stays at ${now} KiB for ${PATIENCE} s, which is over ${limit}`,
-    );
-    await sleep(100);
-  }
 }
 
 /** What a program says of the process that took memory and has freed it: its id, and its KiB at the peak. */
@@ -37,12 +18,12 @@ export const FREED = /^freed (\d+) (\d+)$/m;
 /** Waits until the process that {@link FREED} found is at a quarter of its peak. */
 export async function freed([, pid, peak]: RegExpExecArray): Promise<void> {
   assert.ok(Number(peak) > 150 << 10, `no spike: ${peak} KiB`);
-  await shrinks(Number(pid), Number(peak) / 4);
+  await until(`process ${pid} to give memory back`, () => rss(Number(pid)) <= Number(peak) / 4);
 }
 
 /** Waits for that of a program that says so. Then the program's input ends, and it must end with 0. */
 export async function givenBack(child: ChildProcess): Promise<void> {
-  const outcome = ended(child, { seconds: 3600 });
+  const outcome = ended(child);
   const spike = new Promise<RegExpExecArray | null>((resolve) => {
     let output = '';
     const out = child.stdout as Readable;
