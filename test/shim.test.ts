@@ -36,6 +36,16 @@ describe('the files', { skip: cannotPreload }, () => {
     'malloc free calloc realloc reallocarray aligned_alloc posix_memalign memalign valloc pvalloc ' +
     'malloc_usable_size free_sized free_aligned_sized cfree'
   ).split(' ');
+  /** Every form of `operator new` and `delete`, as the Itanium C++ ABI names them. */
+  const OPERATORS = [
+    ...['nw', 'na'].flatMap((name) => [`_Z${name}m`, `_Z${name}mSt11align_val_t`]),
+    ...['dl', 'da'].flatMap((name) =>
+      ['Pv', 'Pvm', 'PvSt11align_val_t', 'PvmSt11align_val_t'].map((types) => `_Z${name}${types}`),
+    ),
+    ...['nwm', 'nam', 'dlPv', 'daPv'].flatMap((name) =>
+      ['', 'St11align_val_t'].map((aligned) => `_Z${name}${aligned}RKSt9nothrow_t`),
+    ),
+  ];
   const JEMALLOC = (
     'mallctl mallctlnametomib mallctlbymib malloc_stats_print mallocx rallocx xallocx sallocx dallocx ' +
     'sdallocx nallocx'
@@ -43,16 +53,16 @@ describe('the files', { skip: cannotPreload }, () => {
   /** Those at which its background threads start, step aside, or are not to start. */
   const THREADS = ['pthread_create', 'thrd_create', 'unshare', 'setns', 'capset', 'prctl'];
 
-  /** Its own: nothing of C++, of Rust, or of an allocator's inside. */
+  /** Its own: nothing of a C++ library's, of Rust, or of an allocator's inside. */
   const exported = (backend: Shim) =>
     [
       'malloc_backend_shim',
-      ...(backend === 'default' ? [] : FAMILY),
+      ...(backend === 'default' ? [] : [...FAMILY, ...OPERATORS]),
       ...(backend === 'jemalloc' ? [...JEMALLOC, ...THREADS] : []),
     ].sort();
 
   for (const backend of ALL) {
-    test(`${backend} exports the malloc family and nothing else`, async () => {
+    test(`${backend} exports the interface of an allocator and nothing else`, async () => {
       const { stdout } = await succeed('nm', ['-D', '--defined-only', '--format=posix', shim(backend)]);
       const names = stdout.split('\n').flatMap((line) => line.match(/^[^\s@]+/) ?? []);
       assert.deepEqual(names.sort(), exported(backend));

@@ -56,4 +56,15 @@ fn main() {
     for function in SYSTEM_CALLS.iter().chain(others) {
         println!("cargo:rustc-cdylib-link-arg=-Wl,--wrap={function}");
     }
+    if ["JEMALLOC", "MIMALLOC", "SNMALLOC"].into_iter().any(feature) {
+        // See src/operators.rs.
+        for (own, name) in [
+            ("own_new", "_Znwm"),
+            ("own_new_array", "_Znam"),
+            ("own_new_aligned", "_ZnwmSt11align_val_t"),
+            ("own_new_aligned_array", "_ZnamSt11align_val_t"),
+        ] {
+            println!("cargo:rustc-cdylib-link-arg=-Wl,--defsym={own}={name}");
+        }
+    }
 }

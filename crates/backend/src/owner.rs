@@ -46,34 +46,13 @@ impl Object {
         if !is_linkage_entry(address) {
             return Self::of(address);
         }
-        libraries().iter().find_map(|library| Self::library_that_defines(library, symbol))
-    }
-
-    /// The library of that name, if it is loaded and itself defines the symbol.
-    fn library_that_defines(library: &CStr, symbol: &CStr) -> Option<Self> {
-        Self::of(Self::own_function(library, symbol)?)
-    }
-
-    /// What the library of that name defines, if it is loaded and itself does.
-    fn own_function(library: &CStr, symbol: &CStr) -> Option<*const c_void> {
-        const IF_LOADED: c_int = libc::RTLD_LAZY | libc::RTLD_NOLOAD;
-        // SAFETY: a C string. Nothing is loaded, so no constructor runs.
-        let handle = unsafe { libc::dlopen(library.as_ptr(), IF_LOADED) };
-        if handle.is_null() {
-            return None;
-        }
-        // The search of a handle goes on to what the library depends on; its own dynamic section tells it apart.
-        let address = look_up(handle, symbol);
-        let own = dynamic_section(handle).and_then(Self::of);
-        // SAFETY: the handle was opened above; the library stays, because it was loaded before.
-        unsafe { libc::dlclose(handle) };
-        address.filter(|address| own.is_some() && own == Self::of(*address))
+        libraries().iter().find_map(|library| definition_in(library, symbol)).and_then(Self::of)
     }
 
     /// The library's own function of that name, whoever else has one.
     pub fn function(&self, symbol: &CStr) -> Option<*const c_void> {
         // SAFETY: the loader keeps the string as long as the object is loaded.
-        let address = Self::own_function(unsafe { CStr::from_ptr(self.raw_path()) }, symbol)?;
+        let address = definition_in(unsafe { CStr::from_ptr(self.raw_path()) }, symbol)?;
         (Self::of(address)? == *self).then_some(address)
     }
 
@@ -87,6 +66,30 @@ impl Object {
     pub fn raw_path(&self) -> *const c_char {
         if self.path.is_null() { c"".as_ptr() } else { self.path }
     }
+}
+
+/// The first library's own definition of the symbol that has one of the other, too, wherever it is loaded.
+pub fn definition_beside(symbol: &CStr, other: &CStr) -> Option<*const c_void> {
+    libraries()
+        .iter()
+        .filter(|library| definition_in(library, other).is_some())
+        .find_map(|library| definition_in(library, symbol))
+}
+
+/// The definition of the symbol in the library of that name itself, if it is loaded and has one.
+fn definition_in(library: &CStr, symbol: &CStr) -> Option<*const c_void> {
+    const IF_LOADED: c_int = libc::RTLD_LAZY | libc::RTLD_NOLOAD;
+    // SAFETY: a C string. Nothing is loaded, so no constructor runs.
+    let handle = unsafe { libc::dlopen(library.as_ptr(), IF_LOADED) };
+    if handle.is_null() {
+        return None;
+    }
+    // The search of a handle goes on to what the library depends on; its own dynamic section tells it apart.
+    let address = look_up(handle, symbol);
+    let own = dynamic_section(handle).and_then(Object::of);
+    // SAFETY: the handle was opened above; the library stays, because it was loaded before.
+    unsafe { libc::dlclose(handle) };
+    address.filter(|address| own.is_some() && Object::of(*address) == own)
 }
 
 fn look_up(handle: *mut c_void, symbol: &CStr) -> Option<*const c_void> {

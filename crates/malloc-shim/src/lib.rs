@@ -27,6 +27,8 @@ mod jemalloc;
 mod malloc_family;
 #[cfg(any(feature = "jemalloc", feature = "snmalloc"))]
 mod next;
+#[cfg(any(feature = "jemalloc", feature = "mimalloc", feature = "snmalloc"))]
+mod operators;
 #[cfg(feature = "jemalloc")]
 mod size_classes;
 mod startup;

@@ -1,5 +1,4 @@
-//! The functions that a preloaded library must have to own a process's `malloc`. C++'s `operator new` and
-//! `delete` reach them through libstdc++.
+//! C's functions that a preloaded library must have to own a process's `malloc`. Those of C++ are in src/operators.rs.
 //!
 //! rustc gives a shared library its own version script, which hides the C symbols of a static archive. So each
 //! is a Rust function under the C name; `malloc` and `free` compile to a jump into the backend.
@@ -23,7 +22,7 @@ fn or_enomem(block: *mut c_void) -> *mut c_void {
 /// jemalloc aligns every size here (src/size_classes.rs).
 #[cfg(feature = "jemalloc")]
 #[unsafe(no_mangle)]
-extern "C" fn malloc(size: usize) -> *mut c_void {
+pub extern "C" fn malloc(size: usize) -> *mut c_void {
     // SAFETY: so there is no size to be raised.
     unsafe { Backend::malloc_raised(size) }
 }
@@ -36,7 +35,7 @@ extern "C" fn malloc(size: usize) -> *mut c_void {
 #[cfg(all(target_arch = "x86_64", feature = "mimalloc"))]
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
-extern "C" fn malloc(size: usize) -> *mut c_void {
+pub extern "C" fn malloc(size: usize) -> *mut c_void {
     core::arch::naked_asm!(
         "cmp rdi, 8",
         "ja {malloc}",
@@ -51,7 +50,7 @@ extern "C" fn malloc(size: usize) -> *mut c_void {
 #[cfg(all(target_arch = "x86_64", feature = "snmalloc"))]
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
-extern "C" fn malloc(size: usize) -> *mut c_void {
+pub extern "C" fn malloc(size: usize) -> *mut c_void {
     extern "C" fn checked(size: usize) -> *mut c_void {
         or_enomem(Backend::malloc(size))
     }
@@ -66,13 +65,13 @@ extern "C" fn malloc(size: usize) -> *mut c_void {
 
 #[cfg(not(any(target_arch = "x86_64", feature = "jemalloc")))]
 #[unsafe(no_mangle)]
-extern "C" fn malloc(size: usize) -> *mut c_void {
+pub extern "C" fn malloc(size: usize) -> *mut c_void {
     let block = Backend::malloc(size);
     if cfg!(feature = "snmalloc") { or_enomem(block) } else { block }
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn free(block: *mut c_void) {
+pub unsafe extern "C" fn free(block: *mut c_void) {
     // SAFETY: the caller's obligation is that of C's `free`; so in all that take a block below.
     unsafe { Backend::free(block) }
 }
@@ -98,7 +97,7 @@ unsafe extern "C" fn reallocarray(block: *mut c_void, count: usize, size: usize)
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn aligned_alloc(alignment: usize, size: usize) -> *mut c_void {
+pub extern "C" fn aligned_alloc(alignment: usize, size: usize) -> *mut c_void {
     if !alignment.is_power_of_two() {
         set_errno(libc::EINVAL);
         return ptr::null_mut();
