@@ -34,7 +34,7 @@ export interface Binding {
     env: string[],
   ): NativeChanges;
   withOptions?(backend: string, preset: string | undefined, set: string[], env: string[]): NativeChanges;
-  preloadedAllocators?(env: string[], root: string): string[];
+  preloadedAllocators?(env: string[], root: string): { ofEnvironment: string[]; ofSystem: string[] };
   prepareLaunch?(
     backend: string,
     folder: string,
@@ -174,12 +174,15 @@ export interface NativeAnswer {
 export interface NativeChanges extends NativeAnswer {
   set?: string[];
   unset?: string[];
+  /** A word to whoever asked for it. */
+  notice?: string;
 }
 
-/** Where and as whom a command is to run; `path` is the variable's value. */
+/** Where and as whom a command is to run; `path` and `libraryPath` are the variables' values. */
 export interface NativeContext {
   cwd?: string | undefined;
   path?: string | undefined;
+  libraryPath?: string | undefined;
   uid?: number | undefined;
   gid?: number | undefined;
 }

@@ -16,7 +16,7 @@ import inspector from 'node:inspector';
 import { isMainThread } from 'node:worker_threads';
 import { parseBackend } from './backend.js';
 import { MallocBackendError } from './errors.js';
-import { become } from './process/become.js';
+import { become, sayNow } from './process/become.js';
 import { parseChildren, switchedEnvironment, variables } from './process/environment.js';
 import { activeBackend } from './process/owner.js';
 import { parsePreset } from './process/presets.js';
@@ -64,7 +64,7 @@ function register(): void {
     ...(preset === undefined ? {} : { preset }),
     ...(children === undefined ? {} : { children }),
   };
-  const env = switchedEnvironment(backend, options, { probe: true });
+  const env = switchedEnvironment(backend, options, { probe: true, tell: sayNow });
   // For libc's malloc, where it is in place, only the preset is a reason to start again.
   if (active.backend === backend && env[variables.restore] === undefined) return;
   env[MARK] = `${process.pid}:${startTime()}:${children ?? 'inherit'}:${backend}`;

@@ -88,8 +88,8 @@ function diagnose(pid: number): Diagnosis {
 }
 
 /** `default` is the C library's for a process that is switched to it, whatever serves this one. */
-function asRun(info: BackendInfo, { name, version }: Diagnosis['libc'], preloaded: string[]): BackendInfo {
-  const [file] = preloaded;
+function asRun(info: BackendInfo, { name, version }: Diagnosis['libc'], preloaded: Preloaded): BackendInfo {
+  const [file] = preloaded.ofSystem;
   const { surfaces } = info;
   const refused = file !== undefined && surfaces.process.available;
   return {
@@ -97,15 +97,21 @@ function asRun(info: BackendInfo, { name, version }: Diagnosis['libc'], preloade
     // What is known of it where it serves may be more than its name.
     version: info.version?.startsWith(name) ? info.version : [name, version ?? []].flat().join(' '),
     surfaces: refused
-      ? { ...surfaces, process: { available: false, reason: namesAllocator(file) } }
+      ? { ...surfaces, process: { available: false, reason: namesAllocator(SYSTEM, file) } }
       : surfaces,
   };
 }
 
-const namesAllocator = (file: string) => `LD_PRELOAD names ${file}, which has a malloc of its own`;
+const SYSTEM = '/etc/ld.so.preload';
+const namesAllocator = (who: string, file: string) => `${who} names ${file}, which has a malloc of its own`;
 
 /** Others' allocators that are preloaded into what is started there. */
-function preloadedAllocators({ environment, root }: Circumstances): string[] {
+interface Preloaded {
+  ofEnvironment: string[];
+  ofSystem: string[];
+}
+
+function preloadedAllocators({ environment, root }: Circumstances): Preloaded {
   return linuxBinding().preloadedAllocators(environmentPairs(environment), root);
 }
 
@@ -172,7 +178,7 @@ function auxiliary(vector: Buffer, type: bigint): bigint | undefined {
   return words.find((_, at) => at % 2 === 1 && words[at - 1] === type);
 }
 
-function obstacles(malloc: ActiveBackend, around: Circumstances, preloaded: string[]): Obstacle[] {
+function obstacles(malloc: ActiveBackend, around: Circumstances, preloaded: Preloaded): Obstacle[] {
   const { interpreter, secure } = around;
   const found: Obstacle[] = [];
   if (malloc.owner === 'static') {
@@ -181,11 +187,15 @@ function obstacles(malloc: ActiveBackend, around: Circumstances, preloaded: stri
   if (malloc.owner === 'foreign') {
     found.push({
       code: 'FOREIGN_PRELOAD',
-      message: `${malloc.path} serves malloc, preloaded or linked by someone else; "run" puts the backend before what is preloaded`,
+      message: `${malloc.path} serves malloc, preloaded or linked by someone else; "run" leaves it out of LD_PRELOAD, and puts the backend before what is linked`,
     });
   }
-  for (const file of preloaded) {
-    if (file !== malloc.path) found.push({ code: 'FOREIGN_PRELOAD', message: namesAllocator(file) });
+  const names = [
+    ...preloaded.ofEnvironment.map((file) => ['LD_PRELOAD', file] as const),
+    ...preloaded.ofSystem.map((file) => [SYSTEM, file] as const),
+  ];
+  for (const [who, file] of names) {
+    if (file !== malloc.path) found.push({ code: 'FOREIGN_PRELOAD', message: namesAllocator(who, file) });
   }
   if (secure) {
     found.push({

@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
 import { parseBackend } from '../backend.js';
 import { MallocBackendError } from '../errors.js';
-import { become } from '../process/become.js';
+import { become, sayNow } from '../process/become.js';
 import type { SwitchOptions } from '../process/environment.js';
 import type { AllocatorOptions, Preset } from '../process/presets.js';
 import { type PythonOptionNames, parsePythonConfig } from '../python/config.js';
@@ -96,12 +96,13 @@ export function main(args: string[]): never {
   const config = parsePythonConfig(chosen, names);
   const { children = 'none', ...others } = switching(values);
   const malloc = values.malloc === undefined ? undefined : parseBackend(values.malloc);
-  const env = hookedEnvironment(config, python, {
+  const switched = {
     ...others,
     children,
     env: process.env,
     ...(malloc === undefined ? {} : { malloc }),
-  });
+  };
+  const env = hookedEnvironment(config, python, switched, { tell: sayNow });
   if (values.report) env[hookVariables.report] = '2';
   become(preparePython(values.python, python, { malloc }), env);
 }

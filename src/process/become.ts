@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeSync } from 'node:fs';
 import { linuxBinding } from '../binding.js';
 import { MallocBackendError } from '../errors.js';
 import type { Launch } from './program.js';
@@ -15,6 +15,11 @@ export function become({ file, argv }: Launch, env?: NodeJS.ProcessEnv): never {
   closeInspector();
   const reason = replaceProcess(file, argumentBytes(argv), environmentBytes(env));
   throw new MallocBackendError('ERR_EXEC_FAILED', `cannot start ${file}: ${reason}`);
+}
+
+/** Says something before this process is replaced, which is before the next tick. */
+export function sayNow(notice: string): void {
+  writeSync(2, `malloc-backend: ${notice}\n`);
 }
 
 /** The port of an inspector that Node's options have opened must be free when the program opens it again. */

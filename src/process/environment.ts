@@ -41,6 +41,8 @@ export const settings = [variables.restore, variables.jemalloc, variables.mimall
  *
  * `default` is the environment without our libraries. It gives no proof; {@link spawn} and `run` do.
  *
+ * Another allocator that `LD_PRELOAD` names is left out. A process warning (`MALLOC_BACKEND_PRELOAD`) says so.
+ *
  * @throws {@link MallocBackendError} `ERR_UNKNOWN_BACKEND`, `ERR_UNKNOWN_PRESET`, `ERR_UNKNOWN_OPTION`,
  * `ERR_INVALID_ARGUMENT`, `ERR_BACKEND_UNAVAILABLE`, `ERR_SHIM_MISSING`, `ERR_BINARY_MISSING`,
  * `ERR_FOREIGN_PRELOAD`
@@ -57,12 +59,12 @@ const OPTIONS = namesOf<EnvironmentOptions>({ children: true, preset: true, set:
 
 /**
  * The environment, for `default` with the probe if that is wanted, because it proves that libc owns `malloc`, or
- * needed, because it takes the options away from the program's children.
+ * needed, because it takes the options away from the program's children. What is left out of it is told.
  */
 export function switchedEnvironment(
   backend: MemoryAllocatorBackend,
   options: EnvironmentOptions,
-  { probe }: { probe: boolean },
+  { probe, tell = warn }: { probe: boolean; tell?: (notice: string) => void },
 ): NodeJS.ProcessEnv {
   parseBackend(backend);
   const { set = {}, env = process.env } = options;
@@ -72,7 +74,18 @@ export function switchedEnvironment(
   requireObject('env', env);
   const { switchedEnvironment: switched } = linuxBinding();
   const folder = binaryFolder();
-  return changed(env, (pairs) => switched(backend, preset, optionPairs(set), children, probe, folder, pairs));
+  const change = (pairs: string[]) =>
+    switched(backend, preset, optionPairs(set), children, probe, folder, pairs);
+  return changed(env, change, tell);
+}
+
+const warned = new Set<string>();
+
+/** Once: a service starts the same program again and again. */
+function warn(notice: string): void {
+  if (warned.has(notice)) return;
+  warned.add(notice);
+  process.emitWarning(notice, { type: 'MallocBackendWarning', code: 'MALLOC_BACKEND_PRELOAD' });
 }
 
 /** The environment, changed so that the allocator finds its options in it, and that they can be taken out again. */
@@ -87,8 +100,13 @@ export function withOptions(
 }
 
 /** A copy of the environment with the changes that the addon makes in it. */
-function changed(env: NodeJS.ProcessEnv, change: (pairs: string[]) => NativeChanges): NodeJS.ProcessEnv {
-  const { set, unset } = granted(change(environmentPairs(env)));
+function changed(
+  env: NodeJS.ProcessEnv,
+  change: (pairs: string[]) => NativeChanges,
+  tell?: (notice: string) => void,
+): NodeJS.ProcessEnv {
+  const { set, unset, notice } = granted(change(environmentPairs(env)));
+  if (notice) tell?.(notice);
   const copy = { ...env };
   for (const name of unset) delete copy[name];
   for (let at = 0; at < set.length; at += 2) copy[set[at]!] = set[at + 1];

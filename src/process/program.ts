@@ -55,10 +55,11 @@ function requireText(command: unknown): void {
 
 /** What is of another type than this, child_process itself judges. */
 function native({ cwd, env = process.env, uid, gid }: Context): NativeContext {
-  const { PATH: path } = env;
+  const { PATH: path, LD_LIBRARY_PATH: libraryPath } = env;
   return {
     cwd,
     path: path === undefined ? undefined : `${path}`,
+    libraryPath: libraryPath === undefined ? undefined : `${libraryPath}`,
     uid: typeof uid === 'number' ? uid : undefined,
     gid: typeof gid === 'number' ? gid : undefined,
   };

@@ -52,6 +52,7 @@ export function hookedEnvironment(
   config: PythonConfig,
   args: readonly string[],
   options: SwitchOptions & { env: NodeJS.ProcessEnv; malloc?: MemoryAllocatorBackend },
+  told: { tell?: (notice: string) => void } = {},
 ): NodeJS.ProcessEnv {
   linuxBinding();
   refuseDevMode(args, config);
@@ -67,7 +68,11 @@ export function hookedEnvironment(
   const env =
     malloc === undefined
       ? withOptions(config.backend, preset, set, given)
-      : switchedEnvironment(malloc, { ...options, env: given, children: 'inherit' }, { probe: false });
+      : switchedEnvironment(
+          malloc,
+          { ...options, env: given, children: 'inherit' },
+          { probe: false, ...told },
+        );
   env[variables.preload] = [env[variables.preload], hookFile()].filter(Boolean).join(':');
   env[hookVariables.config] = encodePythonConfig(config);
   // What came along for this child alone is taken away again by the hook.

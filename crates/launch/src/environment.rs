@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 
 use malloc_backend::MemoryAllocatorBackend;
-use malloc_backend_process::{Executable, host, inspect};
+use malloc_backend_process::{Loader, host};
 
 use crate::library::{BINARY_DIR, shim_file, why_not_preloadable, why_not_usable};
 use crate::options::{PRIVATE, option_variables};
@@ -76,32 +76,64 @@ pub struct Switch<'a> {
 }
 
 /// The environment that switches a program.
+#[derive(Clone, Debug)]
+pub struct Switched {
+    /// Its variables.
+    pub variables: Environment,
+    /// Whether another allocator was left out of LD_PRELOAD, in words for whoever asked for the switch.
+    pub notice: Option<String>,
+}
+
+/// The environment that switches a program. Another allocator that LD_PRELOAD names is left out: it would keep
+/// threads and memory beside the one that serves, and functions that the program might call. The program's children have
+/// it again where they are not to be switched.
 ///
 /// # Errors
 /// [`Code::UnknownPreset`], [`Code::UnknownOption`], [`Code::InvalidArgument`] for a value that the option does not take,
-/// [`Code::BackendUnavailable`], [`Code::ShimMissing`], [`Code::ForeignPreload`].
-pub fn switched_environment(switch: &Switch<'_>, given: &Environment) -> Result<Environment, Refusal> {
+/// [`Code::BackendUnavailable`], [`Code::ShimMissing`]; [`Code::ForeignPreload`] for `default`, where the system
+/// preloads another allocator into every program.
+pub fn switched_environment(switch: &Switch<'_>, given: &Environment) -> Result<Switched, Refusal> {
     let &Switch { backend, children, folder, .. } = switch;
     require_process_surface(backend, folder)?;
     let mut env = without_switch(given);
-    let others: Vec<Vec<u8>> = preload_entries(&env).map(<[u8]>::to_vec).collect();
+    let Preloaded { allocators, others, of_system } = preloaded(&env, Path::new(""));
     let is_default = backend == MemoryAllocatorBackend::Default;
-    if is_default {
-        refuse_allocators(&others, &env)?;
+    if is_default && let Some(allocator) = of_system.first() {
+        return Err(preloaded_by_system(allocator));
     }
     with_options(backend, switch.preset, switch.set, &mut env)?;
     // For `default` the probe takes the options away from the program's children, too.
     let own = (!is_default || switch.probe || children == Children::None)
         .then(|| preloadable(&shim_file(folder, backend)))
         .transpose()?;
-    let preloaded: Vec<Vec<u8>> = own.into_iter().chain(others).collect();
-    if !preloaded.is_empty() {
-        env.insert(variables::PRELOAD.into(), preloaded.join(&b':'));
+    let is_undone = own.is_some() && !allocators.is_empty();
+    let preloaded = own.into_iter().chain(others).collect::<Vec<_>>().join(&b':');
+    if is_undone {
+        record(&[(variables::PRELOAD.into(), preloaded.clone())], &mut env);
     }
+    match preloaded.is_empty() {
+        true => env.remove(variables::PRELOAD.as_bytes()),
+        false => env.insert(variables::PRELOAD.into(), preloaded),
+    };
     if children == Children::None {
         env.insert(variables::CHILDREN.into(), b"none".to_vec());
     }
-    Ok(env)
+    Ok(Switched { variables: env, notice: notice(backend, &allocators) })
+}
+
+fn notice(backend: MemoryAllocatorBackend, allocators: &[Vec<u8>]) -> Option<String> {
+    let names: Vec<_> = allocators.iter().map(|entry| String::from_utf8_lossy(entry)).collect();
+    let (what, is) = match names.len() {
+        0 => return None,
+        1 => ("another allocator", "it is"),
+        _ => ("other allocators", "they are"),
+    };
+    let names = names.join(" and ");
+    let on = match backend {
+        MemoryAllocatorBackend::Default => "libc's malloc",
+        backend => backend.as_str(),
+    };
+    Some(format!("LD_PRELOAD names {what}, {names}; {is} left out, because the program is to run on {on}"))
 }
 
 /// Changes the environment so that the allocator finds its options in it, and says how to undo that.
@@ -115,14 +147,28 @@ pub fn with_options(
     env: &mut Environment,
 ) -> Result<(), Refusal> {
     let changed = option_variables(backend, preset, set, env, is_musl())?;
-    let own = restore_record(&changed, env);
-    if !own.is_empty() {
-        let outer = env.get(variables::RESTORE.as_bytes()).cloned();
-        let record: Vec<Vec<u8>> = outer.into_iter().chain([own]).collect();
-        env.insert(variables::RESTORE.into(), record.join(&b';'));
-    }
+    record(&changed, env);
     env.extend(changed);
     Ok(())
+}
+
+/// Writes down what is about to be set and what is there, so that it can be undone. A variable of ours is just removed,
+/// where there was none before: an outer switch's, in which this one is nested.
+fn record(changes: &[(Vec<u8>, Vec<u8>)], env: &mut Environment) {
+    let one = |(name, ours): &(Vec<u8>, Vec<u8>)| {
+        let before = env.get(name).map(Vec::as_slice);
+        let parts: Vec<Vec<u8>> = [&name[..], ours].into_iter().chain(before).map(encoded).collect();
+        parts.join(&b'|')
+    };
+    let is_just_removed =
+        |name: &[u8]| PRIVATE.iter().any(|own| own.as_bytes() == name) && !env.contains_key(name);
+    let new: Vec<Vec<u8>> = changes.iter().filter(|(name, _)| !is_just_removed(name)).map(one).collect();
+    if new.is_empty() {
+        return;
+    }
+    let outer = env.get(variables::RESTORE.as_bytes()).cloned();
+    let all: Vec<Vec<u8>> = outer.into_iter().chain(new).collect();
+    env.insert(variables::RESTORE.into(), all.join(&b';'));
 }
 
 /// Whether the C library here is musl. Its malloc has nothing to be set.
@@ -166,10 +212,27 @@ pub fn preload_entries(env: &Environment) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| b" :".contains(byte)).filter(|entry| !entry.is_empty())
 }
 
-/// Others' allocators that are preloaded in the environment; `root` is where another process sees its files.
-pub fn preloaded_allocators(env: &Environment, root: &Path) -> Vec<Vec<u8>> {
-    let is_other = |entry: &&[u8]| !is_shim(entry) && is_allocator(entry, env, root);
-    preload_entries(env).filter(is_other).map(<[u8]>::to_vec).collect()
+/// What is preloaded and is none of ours.
+#[derive(Clone, Debug, Default)]
+pub struct Preloaded {
+    /// By the environment: what has a malloc.
+    pub allocators: Vec<Vec<u8>>,
+    /// By the environment: everything else.
+    pub others: Vec<Vec<u8>>,
+    /// By /etc/ld.so.preload: what has a malloc.
+    pub of_system: Vec<Vec<u8>>,
+}
+
+/// What is preloaded with that environment; `root` is where another process sees its files.
+pub fn preloaded(env: &Environment, root: &Path) -> Preloaded {
+    let library_path = env.get(&b"LD_LIBRARY_PATH"[..]).map(|path| OsStr::from_bytes(path));
+    let loader = Loader::new(root, library_path);
+    let is_allocator = |entry: &Vec<u8>| loader.is_allocator(entry);
+    let of_environment = preload_entries(env).filter(|entry| !is_shim(entry)).map(<[u8]>::to_vec);
+    let (allocators, others) = of_environment.partition(is_allocator);
+    let of_system = if is_musl() { Vec::new() } else { loader.preloaded_by_system() };
+    let of_system = of_system.into_iter().filter(|entry| !is_shim(entry) && is_allocator(entry)).collect();
+    Preloaded { allocators, others, of_system }
 }
 
 /// Whether the file is one of our preloadable libraries, of this or another installation.
@@ -180,49 +243,15 @@ fn is_shim(file: &[u8]) -> bool {
         .is_some_and(|backend| !backend.is_empty() && backend.iter().all(u8::is_ascii_lowercase))
 }
 
-/// Whether what LD_PRELOAD names has a malloc.
-fn is_allocator(entry: &[u8], env: &Environment, root: &Path) -> bool {
-    let file = within(root, &preloaded_file(Path::new(OsStr::from_bytes(entry)), env, root));
-    matches!(inspect(&file), Ok(Executable::Elf { defines_malloc: true, .. }))
-}
-
-/// A mere name is looked for in LD_LIBRARY_PATH and in the system's folders (ld.so(8)).
-fn preloaded_file(entry: &Path, env: &Environment, root: &Path) -> PathBuf {
-    if entry.as_os_str().as_bytes().contains(&b'/') {
-        return entry.to_owned();
-    }
-    let machine = host().machine;
-    let of_user = env.get(&b"LD_LIBRARY_PATH"[..]).map_or(&b""[..], Vec::as_slice);
-    let folders = of_user
-        .split(|byte| b":;".contains(byte))
-        .filter(|folder| !folder.is_empty())
-        .map(|folder| PathBuf::from(OsStr::from_bytes(folder)))
-        .chain(["/usr/local/lib", "/lib64", "/usr/lib64", "/lib", "/usr/lib"].map(PathBuf::from))
-        .chain(["/lib", "/usr/lib"].map(|folder| Path::new(folder).join(format!("{machine}-linux-gnu"))));
-    let mut files = folders.map(|folder| folder.join(entry));
-    files.find(|file| within(root, file).exists()).unwrap_or_else(|| entry.to_owned())
-}
-
-/// The path as it is seen from outside of a root.
-fn within(root: &Path, file: &Path) -> PathBuf {
-    match root.as_os_str().is_empty() {
-        true => file.to_owned(),
-        false => root.join(file.strip_prefix("/").unwrap_or(file)),
-    }
-}
-
-fn refuse_allocators(preloaded: &[Vec<u8>], env: &Environment) -> Result<(), Refusal> {
-    let Some(allocator) = preloaded.iter().find(|entry| is_allocator(entry, env, Path::new(""))) else {
-        return Ok(());
-    };
-    Err(Refusal::new(
+fn preloaded_by_system(allocator: &[u8]) -> Refusal {
+    Refusal::new(
         Code::ForeignPreload,
         format!(
-            "the program would not run on libc's malloc: LD_PRELOAD names {}, which has its own; take it out of \
-             LD_PRELOAD",
+            "the program would not run on libc's malloc: /etc/ld.so.preload names {}, which has its own; take it out of \
+             there",
             String::from_utf8_lossy(allocator)
         ),
-    ))
+    )
 }
 
 /// The environment as it was before an outer switch, if there was one.
@@ -248,20 +277,6 @@ pub fn without_switch(given: &Environment) -> Environment {
         env.insert(variables::PRELOAD.into(), preloaded.join(&b':'));
     }
     env
-}
-
-/// What was set and what was there before, so that it can be undone. A variable of ours is just removed, where there was
-/// none before: an outer switch's, in which this one is nested.
-fn restore_record(changed: &[(Vec<u8>, Vec<u8>)], env: &Environment) -> Vec<u8> {
-    let one = |(name, ours): &(Vec<u8>, Vec<u8>)| {
-        let before = env.get(name).map(Vec::as_slice);
-        let parts: Vec<Vec<u8>> = [&name[..], ours].into_iter().chain(before).map(encoded).collect();
-        parts.join(&b'|')
-    };
-    let is_just_removed =
-        |name: &[u8]| PRIVATE.iter().any(|own| own.as_bytes() == name) && !env.contains_key(name);
-    let all: Vec<Vec<u8>> = changed.iter().filter(|(name, _)| !is_just_removed(name)).map(one).collect();
-    all.join(&b';')
 }
 
 fn encoded(text: &[u8]) -> Vec<u8> {

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::{env, fs, io};
 
 use malloc_backend::MemoryAllocatorBackend;
-use malloc_backend_process::{Caller, Executable, Host, Privilege, host, inspect_for};
+use malloc_backend_process::{Caller, Executable, Host, Loader, Privilege, host, inspect_for};
 
 use crate::library::{is_for_musl, shim_file};
 use crate::{Code, Refusal};
@@ -19,6 +19,8 @@ pub struct Context {
     pub directory: Option<PathBuf>,
     /// The folders of `PATH`; `None` for a shell's own.
     pub search: Option<OsString>,
+    /// The folders of `LD_LIBRARY_PATH`.
+    pub libraries: Option<OsString>,
     /// The user; `None` for this process's.
     pub user: Option<u32>,
     /// The group, likewise.
@@ -64,7 +66,7 @@ pub fn prepare_launch(
             .map_err(|error| cannot_look_into(&file, &error))?;
         let (interpreter, argument) = match found {
             program @ Executable::Elf { .. } => {
-                return match why_not_switchable(backend, folder, &file, &program) {
+                return match why_not_switchable(backend, folder, &file, &program, context) {
                     None => Ok(launch),
                     Some(reason) => Err(cannot_switch(backend, &file, &reason)),
                 };
@@ -213,6 +215,7 @@ fn why_not_switchable(
     folder: &Path,
     file: &Path,
     program: &Executable,
+    context: &Context,
 ) -> Option<String> {
     let Executable::Elf { machine, bits, interpreter, defines_malloc, privilege, .. } = program else {
         return None;
@@ -244,7 +247,30 @@ fn why_not_switchable(
     let reserve = (backend == MemoryAllocatorBackend::Snmalloc)
         .then(|| too_small_for_snmalloc(host.address_space, host.data))
         .flatten();
-    reserve.or_else(|| why_not_loadable(&shim_file(folder, backend), file, loader, &host))
+    let shim = shim_file(folder, backend);
+    reserve
+        .or_else(|| why_not_loadable(&shim, file, loader, &host))
+        .or_else(|| calls_another_allocator(backend, &shim, file, context))
+}
+
+/// A program that calls an allocator by functions of that one's own, such as jemalloc's `mallocx`, frees its blocks by
+/// `free`. (For `default` the proof tells: its malloc is that allocator's.)
+fn calls_another_allocator(
+    backend: MemoryAllocatorBackend,
+    shim: &Path,
+    file: &Path,
+    context: &Context,
+) -> Option<String> {
+    if backend == MemoryAllocatorBackend::Default {
+        return None;
+    }
+    let loader = Loader::new(Path::new(""), context.libraries.as_deref());
+    let (caller, function, allocator) = loader.private_call(file, shim)?;
+    let (caller, allocator) = (caller.display(), allocator.display());
+    Some(format!(
+        "{caller} calls {function} of {allocator}, which the library of {backend} does not have: blocks of the one would be \
+         freed by the other; build it without that allocator"
+    ))
 }
 
 /// What stands in snmalloc's way, if anything: what it reserves at its start is private and writable, and both limits

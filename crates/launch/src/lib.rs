@@ -17,7 +17,7 @@ mod refusal;
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 pub use environment::{
-    Children, Environment, Switch, is_musl, preloaded_allocators, switched_environment, variables,
+    Children, Environment, Preloaded, Switch, Switched, is_musl, preloaded, switched_environment, variables,
     why_not_process, with_options, without_switch,
 };
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]

@@ -4,7 +4,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use malloc_backend_launch::{self as launch, Context, Environment, Refusal, Switch};
+use malloc_backend_launch::{self as launch, Context, Environment, Refusal, Switch, Switched};
 use napi_derive::napi;
 
 /// Who starts a command, and where.
@@ -12,13 +12,20 @@ use napi_derive::napi;
 pub struct LaunchContext {
     pub cwd: Option<String>,
     pub path: Option<String>,
+    pub library_path: Option<String>,
     pub uid: Option<u32>,
     pub gid: Option<u32>,
 }
 
 impl From<LaunchContext> for Context {
-    fn from(LaunchContext { cwd, path, uid, gid }: LaunchContext) -> Self {
-        Self { directory: cwd.map(PathBuf::from), search: path.map(OsString::from), user: uid, group: gid }
+    fn from(LaunchContext { cwd, path, library_path, uid, gid }: LaunchContext) -> Self {
+        Self {
+            directory: cwd.map(PathBuf::from),
+            search: path.map(OsString::from),
+            libraries: library_path.map(OsString::from),
+            user: uid,
+            group: gid,
+        }
     }
 }
 
@@ -32,8 +39,8 @@ pub struct Launch {
     pub argv: Option<Vec<String>>,
 }
 
-/// What is to be set in an environment, name and value one behind another, and what is to be taken out of it; or the code
-/// and the message of a refusal.
+/// What is to be set in an environment, name and value one behind another, and what is to be taken out of it, with a word
+/// to whoever asked for it, if there is one; or the code and the message of a refusal.
 #[napi(object)]
 #[derive(Default)]
 pub struct Changes {
@@ -41,6 +48,7 @@ pub struct Changes {
     pub message: Option<String>,
     pub set: Option<Vec<String>>,
     pub unset: Option<Vec<String>>,
+    pub notice: Option<String>,
 }
 
 impl From<Refusal> for Launch {
@@ -95,7 +103,8 @@ pub fn switched_environment(
             probe,
             folder: Path::new(&folder),
         };
-        Ok(changes(&before, &launch::switched_environment(&switch, &before)?))
+        let Switched { variables, notice } = launch::switched_environment(&switch, &before)?;
+        Ok(Changes { notice, ..changes(&before, &variables) })
     };
     switched().unwrap_or_else(Changes::from)
 }
@@ -118,11 +127,22 @@ pub fn with_options(backend: String, preset: Option<String>, set: Vec<String>, e
     tuned().unwrap_or_else(Changes::from)
 }
 
-/// Others' allocators that are preloaded in the environment; `root` is where another process sees its files.
+/// Others' allocators that are preloaded, by the environment and by the system; `root` is where another process sees its
+/// files.
+#[napi(object)]
+pub struct PreloadedAllocators {
+    pub of_environment: Vec<String>,
+    pub of_system: Vec<String>,
+}
+
 #[napi]
-pub fn preloaded_allocators(env: Vec<String>, root: String) -> Vec<String> {
-    let found = launch::preloaded_allocators(&environment(env), Path::new(&root));
-    found.into_iter().map(|entry| String::from_utf8_lossy(&entry).into_owned()).collect()
+pub fn preloaded_allocators(env: Vec<String>, root: String) -> PreloadedAllocators {
+    let texts = |entries: Vec<Vec<u8>>| {
+        entries.into_iter().map(|entry| String::from_utf8_lossy(&entry).into_owned()).collect()
+    };
+    let launch::Preloaded { allocators, of_system, .. } =
+        launch::preloaded(&environment(env), Path::new(&root));
+    PreloadedAllocators { of_environment: texts(allocators), of_system: texts(of_system) }
 }
 
 /// The program of a command and its arguments.

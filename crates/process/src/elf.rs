@@ -33,6 +33,8 @@ pub struct Dependencies {
     pub needed: Vec<PathBuf>,
     /// The name by which others need this one (`DT_SONAME`).
     pub own_name: Option<PathBuf>,
+    /// The folders where they are looked for first (`DT_RUNPATH`, `DT_RPATH`).
+    pub search: Vec<PathBuf>,
 }
 
 impl Elf {
@@ -91,6 +93,23 @@ impl Elf {
         self.dynamic_strings().unwrap_or_default()
     }
 
+    /// The names of the dynamic symbols that the file has others define.
+    pub fn imports(&self) -> Vec<String> {
+        self.undefined().unwrap_or_default()
+    }
+
+    fn undefined(&self) -> Option<Vec<String>> {
+        type Header = elf::FileHeader64<Endianness>;
+        let data: &[u8] = &self.map;
+        let header = Header::parse(data).ok()?;
+        let endian = header.endian().ok()?;
+        let sections = header.sections(endian, data).ok()?;
+        let symbols = sections.symbols(endian, data, elf::SHT_DYNSYM).ok()?;
+        let undefined = symbols.iter().filter(|symbol| symbol.is_undefined(endian));
+        let names = undefined.filter_map(|symbol| symbol.name(endian, symbols.strings()).ok());
+        Some(names.map(|name| String::from_utf8_lossy(name).into_owned()).collect())
+    }
+
     fn dynamic_strings(&self) -> Option<Dependencies> {
         type Header = elf::FileHeader64<Endianness>;
         let data: &[u8] = &self.map;
@@ -102,12 +121,20 @@ impl Elf {
         let mut found = Dependencies::default();
         for entry in entries.iter().take_while(|entry| entry.d_tag(endian) != elf::DT_NULL) {
             let tag = entry.d_tag(endian);
-            if tag != elf::DT_NEEDED && tag != elf::DT_SONAME {
+            if ![elf::DT_NEEDED, elf::DT_SONAME, elf::DT_RUNPATH, elf::DT_RPATH].contains(&tag) {
                 continue;
             }
-            let Ok(name) = entry.string(endian, strings) else { continue };
-            let name = PathBuf::from(OsStr::from_bytes(name));
-            if tag == elf::DT_NEEDED { found.needed.push(name) } else { found.own_name = Some(name) }
+            let Ok(text) = entry.string(endian, strings) else { continue };
+            let name = || PathBuf::from(OsStr::from_bytes(text));
+            match tag {
+                elf::DT_NEEDED => found.needed.push(name()),
+                elf::DT_SONAME => found.own_name = Some(name()),
+                _ => found.search.extend(
+                    text.split(|byte| *byte == b':')
+                        .filter(|folder| !folder.is_empty())
+                        .map(|folder| PathBuf::from(OsStr::from_bytes(folder))),
+                ),
+            }
         }
         Some(found)
     }

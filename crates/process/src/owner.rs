@@ -13,6 +13,7 @@ use malloc_backend::{MemoryAllocatorBackend, foreign, libc_version, shim};
 
 use crate::allocator::{self, Allocator};
 use crate::elf::{Dependencies, Elf};
+use crate::loader::preloaded_by_system;
 
 /// The library or program that serves a process's `malloc`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -240,11 +241,11 @@ fn preloaded(process: &Path) -> Option<Vec<PathBuf>> {
         return None;
     }
     let of_environment = variables().find_map(|entry| entry.strip_prefix(b"LD_PRELOAD="));
-    let of_system = fs::read(process.join("root/etc/ld.so.preload")).unwrap_or_default();
+    let of_system = preloaded_by_system(&process.join("root"));
     let entries = of_environment
         .unwrap_or_default()
         .split(|byte| b" :".contains(byte))
-        .chain(of_system.split(|byte| b" \t\n:".contains(byte)))
+        .chain(of_system.iter().map(Vec::as_slice))
         .filter(|entry| !entry.is_empty())
         .map(|entry| PathBuf::from(OsStr::from_bytes(entry)))
         .collect();

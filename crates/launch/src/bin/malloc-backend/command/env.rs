@@ -1,10 +1,10 @@
 use std::ffi::OsString;
 
-use malloc_backend_launch::{Code, Environment, Refusal, without_switch};
+use malloc_backend_launch::{Code, Environment, Refusal, Switched, without_switch};
 
 use super::system::{entries, environment, folder};
 use super::words::{OPTIONS, Words, asks_for_help, misused};
-use super::{Answer, Failure};
+use super::{Answer, Failure, complain};
 
 fn help() -> String {
     format!(
@@ -70,7 +70,10 @@ fn print(words: &Words, format: Format) -> Result<Vec<u8>, Refusal> {
     // A shell may be switched already; the other formats are for an environment that begins elsewhere, of which what this
     // shell has set is no part.
     let now = if is_shell { without_switch(&here) } else { Environment::new() };
-    let then = words.switched(backend, false, &folder(), &now)?;
+    let Switched { variables: then, notice } = words.switched(backend, false, &folder(), &now)?;
+    if let Some(notice) = notice {
+        complain(&notice);
+    }
     let is_new = |(name, value): &(&Vec<u8>, &Vec<u8>)| {
         now.get(*name) != Some(value) || is_shell && here.get(*name) != Some(value)
     };

@@ -1,10 +1,11 @@
+use std::env::var_os;
 use std::ffi::OsString;
 
-use malloc_backend_launch::{Context, prepare_launch, variables};
+use malloc_backend_launch::{Context, Switched, prepare_launch, variables};
 
-use super::Answer;
 use super::system::{become_program, changed_entries, entries, environment, folder};
 use super::words::{OPTIONS, Words, asks_for_help, misused};
+use super::{Answer, complain};
 
 fn help() -> String {
     format!(
@@ -40,10 +41,14 @@ pub fn main(words: &[OsString]) -> Answer {
     let folder = folder();
     let entries = entries();
     let before = environment(&entries);
-    let mut after = words.switched(backend, true, &folder, &before)?;
+    let Switched { variables: mut after, notice } = words.switched(backend, true, &folder, &before)?;
     // Should the library find in the program that another malloc came first, the program does not begin.
     after.insert(variables::REQUIRE.into(), b"1".to_vec());
-    let context = Context { search: std::env::var_os("PATH"), ..Context::default() };
+    let context =
+        Context { search: var_os("PATH"), libraries: var_os("LD_LIBRARY_PATH"), ..Context::default() };
     let launch = prepare_launch(backend, &folder, command, arguments, &context)?;
+    if let Some(notice) = notice {
+        complain(&notice);
+    }
     Err(become_program(&launch, changed_entries(entries, &before, &after)).into())
 }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use malloc_backend::MemoryAllocatorBackend;
-use malloc_backend_launch::{Children, Code, Environment, Refusal, Switch, switched_environment};
+use malloc_backend_launch::{Children, Code, Environment, Refusal, Switch, Switched, switched_environment};
 
 /// The options that both have.
 pub const OPTIONS: &str = "  --preset <name>      what the allocator is tuned for: low-rss, balanced (the default), throughput, or none
@@ -75,7 +75,7 @@ impl Words {
         probe: bool,
         folder: &Path,
         given: &Environment,
-    ) -> Result<Environment, Refusal> {
+    ) -> Result<Switched, Refusal> {
         let set = self.values.iter().filter(|(name, _)| name == "set").map(|(_, value)| pair(value));
         let switch = Switch {
             backend,
