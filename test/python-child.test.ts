@@ -68,6 +68,39 @@ describe('spawnPython', { skip: noPython }, () => {
     assert.match((await run(['-c', look], { ...options, children: 'inherit' })).stdout, /True/);
   });
 
+  test('leaves what Python starts the allocators that it asks for itself', async () => {
+    const starts = (words: string, env: string) =>
+      `import os, subprocess, sys; print(subprocess.run([sys.executable, ${words}"-c", ` +
+      `"import sys; print(sys.flags.dev_mode)"], env={**os.environ, ${env}}, capture_output=True, text=True))`;
+    for (const [words, env, isDev] of [
+      ['', '', 'False'],
+      ['"-X", "dev", ', '', 'True'],
+      ['', '"PYTHONDEVMODE": "1"', 'True'],
+      ['', '"PYTHONMALLOC": "malloc"', 'False'],
+      ['', '"PYTHONMALLOC": "debug"', 'False'],
+    ] as const) {
+      const { stdout, code } = await run(['-c', starts(words, env)], { ...options, children: 'inherit' });
+      assert.equal(code, 0);
+      assert.ok(
+        stdout.includes(`returncode=0, stdout='${isDev}\\n', stderr='')`),
+        `${words}${env}: ${stdout}`,
+      );
+    }
+  });
+
+  test('what is started after one that asked for its own has the domains again', async () => {
+    const program = file(
+      'starts.py',
+      `import os, subprocess, sys
+if len(sys.argv) > 1:
+    subprocess.run([sys.executable, *sys.argv[1].split(), __file__, *sys.argv[2:]])
+else:
+    print(os.environ["MALLOC_BACKEND_PYTHON_CHILDREN"], "MALLOC_BACKEND_PYTHON" in os.environ)`,
+    );
+    const { stdout } = await run([program, '-X dev', '-B'], { ...options, children: 'inherit' });
+    assert.equal(stdout, 'inherited True\n');
+  });
+
   test('switches the whole process as well, and its children only if asked', async () => {
     const look =
       'import subprocess; print(subprocess.check_output(["cat", "/proc/self/maps"]).decode().count("malloc_backend") > 0)';

@@ -21,7 +21,7 @@ use malloc_backend::owner::Object;
 use malloc_backend::{MemoryAllocatorBackend, shim};
 use malloc_backend_preload::background_threads;
 use malloc_backend_preload::descriptor::{self, Descriptor};
-use malloc_backend_preload::environment::{drop_preload, get, leave_preload, remove, restore};
+use malloc_backend_preload::environment::{drop_preload, get, leave_preload, remove, restore, set};
 use malloc_backend_preload::own;
 use malloc_backend_preload::report::{json, write};
 use malloc_backend_python::{
@@ -35,10 +35,12 @@ const CONFIG: &CStr = c"MALLOC_BACKEND_PYTHON";
 const REPORT: &CStr = c"MALLOC_BACKEND_PYTHON_REPORT";
 /// A file descriptor, likewise, open on the counters' memory.
 const COUNTERS: &CStr = c"MALLOC_BACKEND_PYTHON_COUNTERS";
-/// What is to become of the programs that Python starts. `inherit`: they are to have the same domains. Otherwise they
-/// are not, and `restore` gives the variables that came with the library their values of before, and `unswitch` takes
+/// What is to become of the programs that Python starts. `inherit`: they are to have the same domains; in these it is
+/// `inherited`, which says that nobody has asked for them by name. Otherwise they are not, and `restore` gives the variables that came with the library their values of before, and `unswitch` takes
 /// the library that serves the whole process out of `LD_PRELOAD` too.
 const CHILDREN: &CStr = c"MALLOC_BACKEND_PYTHON_CHILDREN";
+const INHERIT: &[u8] = b"inherit";
+const INHERITED: &[u8] = b"inherited";
 
 #[used]
 #[unsafe(link_section = ".init_array")]
@@ -49,6 +51,11 @@ extern "C" fn start() {
     let (report, counters) = (descriptor::find(REPORT), descriptor::find(COUNTERS));
     // SAFETY: names in the global scope, where CPython's are in the program or in its libpython; neither is unloaded.
     let symbols = unsafe { AllocatorSymbols::find(|name| libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr())) };
+    let is_inherited = get(CHILDREN).is_some_and(|value| value == INHERITED);
+    if is_inherited && own_choice().is_some() {
+        // Such as a test that starts Python in dev mode: it has what it asks for.
+        return;
+    }
     let Some(symbols) = symbols else {
         // (Where a person reads, the many programs of a launcher would be a nuisance.)
         if let Descriptor::Ours(fd @ 3..) = report {
@@ -82,8 +89,11 @@ extern "C" fn start() {
         unsafe { libc::_exit(126) }
     }
     let children = get(CHILDREN).unwrap_or_default();
+    if children == INHERIT {
+        set(CHILDREN, INHERITED);
+    }
     let wants = |what: &[u8]| children.split(|byte| *byte == b',').any(|word| word == what);
-    if !wants(b"inherit") {
+    if !wants(INHERIT) && !is_inherited {
         remove(CONFIG);
         remove(CHILDREN);
         leave_preload();
@@ -94,6 +104,19 @@ extern "C" fn start() {
             drop_preload(&shim.path());
         }
     }
+}
+
+/// What has Python set allocators of its own choice over ours, without a word (c-api/init_config, `allocator`).
+enum OwnChoice {
+    Variable(&'static CStr),
+    DevMode,
+}
+
+fn own_choice() -> Option<OwnChoice> {
+    let is_set = |name: &&CStr| get(name).is_some_and(|value| !value.is_empty());
+    let variable = [c"PYTHONMALLOC", c"PYTHONDEVMODE"].into_iter().find(is_set).map(OwnChoice::Variable);
+    let is_dev_mode = || asks_for_dev_mode(arguments().split(|byte| *byte == 0).skip(1));
+    variable.or_else(|| is_dev_mode().then_some(OwnChoice::DevMode))
 }
 
 fn replaced(fd: c_int) -> String {
@@ -110,19 +133,19 @@ fn apply(
 ) -> Result<Report, String> {
     static OWN: [Counters; DOMAINS_COUNTED] = [const { Counters::new() }; DOMAINS_COUNTED];
     let config: Config = config.parse().map_err(|error| format!("{error}"))?;
-    // Python would set the allocators that these ask for over ours, without a word (c-api/init_config, `allocator`).
-    for variable in [c"PYTHONMALLOC", c"PYTHONDEVMODE"] {
-        if config.chooses() && get(variable).is_some_and(|value| !value.is_empty()) {
+    match own_choice().filter(|_| config.chooses()) {
+        Some(OwnChoice::Variable(name)) => {
             return Err(format!(
                 "{} is set and would discard the allocators chosen for Python; unset it",
-                variable.to_string_lossy()
+                name.to_string_lossy()
             ));
         }
-    }
-    if config.chooses() && asks_for_dev_mode(arguments().split(|byte| *byte == 0).skip(1)) {
-        return Err("Python was started with -X dev, by a launcher or the first line of a script, and would discard the \
-             allocators chosen for it; leave it out, or ask for the debug hooks by allocatorDebug"
-            .to_string());
+        Some(OwnChoice::DevMode) => {
+            return Err("Python was started with -X dev, by a launcher or the first line of a script, and would discard \
+                 the allocators chosen for it; leave it out, or ask for the debug hooks by allocatorDebug"
+                .to_string());
+        }
+        None => {}
     }
     let domains =
         Domains::install(symbols, config, shared.unwrap_or(&OWN)).map_err(|refusal| refusal.to_string())?;
