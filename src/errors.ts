@@ -13,7 +13,7 @@
  * | `ERR_PROGRAM_NOT_FOUND` | no such program |
  * | `ERR_PROGRAM_NOT_EXECUTABLE` | a file that cannot be executed |
  * | `ERR_CANNOT_SWITCH` | a program into which nothing can be preloaded |
- * | `ERR_FOREIGN_PRELOAD` | another allocator is preloaded where libc's was asked for |
+ * | `ERR_FOREIGN_PRELOAD` | `/etc/ld.so.preload` names another allocator, where libc's was asked for |
  * | `ERR_NOT_APPLIED` | the program started, and did not get the backend |
  * | `ERR_PROCESS_NOT_FOUND` | no such process |
  * | `ERR_PROCESS_ACCESS` | a process that may not be looked into |

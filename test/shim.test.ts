@@ -6,6 +6,7 @@ import { copyFile, mkdtemp, realpath, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
+import * as tools from './fixtures-ts/tools.js';
 import { compiled } from './support/native.js';
 import { type Options, type Outcome, run, succeed } from './support/run.js';
 import { cannotPreload, isGlibc, notGlibc, type Shim, shim, SWITCHING } from './support/shims.js';
@@ -34,7 +35,8 @@ async function ask(preload: string, questions: string[], env: Record<string, str
 describe('the files', { skip: cannotPreload }, () => {
   const FAMILY = (
     'malloc free calloc realloc reallocarray aligned_alloc posix_memalign memalign valloc pvalloc ' +
-    'malloc_usable_size free_sized free_aligned_sized cfree'
+    'malloc_usable_size free_sized free_aligned_sized cfree ' +
+    'malloc_trim mallinfo mallinfo2 mallopt malloc_info malloc_stats'
   ).split(' ');
   /** Every form of `operator new` and `delete`, as the Itanium C++ ABI names them. */
   const OPERATORS = [
@@ -368,6 +370,26 @@ describe('in company', { skip: cannotPreload }, () => {
         const switched = await run(runtime, [], { env: { LD_PRELOAD: shim(backend) } });
         assert.deepEqual([switched.code, switched.stdout, switched.stderr], [code, stdout, stderr]);
       });
+    }
+  });
+
+  test('a program that frees a block twice comes to its end', async () => {
+    const program = tools.cc(
+      'frees-twice',
+      `#include <stdlib.h>
+       int main(void) {
+         void *all[1000];
+         for (int i = 0; i < 1000; i++) all[i] = malloc(64);
+         free(all[999]), free(all[999]);
+         for (int i = 0; i < 1000; i += 2) free(all[i]);
+         return 0;
+       }`,
+      ['-fno-builtin'],
+    );
+    // (jemalloc and snmalloc may end it by abort(3).)
+    for (const backend of SWITCHING) {
+      const { code, signal } = await run(program, [], { env: { LD_PRELOAD: shim(backend) } });
+      assert.ok(code === 0 || signal === 'SIGABRT', `${backend}: ${code} ${signal}`);
     }
   });
 

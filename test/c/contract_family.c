@@ -272,19 +272,34 @@ static void posix_memalign_errors(void) {
     int result = posix_memalign(&block, i % 2 ? 64 : 65536, opaque(HUGE[i]));
     expect(result == ENOMEM, "size %#zx gave %d", HUGE[i], result);
     expect(block == &untouched, "size %#zx: the pointer was written", HUGE[i]);
-    expect(errno == 4711, "size %#zx: errno became %d", HUGE[i], errno);
+    expect(errno == ENOMEM, "size %#zx: errno is %d", HUGE[i], errno);
   }
 }
 
+static void *either(int which, size_t alignment, size_t size) {
+  return which ? memalign(opaque(alignment), size) : aligned_alloc(opaque(alignment), size);
+}
+
 static void alignment_errors(void) {
-  static const size_t bad[] = {0, 3, 5, 6, 7, 12, 20, 24, 40, 48, 96, 1000, 4097, 12288, SIZE_MAX, SIZE_MAX / 2};
-  for (size_t i = 0; i < COUNT(bad); i++)
-    for (int which = 0; which < 2; which++) {
-      errno = 0;
-      void *block = which ? memalign(opaque(bad[i]), 96) : aligned_alloc(opaque(bad[i]), 96);
-      expect(block == NULL, "%s(%zu) gave a block", which ? "memalign" : "aligned_alloc", bad[i]);
-      expect(errno == EINVAL, "%s(%zu): errno is %d", which ? "memalign" : "aligned_alloc", bad[i], errno);
+  static const char *const names[] = {"aligned_alloc", "memalign"};
+  static const size_t odd[] = {0, 3, 5, 6, 7, 12, 20, 24, 40, 48, 96, 1000, 4097, 12288};
+  static const size_t bad[] = {SIZE_MAX, SIZE_MAX / 2 + 2};
+  for (int which = 0; which < 2; which++) {
+    for (size_t i = 0; i < COUNT(odd); i++) {
+      size_t next = 16;
+      while (next < odd[i]) next *= 2;
+      errno = 4711;
+      void *block = either(which, odd[i], 96);
+      expect(block && aligned_to(block, next), "%s(%zu) gave %p", names[which], odd[i], block);
+      expect(errno == 4711, "%s(%zu): errno became %d", names[which], odd[i], errno);
+      free(block);
     }
+    for (size_t i = 0; i < COUNT(bad); i++) {
+      errno = 0;
+      expect(either(which, bad[i], 96) == NULL, "%s(%zu) gave a block", names[which], bad[i]);
+      expect(errno == EINVAL, "%s(%zu): errno is %d", names[which], bad[i], errno);
+    }
+  }
 }
 
 static void aligned_blocks(void) {

@@ -160,12 +160,14 @@ void *reallocarray(void *block, size_t count, size_t size) {
 static int power_of_two(size_t alignment) { return alignment != 0 && (alignment & (alignment - 1)) == 0; }
 
 void *memalign(size_t alignment, size_t size) {
-  if (!power_of_two(alignment) && !makes("memalign-any")) {
+  size_t next = 1;
+  while (next && next < alignment) next *= 2;
+  if (!next || (!power_of_two(alignment) && makes("memalign-refuses"))) {
     errno = EINVAL;
     return NULL;
   }
-  if (alignment > 4096 && makes("align-4096")) alignment = 4096;
-  return __libc_memalign(alignment, size);
+  if (next > 4096 && makes("align-4096")) next = 4096;
+  return __libc_memalign(makes("memalign-odd") && next > 16 ? next / 2 : next, size);
 }
 
 void *aligned_alloc(size_t alignment, size_t size) { return memalign(alignment, size); }
@@ -174,7 +176,7 @@ int posix_memalign(void **result, size_t alignment, size_t size) {
   if (!power_of_two(alignment) || (alignment % sizeof(void *) && !makes("posix-memalign-any"))) return EINVAL;
   int error = errno;
   void *block = memalign(alignment, size);
-  if (!makes("posix-memalign-errno")) errno = error;
+  if (block || makes("posix-memalign-errno")) errno = error;
   if (block || makes("posix-memalign-writes")) *result = block;
   return block ? 0 : ENOMEM;
 }

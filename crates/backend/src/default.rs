@@ -99,22 +99,7 @@ mod platform {
     use core::mem;
 
     use crate::owner::Object;
-    use crate::{CannotRelease, MemoryAllocatorBackend, Stats, foreign, shim};
-
-    /// glibc's `struct mallinfo2` (2.33 and newer).
-    #[repr(C)]
-    struct MallInfo2 {
-        arena: usize,
-        ordblks: usize,
-        smblks: usize,
-        hblks: usize,
-        hblkhd: usize,
-        usmblks: usize,
-        fsmblks: usize,
-        uordblks: usize,
-        fordblks: usize,
-        keepcost: usize,
-    }
+    use crate::{CannotRelease, MallInfo2, MemoryAllocatorBackend, Stats, foreign, shim};
 
     /// The symbol's address as the program sees it, or null. By name, because musl has none of glibc's
     /// extensions and an older glibc not all.

@@ -21,6 +21,7 @@ mod global;
 mod headered;
 #[cfg(all(feature = "jemalloc", not(windows)))]
 mod jemalloc;
+mod mallinfo;
 #[cfg(feature = "mimalloc")]
 mod mimalloc;
 pub mod mimalloc_options;
@@ -43,6 +44,7 @@ pub use functions::{Functions, Visitor};
 pub use global::GLOBAL_ALLOCATOR;
 #[cfg(all(feature = "jemalloc", not(windows)))]
 pub use jemalloc::{Jemalloc, nonstandard as jemalloc_nonstandard};
+pub use mallinfo::MallInfo2;
 #[cfg(feature = "mimalloc")]
 pub use mimalloc::{Mimalloc, malloc as mimalloc_malloc, malloc_small as mimalloc_malloc_small};
 pub use raw::{CannotRelease, MIN_ALIGNMENT, RawAllocator, Stats};

@@ -23,7 +23,7 @@ pub enum Code {
     ProgramNotExecutable,
     /// A program into which nothing can be preloaded.
     CannotSwitch,
-    /// Another allocator is preloaded where libc's was asked for.
+    /// The system preloads another allocator, where libc's was asked for.
     ForeignPreload,
     /// The system refused to start the program.
     ExecFailed,

@@ -17,6 +17,8 @@
 ))]
 compile_error!("a process has one malloc: choose one of the features jemalloc, mimalloc, snmalloc");
 
+#[cfg(any(feature = "jemalloc", feature = "mimalloc", feature = "snmalloc"))]
+mod about;
 #[cfg(feature = "jemalloc")]
 mod background_threads;
 #[cfg(any(feature = "jemalloc", feature = "snmalloc"))]

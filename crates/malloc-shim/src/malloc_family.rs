@@ -96,32 +96,38 @@ unsafe extern "C" fn reallocarray(block: *mut c_void, count: usize, size: usize)
     }
 }
 
-#[unsafe(no_mangle)]
-pub extern "C" fn aligned_alloc(alignment: usize, size: usize) -> *mut c_void {
-    if !alignment.is_power_of_two() {
-        set_errno(libc::EINVAL);
-        return ptr::null_mut();
-    }
-    or_enomem(Backend::aligned_alloc(alignment, size))
-}
-
+/// As glibc has it: an alignment that is no power of two is raised to the next one, and one that has none is refused.
 #[unsafe(no_mangle)]
 extern "C" fn memalign(alignment: usize, size: usize) -> *mut c_void {
-    aligned_alloc(alignment, size)
+    match alignment.checked_next_power_of_two() {
+        Some(alignment) => or_enomem(Backend::aligned_alloc(alignment, size)),
+        None => {
+            set_errno(libc::EINVAL);
+            ptr::null_mut()
+        }
+    }
 }
 
-/// POSIX: the error is the result, `errno` and, on failure, `*place` are left alone.
+/// The same, as in glibc before 2.38. That one and newer ones refuse an alignment that is no power of two; a program that
+/// runs on either is not to fail here.
+#[unsafe(no_mangle)]
+pub extern "C" fn aligned_alloc(alignment: usize, size: usize) -> *mut c_void {
+    memalign(alignment, size)
+}
+
+/// The error is the result. As with glibc `errno` says it too where there is no memory, and `*place` is left alone on
+/// failure.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn posix_memalign(place: *mut *mut c_void, alignment: usize, size: usize) -> c_int {
     if !alignment.is_power_of_two() || alignment < size_of::<*mut c_void>() {
         return libc::EINVAL;
     }
     let before = errno();
-    let block = Backend::aligned_alloc(alignment, size);
-    set_errno(before);
+    let block = or_enomem(Backend::aligned_alloc(alignment, size));
     if block.is_null() {
         return libc::ENOMEM;
     }
+    set_errno(before);
     // SAFETY: the caller gives a writable place.
     unsafe { place.write(block) };
     0
@@ -134,7 +140,7 @@ fn page_size() -> usize {
 
 #[unsafe(no_mangle)]
 extern "C" fn valloc(size: usize) -> *mut c_void {
-    aligned_alloc(page_size(), size)
+    memalign(page_size(), size)
 }
 
 /// Like `valloc`, with the size rounded up to whole pages.
@@ -142,7 +148,7 @@ extern "C" fn valloc(size: usize) -> *mut c_void {
 extern "C" fn pvalloc(size: usize) -> *mut c_void {
     let page = page_size();
     match size.max(1).checked_next_multiple_of(page) {
-        Some(size) => aligned_alloc(page, size),
+        Some(size) => memalign(page, size),
         None => or_enomem(ptr::null_mut()),
     }
 }

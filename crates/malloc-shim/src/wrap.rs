@@ -6,7 +6,7 @@
 //! they would wait for it and it for them. So it calls none of them, and nor does the little that runs before `main`.
 
 use core::ffi::{CStr, c_char, c_int, c_long, c_uint, c_void};
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use core::{mem, ptr};
 
 use malloc_backend::owner::Object;
@@ -81,11 +81,18 @@ unsafe extern "C" fn sched_getaffinity(pid: c_int, size: usize, set: *mut c_void
 
 wrap!("__wrap_sched_getaffinity", sched_getaffinity);
 
-/// `free` keeps `errno` (POSIX.1-2024), also where the system refuses to take memory back, as it does under mlockall
-/// or a seccomp filter. None of the allocators sees to that, and to do so in `free` itself would cost every call.
+/// How often memory has gone back to the system, or may have.
+pub static GIVEN_BACK: AtomicUsize = AtomicUsize::new(0);
+
+/// `free` keeps `errno` (POSIX.1-2024), also where the system refuses to take memory back, as it
+/// does under mlockall or a seccomp filter. None of the allocators sees to that, and to do so in `free` itself would cost every call.
 unsafe fn system_call_without_errno(number: c_long, arguments: &[usize]) -> c_int {
     // SAFETY: the caller's obligation.
-    if unsafe { system_call(number, arguments) } < 0 { -1 } else { 0 }
+    if unsafe { system_call(number, arguments) } < 0 {
+        return -1;
+    }
+    GIVEN_BACK.fetch_add(1, Ordering::Relaxed);
+    0
 }
 
 unsafe extern "C" fn munmap(address: *mut c_void, length: usize) -> c_int {
