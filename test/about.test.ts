@@ -73,7 +73,7 @@ async function asked(backend: (typeof SWITCHING)[number]) {
   > & { stdout: string; stderr: string };
 }
 
-describe('functions about malloc', { skip: notGlibc, timeout: 120_000 }, () => {
+describe('functions about malloc', { skip: notGlibc }, () => {
   for (const backend of SWITCHING) {
     test(`mallinfo2 and its kind on ${backend}`, async () => {
       const { stdout, stderr, start, occupied, vacated, trimmed } = await asked(backend);

@@ -61,7 +61,7 @@ const notice = (file: string, backend: string) =>
   `malloc-backend: LD_PRELOAD names another allocator, ${file}; it is left out, because the program is to run on ` +
   `${backend === 'default' ? "libc's malloc" : backend}\n`;
 
-describe('named in LD_PRELOAD', { skip: notGlibc, timeout: 240_000 }, () => {
+describe('named in LD_PRELOAD', { skip: notGlibc }, () => {
   for (const { name, library, file, skip } of others)
     for (const backend of ALL) {
       test(`${name} is left out for ${backend}`, { skip }, async () => {
@@ -142,7 +142,7 @@ function withSystemList(entries: string): string[] {
   return ['unshare', '-m', 'sh', '-c', 'mount --bind "$0" /etc && exec "$@"', etc];
 }
 
-describe('named in /etc/ld.so.preload', { skip: notGlibc || noMounts, timeout: 240_000 }, () => {
+describe('named in /etc/ld.so.preload', { skip: notGlibc || noMounts }, () => {
   for (const { name, file, skip } of others) {
     for (const backend of SWITCHING)
       test(`${backend} serves before ${name}`, { skip }, async () => {
@@ -191,7 +191,7 @@ const FREES = `
   void *own(void); void free(void *);
   int main(void) { for (int n = 0; n < 1000; n++) free(own()); puts("freed"); return 0; }`;
 
-describe('linked', { skip: cannotPreload || notGlibc, timeout: 240_000 }, () => {
+describe('linked', { skip: cannotPreload || notGlibc }, () => {
   for (const { name, file, skip } of others) {
     test(`each backend serves before ${name}; default is not libc's`, { skip }, async () => {
       const program = cxx(`linked-${name}`, file);

@@ -28,7 +28,7 @@ async function holds(preload: string): Promise<void> {
   }
 }
 
-describe('operator new and delete', { skip: cannotPreload, timeout: 240_000 }, () => {
+describe('operator new and delete', { skip: cannotPreload }, () => {
   for (const backend of SWITCHING) {
     test(`all forms on ${backend}`, () => holds(shim(backend)));
 
