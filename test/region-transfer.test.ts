@@ -17,6 +17,7 @@ const skip =
 const CASES = [
   'out of a worker that ends',
   'ends the region',
+  'ends while another thread purges',
   'with nobody left who knows the region',
   'what is reserved costs no collection',
   'what is used is collected when nobody has it',

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { PerformanceObserver, constants } from 'node:perf_hooks';
 import { setImmediate as turn } from 'node:timers/promises';
-import { Worker, isMainThread, parentPort } from 'node:worker_threads';
+import { Worker, isMainThread, parentPort, workerData } from 'node:worker_threads';
 import { Allocator } from '../../index.js';
 import { codeOf, collectUntil, isFilledWith } from '../support/allocators.js';
 
@@ -23,7 +23,16 @@ interface Moved {
   offset: number;
 }
 
+function endRegions(): void {
+  const allocator = Allocator.create('jemalloc');
+  for (let n = 0; n < 20_000; n++) {
+    using region = allocator.region({ bytes: 4 * MIB });
+    region.free(region.allocate(100_000).fill(1));
+  }
+}
+
 function inWorker(): void {
+  if (workerData === endRegions.name) return endRegions();
   const view = Allocator.create('jemalloc')
     .region({ bytes: 64 * MIB })
     .allocate(100_000)
@@ -93,6 +102,17 @@ const cases: Record<string, () => Promise<void>> = {
     memory = undefined;
     await collectUntil(() => allocator.bytesAllocated === 0);
     assert.equal(allocator.bytesAllocated, 0);
+  },
+
+  async 'ends while another thread purges'() {
+    const allocator = Allocator.create('jemalloc');
+    const worker = new Worker(new URL(import.meta.url), { workerData: endRegions.name });
+    const state = { ended: false };
+    worker.once('exit', () => (state.ended = true));
+    while (!state.ended) {
+      allocator.release();
+      await turn();
+    }
   },
 
   async 'with nobody left who knows the region'() {

@@ -7,6 +7,7 @@ use tikv_jemalloc_ctl::{epoch, raw, stats};
 use tikv_jemalloc_sys as sys;
 
 use crate::raw::{ALIGNED_BY_SIZE, aligned_by_size, aligned_by_size_of_array};
+use crate::region::purge;
 use crate::{CannotRelease, MIN_ALIGNMENT, MemoryAllocatorBackend, RawAllocator, Stats};
 
 /// jemalloc, over tikv-jemalloc-sys.
@@ -119,6 +120,7 @@ unsafe impl RawAllocator for Jemalloc {
     /// Purges every arena, after the calling thread's cache went back to them.
     fn release() -> Result<(), CannotRelease> {
         Self::collect_thread(false);
+        let _turn = purge::purge();
         // 4096 is MALLCTL_ARENAS_ALL.
         command(c"arena.4096.purge").map_err(|_| CannotRelease(Self::BACKEND))
     }

@@ -10,7 +10,7 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tikv_jemalloc_sys::{self as sys, extent_hooks_t};
 
-use super::Range;
+use super::{Range, purge};
 use crate::Recent;
 use crate::raw::aligned_by_size;
 
@@ -106,7 +106,7 @@ unsafe extern "C" fn commit(
 }
 
 /// What jemalloc calls to give memory back. False is success.
-unsafe extern "C" fn purge(
+unsafe extern "C" fn give_back(
     hooks: *mut extent_hooks_t,
     start: *mut c_void,
     _: usize,
@@ -178,7 +178,7 @@ impl Heap {
                 commit: Some(commit),
                 decommit: None,
                 purge_lazy: None,
-                purge_forced: Some(purge),
+                purge_forced: Some(give_back),
                 split: Some(split),
                 merge: Some(merge),
             },
@@ -195,6 +195,7 @@ impl Heap {
                 return None;
             }
             if !control("tcache.create", Some(&mut cache), None::<&mut ()>) {
+                let _turn = purge::destroy();
                 control(&format!("arena.{arena}.destroy"), None::<&mut ()>, None::<&mut ()>);
                 drop(Box::from_raw(place));
                 return None;
@@ -290,6 +291,7 @@ impl Heap {
 
 impl Drop for Heap {
     fn drop(&mut self) {
+        let _turn = purge::destroy();
         self.place().going.store(true, Ordering::Release);
         self.clear_recent();
         // SAFETY: as in `reset`; who drops the heap uses its blocks no more.

@@ -10,6 +10,7 @@ use core::fmt;
 use crate::MemoryAllocatorBackend;
 
 mod jemalloc;
+pub(crate) mod purge;
 mod range;
 
 pub use range::Range;
