@@ -261,7 +261,7 @@ describe('the tarballs', { skip }, () => {
     assert.match(stderr, /lacks slab \d/);
   });
 
-  test('want the same Node: one in which a CommonJS caller can require the package', () => {
+  test('want the same Node', () => {
     for (const folder of [root, ...platforms().map((each) => join(root, 'npm', each.name))])
       assert.deepEqual(manifest(folder).engines, { node: '^20.19.0 || >=22.12.0' }, folder);
   });
