@@ -350,6 +350,16 @@ describe('installed', { skip }, () => {
       ),
       expected,
     );
+    // One copy of everything, whichever way it came: a class of one is the other's, and so is its state.
+    const both = await node([
+      '--input-type=module',
+      '-e',
+      `import { createRequire } from 'node:module';
+       import * as esm from 'malloc-backend';
+       const cjs = createRequire(process.cwd() + '/x.js')('malloc-backend');
+       console.log(Object.keys(esm).every((name) => esm[name] === cjs[name]));`,
+    ]);
+    assert.equal(both.stdout, 'true\n');
     const inner = await run(process.execPath, ['-e', "import('malloc-backend/dist/src/binding.js')"], at());
     assert.match(inner.stderr, /ERR_PACKAGE_PATH_NOT_EXPORTED/);
   });
