@@ -147,8 +147,7 @@ describe('named in /etc/ld.so.preload', { skip: notGlibc || noMounts }, () => {
     for (const backend of SWITCHING)
       test(`${backend} serves before ${name}`, { skip }, async () => {
         const around = withSystemList(`# by the administrator\n${file}\n`);
-        // (The preset's options travel in MALLOC_CONF, which that one reads as well.)
-        await each([...around, native, 'run', backend, '--preset', 'none'], {}, (found, alone) => {
+        await each([...around, native, 'run', backend], {}, (found, alone) => {
           assert.deepEqual([found.code, found.signal, found.stdout], [0, null, alone.stdout], found.stderr);
           assert.equal(found.stderr, '');
         });
@@ -163,6 +162,30 @@ describe('named in /etc/ld.so.preload', { skip: notGlibc || noMounts }, () => {
       });
     });
   }
+
+  test(
+    'doctor names it, and says that default cannot be had',
+    { skip: others[0]?.skip ?? true },
+    async () => {
+      const { file = '' } = others[0] ?? {};
+      const [program = '', ...args] = [
+        ...withSystemList(`${file}\n`),
+        process.execPath,
+        tools.cli,
+        'doctor',
+        '--json',
+      ];
+      const found = JSON.parse((await run(program, args)).stdout) as {
+        backends: { backend: string; surfaces: { process: { available: boolean; reason?: string } } }[];
+      };
+      const rows = found.backends.map(({ backend, surfaces }) => [backend, surfaces.process.reason]);
+      const reason = `/etc/ld.so.preload names ${file}, which has a malloc of its own`;
+      assert.deepEqual(rows.slice(0, 2), [
+        ['default', reason],
+        ['jemalloc', undefined],
+      ]);
+    },
+  );
 
   test('what is a comment there, or has no malloc, hinders nothing', async () => {
     const around = withSystemList(`# ${others[0]?.file}\n${await compiled('plugin.so')}\n`);
@@ -196,13 +219,7 @@ describe('linked', { skip: cannotPreload || notGlibc }, () => {
     test(`each backend serves before ${name}; default is not libc's`, { skip }, async () => {
       const program = cxx(`linked-${name}`, file);
       for (const backend of SWITCHING) {
-        const { code, signal, stdout, stderr } = await run(native, [
-          'run',
-          backend,
-          '--preset',
-          'none',
-          program,
-        ]);
+        const { code, signal, stdout, stderr } = await run(native, ['run', backend, program]);
         assert.deepEqual([code, signal, stderr], [0, null, ''], backend);
         assert.match(stdout, /^(\d+) of \1\n$/);
       }
@@ -218,7 +235,7 @@ describe('linked', { skip: cannotPreload || notGlibc }, () => {
       const needs = tools.cc(`needs-${name}`, FREES, [library, '-Wl,-rpath,$ORIGIN']);
       for (const program of [itself, needs])
         for (const backend of SWITCHING) {
-          const { code, stdout, stderr } = await run(native, ['run', backend, '--preset', 'none', program]);
+          const { code, stdout, stderr } = await run(native, ['run', backend, program]);
           if (name === 'jemalloc' && backend === 'jemalloc') {
             assert.deepEqual([code, stdout, stderr], [0, 'freed\n', '']);
             continue;

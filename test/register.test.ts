@@ -283,15 +283,21 @@ describe('register refuses', { skip: cannotPreload }, () => {
     const refusal = await run('sh', ['-c', own, process.execPath], { env: on('mimalloc') });
     assert.match(refusal.stderr, /ERR_NOT_APPLIED/);
   });
+});
 
-  test('default where another allocator is preloaded', { skip: notGlibc }, async () => {
-    const foreign = tools.foreignLibrary();
-    await refused(on('default', { LD_PRELOAD: foreign }), 'ERR_FOREIGN_PRELOAD', new RegExp(foreign));
-    const { stdout } = await succeed(process.execPath, [IMPORT, app], {
-      env: on('mimalloc', { LD_PRELOAD: foreign }),
+test('register leaves another allocator that is preloaded out', { skip: notGlibc }, async () => {
+  const foreign = tools.foreignLibrary();
+  for (const backend of ['default', 'mimalloc'] as const) {
+    const { stdout, stderr } = await succeed(process.execPath, [IMPORT, app], {
+      env: on(backend, { LD_PRELOAD: foreign }),
     });
-    assert.equal((JSON.parse(stdout) as State).preload, `${shim('mimalloc')}:${foreign}`);
-  });
+    const { preload } = JSON.parse(stdout) as State;
+    assert.equal(preload ?? '', backend === 'default' ? '' : shim(backend));
+    assert.match(
+      stderr,
+      new RegExp(`^malloc-backend: LD_PRELOAD names another allocator, ${foreign};.*\\n$`),
+    );
+  }
 });
 
 test('register closes an inspector that another module has opened', { skip: cannotPreload }, async () => {
