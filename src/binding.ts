@@ -2,7 +2,9 @@ import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { BackendStats } from './backend.js';
 import { BUNDLED } from './bundled.js';
+import type { MemoryParts } from './memory/parts.js';
 import { MallocBackendError, type MallocBackendErrorCode } from './errors.js';
+import { whyNotSupported } from './process/supported.js';
 
 /** What `crates/node` exports. The two files say the same; test/binding.test.ts compares them. */
 export interface Binding {
@@ -19,7 +21,7 @@ export interface Binding {
   presetOptions(backend: string, preset: string): { key: string; value: string; reason: string }[];
   /** Linux only, as are all below. */
   ownerHere?(): NativeOwner | null;
-  ownerOf?(pid: number): { owner?: NativeOwner; errno?: number };
+  ownerOf?(pid: number): NativeAnswer & { owner?: NativeOwner };
   inspectProgram?(path: string): NativeProgram;
   /** Arguments and environment as bytes, each ended by a zero. Returns only where it failed, with the reason. */
   replaceProcess?(program: string, argv: Uint8Array, environment: Uint8Array): string;
@@ -34,7 +36,6 @@ export interface Binding {
     env: string[],
   ): NativeChanges;
   withOptions?(backend: string, preset: string | undefined, set: string[], env: string[]): NativeChanges;
-  preloadedAllocators?(env: string[], root: string): { ofEnvironment: string[]; ofSystem: string[] };
   prepareLaunch?(
     backend: string,
     folder: string,
@@ -49,7 +50,12 @@ export interface Binding {
   whyNotPreloadable?(file: string): string | null;
   tooSmallForSnmalloc?(addressSpace: number | undefined, data: number | undefined): string | null;
   host?(): NativeHost;
-  readMemory?(pid: number): Promise<NativeMemory>;
+  /** `v8` is this process's, and absent for another one. */
+  readMemory?(
+    pid: number,
+    allocator: string,
+    v8?: { arrayBuffers: number; heap: number },
+  ): Promise<NativeMemory>;
   releaseMemory?(): Promise<NativeRelease>;
   pythonStart?(options: NativePythonOptions): Promise<{ failure?: string; message?: string }>;
   pythonInfo?(): NativePythonInfo | null;
@@ -201,21 +207,11 @@ export interface NativeHost {
   data?: number;
 }
 
-/** Bytes of physical memory by the mappings that it is in; crates/process/src/memory.rs says what each is. */
-export interface NativeMemory {
-  errno?: number;
-  rss: number;
-  v8: number;
-  code: number;
-  files: number;
-  stacks: number;
-  heap: number;
-  arenas: number;
-  reserved: number;
-  private: number;
-  other: number;
+/** Bytes of physical memory by the parts of the process. */
+export interface NativeMemory extends NativeAnswer {
+  rss?: number;
+  parts?: MemoryParts;
   stats?: BackendStats;
-  mappedBlocks?: number;
 }
 
 export interface NativeRelease {
@@ -273,10 +269,12 @@ function load(): { binding: Binding; folder: string } {
     const found = override ? { folder: resolve(override) } : requirePackage(name);
     if ('error' in found) {
       const { code, message } = found.error as NodeJS.ErrnoException;
+      if (code === 'ERR_ACCESS_DENIED') throw notPermitted(`@malloc-backend/${name}`, found.error);
       if (code !== 'MODULE_NOT_FOUND') failures.push(`@malloc-backend/${name} does not load: ${message}`);
       continue;
     }
     const file = join(found.folder, `malloc-backend.${name}.node`);
+    requireReadable(found.folder);
     if (!existsSync(file)) {
       failures.push(`${file} does not exist`);
       continue;
@@ -284,6 +282,7 @@ function load(): { binding: Binding; folder: string } {
     try {
       return { binding: require(file) as Binding, folder: found.folder };
     } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ERR_DLOPEN_DISABLED') throw addonsDisabled(error);
       failures.push(`${file} does not load: ${(error as Error).message}`);
     }
   }
@@ -295,6 +294,34 @@ function load(): { binding: Binding; folder: string } {
     `malloc-backend has no binary for ${here}: ${failures.length > 0 ? failures.join('; ') : absent}. ` +
       `Install it again with optional dependencies (no --omit=optional, and not from another platform's ` +
       `node_modules); ${BUNDLED}; or build it in a checkout with "npm run build" and name its folder in ${OVERRIDE}.`,
+  );
+}
+
+/** What a program that has no addon loaded is switched by. */
+const WITHOUT_ADDON =
+  'start it by "malloc-backend run <backend> -- node …", for which Node need load no addon';
+
+function addonsDisabled(cause: unknown): MallocBackendError {
+  const remedy = 'permission' in process ? 'allow addons (--allow-addons)' : 'leave --no-addons out';
+  return new MallocBackendError(
+    'ERR_NOT_PERMITTED',
+    `Node was told to load no addon, and malloc-backend is one; ${remedy}, or ${WITHOUT_ADDON}`,
+    { cause },
+  );
+}
+
+/** Node's permission model lets a file that may not be read look as if it did not exist. */
+function requireReadable(folder: string): void {
+  const { permission } = process as { permission?: { has(scope: string, reference: string): boolean } };
+  if (permission !== undefined && !permission.has('fs.read', folder)) throw notPermitted(folder);
+}
+
+/** An error for what Node's permission model does not let this process read. */
+export function notPermitted(file: string, cause?: unknown): MallocBackendError {
+  return new MallocBackendError(
+    'ERR_NOT_PERMITTED',
+    `Node's permission model does not let this process read ${file}; allow it (--allow-fs-read=…), or ${WITHOUT_ADDON}`,
+    { cause },
   );
 }
 
@@ -314,10 +341,7 @@ export function binaryFolder(): string {
 export function linuxBinding(what = "switching a process's malloc"): Required<Binding> {
   const { ownerHere } = binding();
   if (ownerHere !== undefined) return binding() as Required<Binding>;
-  throw new MallocBackendError(
-    'ERR_BACKEND_UNAVAILABLE',
-    `${what} works on Linux only for now, not on ${process.platform}`,
-  );
+  throw new MallocBackendError('ERR_BACKEND_UNAVAILABLE', whyNotSupported(what));
 }
 
 /** The answer, where it is one; a refusal is thrown. */

@@ -9,6 +9,7 @@
  * | `ERR_UNKNOWN_OPTION` | an allocator option that the backend does not have |
  * | `ERR_BACKEND_UNAVAILABLE` | the backend cannot serve the surface on this platform or in this build |
  * | `ERR_BINARY_MISSING` | the platform's package is not installed, or its addon does not load |
+ * | `ERR_NOT_PERMITTED` | Node was told to load no addon, or its permission model forbids to read what is needed |
  * | `ERR_SHIM_MISSING` | the preloadable library is not there, cannot be loaded, or lies where the loader cannot be pointed at |
  * | `ERR_PROGRAM_NOT_FOUND` | no such program |
  * | `ERR_PROGRAM_NOT_EXECUTABLE` | a file that cannot be executed |
@@ -44,6 +45,7 @@ export type MallocBackendErrorCode =
   | 'ERR_UNKNOWN_OPTION'
   | 'ERR_BACKEND_UNAVAILABLE'
   | 'ERR_BINARY_MISSING'
+  | 'ERR_NOT_PERMITTED'
   | 'ERR_SHIM_MISSING'
   | 'ERR_PROGRAM_NOT_FOUND'
   | 'ERR_PROGRAM_NOT_EXECUTABLE'

@@ -1,14 +1,14 @@
 // The command `run`: that it leaves everything else as it was.
 
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync, realpathSync } from 'node:fs';
 import { type TestContext, describe, test } from 'node:test';
 import { activeBackend } from '../index.js';
 import * as tools from './fixtures-ts/tools.js';
 import { compiled } from './support/native.js';
-import { kill, run, start, succeed } from './support/run.js';
+import { ended, kill, run, start, succeed } from './support/run.js';
 import { SWITCHING, cannotPreload, notGlibc, shim } from './support/shims.js';
 
 const { command, cli, entries } = tools;
@@ -272,17 +272,22 @@ describe('run leaves as it was', { skip: cannotPreload }, () => {
     }
   });
 
-  const unshares = (...options: string[]) =>
-    spawnSync('unshare', [...options, 'true']).status !== 0 && 'unshare(1) is not there or not allowed';
-  test('without a parent that can be seen, as in a container', { skip: unshares('-p', '-f') }, async () => {
-    const env = { npm_command: 'exec' };
-    for (const entry of Object.values(entries)) {
-      const args = ['-p', '-f', ...entry, 'run', 'mimalloc', '--', 'cat'];
-      assert.deepEqual(await run('unshare', args, { env, input: 'x' }), await run('cat', [], { input: 'x' }));
-    }
-  });
+  test(
+    'without a parent that can be seen, as in a container',
+    { skip: tools.unshares('-p', '-f') },
+    async () => {
+      const env = { npm_command: 'exec' };
+      for (const entry of Object.values(entries)) {
+        const args = ['-p', '-f', ...entry, 'run', 'mimalloc', '--', 'cat'];
+        assert.deepEqual(
+          await run('unshare', args, { env, input: 'x' }),
+          await run('cat', [], { input: 'x' }),
+        );
+      }
+    },
+  );
 
-  test('the standard files, without /proc', { skip: unshares('-m') }, async () => {
+  test('the standard files, without /proc', { skip: tools.unshares('-m') }, async () => {
     const script = 'mount -t tmpfs none /proc && exec "$@"';
     const words = ['run', 'mimalloc', '--preset', 'none', '--', 'sh', '-c', 'cat; echo error >&2'];
     for (const entry of Object.values(entries)) {
@@ -356,5 +361,101 @@ describe('run', { skip: cannotPreload }, () => {
     assert.equal(await said(), `${own}${own}${shim('snmalloc')}\n`);
     assert.equal(await said('--children', 'inherit'), `${own}${own}${shim('snmalloc')}\n`);
     assert.equal(await said('--children', 'none'), `${own}unset\n`);
+  });
+});
+
+describe('run and python --if-supported, on another system', { timeout: 120_000 }, () => {
+  const elsewhere = (...words: string[]) =>
+    run(process.execPath, ['--require', tools.file('macos.cjs', tools.ELSEWHERE), cli, ...words]);
+
+  test('the program runs as it is, and a line says so', async () => {
+    const program = ['sh', '-c', 'printf "%s|" "$0" "$@"; cat; exit 7', 'a b', '--x', ''];
+    const { code, stdout, stderr } = await run(
+      process.execPath,
+      [
+        '--require',
+        tools.file('macos.cjs', tools.ELSEWHERE),
+        cli,
+        'run',
+        'jemalloc',
+        '--if-supported',
+        '--preset',
+        'low-rss',
+        '--',
+        ...program,
+      ],
+      { input: 'in' },
+    );
+    assert.deepEqual([code, stdout], [7, 'a b|--x||in']);
+    assert.match(
+      stderr,
+      /^malloc-backend: .*not on darwin; the program runs without a switch \(--if-supported\)\n$/,
+    );
+    const killed = await elsewhere('run', 'mimalloc', '--if-supported', 'sh', '-c', 'kill -TERM $$');
+    assert.equal(killed.code, 128 + 15);
+    const python = await elsewhere(
+      'python',
+      'jemalloc',
+      '--mem',
+      '--if-supported',
+      '--python',
+      'echo',
+      '--',
+      '-c',
+      'x',
+    );
+    assert.deepEqual([python.code, python.stdout], [0, '-c x\n']);
+    assert.match(python.stderr, /not on darwin; Python runs without a switch/);
+  });
+
+  test('hands signals on', async () => {
+    const words = [
+      'run',
+      'mimalloc',
+      '--if-supported',
+      '--',
+      'sh',
+      '-c',
+      'trap "echo got; exit 3" TERM; echo ready; while :; do sleep 0.1; done',
+    ];
+    const child = start(process.execPath, [
+      '--require',
+      tools.file('macos.cjs', tools.ELSEWHERE),
+      cli,
+      ...words,
+    ]);
+    child.stdout?.once('data', () => child.kill('SIGTERM'));
+    const { code, stdout } = await ended(child);
+    assert.deepEqual([code, stdout], [3, 'ready\ngot\n']);
+  });
+
+  test('refused without it, and wrong everywhere is wrong there', async () => {
+    for (const words of [
+      ['run', 'mimalloc', 'true'],
+      ['python', 'mimalloc', '--', '-c', '1'],
+    ]) {
+      const { code, stdout, stderr } = await elsewhere(...words);
+      assert.deepEqual([code, stdout], [126, '']);
+      assert.match(
+        stderr,
+        /^malloc-backend: .*works on Linux only for now, not on darwin; with --if-supported/,
+      );
+    }
+    for (const [words, status] of [
+      [['run', 'tcmalloc', '--if-supported', 'true'], 2],
+      [['run', 'mimalloc', '--if-supported'], 2],
+      [['run', 'mimalloc', '--fast', 'true'], 2],
+      [['run', 'mimalloc', '--if-supported', 'no-such-program'], 127],
+    ] as const)
+      assert.equal((await elsewhere(...words)).code, status, words.join(' '));
+  });
+
+  test('where there is a switch it changes nothing', { skip: cannotPreload }, async () => {
+    const words = ['sh', '-c', 'echo $LD_PRELOAD'];
+    const { stdout, stderr } = await run(tools.native, ['run', 'mimalloc', '--if-supported', '--', ...words]);
+    assert.deepEqual([stdout, stderr], [`${shim('mimalloc')}\n`, '']);
+    const MALLOC_BACKEND_BINARY_DIR = tools.copyOfBinaries('none', ['libmalloc_backend_mimalloc.so']);
+    const env = { MALLOC_BACKEND_BINARY_DIR };
+    assert.equal((await run(tools.native, ['run', 'mimalloc', '--if-supported', 'true'], { env })).code, 126);
   });
 });

@@ -43,6 +43,12 @@ describe('usage', { skip: cannotPreload }, () => {
     ['doctor', '--pid', '-1'],
     ['doctor', '--pid', '1.5'],
     ['doctor', '--pid', '0'],
+    ['doctor', '--memory'],
+    ['doctor', '--json=yes'],
+    ['doctor', '--expect'],
+    ['doctor', '--expect', 'rust'],
+    ['doctor', '--', 'x'],
+    ['run', 'mimalloc', '--if-supported=no', 'true'],
   ];
 
   test('that is wrong is status 2, with what is wrong', async () => {

@@ -1,14 +1,15 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { isSupported } from '../process/supported.js';
 import { fail } from './fail.js';
 import { main as becomeNative } from './native.js';
 
 /** Those that are a program of their own, without Node: crates/launch. */
-const natives: readonly string[] = ['run', 'env', 'path'];
+const natives: readonly string[] = ['run', 'env', 'path', 'doctor'];
 
 /** Those in JavaScript, each in a file of its own (npm/bundle.mjs): none must wait for the others. */
-const scripts: readonly string[] = ['python', 'doctor'];
+const scripts: readonly string[] = ['python'];
 
 /** By the package's name: this file may be a copy in node_modules/.bin, where something follows links as it copies. */
 function ownFolder(): string {
@@ -57,6 +58,7 @@ async function main([name, ...args]: string[]): Promise<void> {
   if (name === undefined) return usage('no command was given');
   if (name === '--help' || name === '-h' || name === 'help') return console.log(help);
   if (name === '--version' || name === '-V') return console.log(version());
+  if (!isSupported() && natives.includes(name)) return script('elsewhere').main([name, ...args]);
   if (natives.includes(name)) return becomeNative([name, ...args]);
   if (!scripts.includes(name)) return usage(`there is no command ${JSON.stringify(name)}`);
   const command = script(name);
@@ -68,4 +70,9 @@ async function main([name, ...args]: string[]): Promise<void> {
   await command.main(args);
 }
 
-main(process.argv.slice(2)).catch((error: unknown) => (process.exitCode = fail(error)));
+const words = process.argv.slice(2);
+main(words).catch((error: unknown) => {
+  // `eval "$(…)" && …` does not see this command's status; it sees that of what is printed.
+  if (words[0] === 'env' && !/--format[ =](?!shell)[a-z]/.test(words.join(' '))) console.log('false');
+  process.exitCode = fail(error);
+});

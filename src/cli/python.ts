@@ -4,8 +4,11 @@ import { MallocBackendError } from '../errors.js';
 import { become, sayNow } from '../process/become.js';
 import type { SwitchOptions } from '../process/environment.js';
 import type { AllocatorOptions, Preset } from '../process/presets.js';
+import { isSupported, leaveOut } from '../process/supported.js';
 import { type PythonOptionNames, parsePythonConfig } from '../python/config.js';
 import { hookVariables, hookedEnvironment, preparePython } from '../python/environment.js';
+import { become as startElsewhere } from './elsewhere.js';
+import { split } from './words.js';
 
 export const help = `Become Python, with its allocator domains on the backend: same process id, signals and open files.
 
@@ -25,6 +28,7 @@ Options:
   --set <key=value>    one option of that allocator; may be given again
   --children <which>   whether programs that Python starts have all that too: none (the default) or inherit
   --unset              take PYTHONMALLOC and PYTHONDEVMODE out of the environment rather than refuse them
+  --if-supported       where there is no switch, on macOS and Windows, become Python without one and say so
   --report             print whose the domains are, as a line of JSON on standard error
 
 Exit status: Python's own; 2 wrong usage, 126 the domains cannot be set, 127 Python was not found.
@@ -47,6 +51,7 @@ const options = {
   children: { type: 'string' },
   unset: { type: 'boolean', default: false },
   report: { type: 'boolean', default: false },
+  'if-supported': { type: 'boolean', default: false },
 } as const;
 
 /** What messages are to call them. */
@@ -58,34 +63,21 @@ const names: PythonOptionNames = {
   unset: '--unset',
 };
 
-/** Ours end at `--`, or at the second word that is no option and no option's value. */
-function split(args: readonly string[]): [own: string[], python: string[]] {
-  let backend = false;
-  for (let at = 0; at < args.length; at++) {
-    const word = args[at] ?? '';
-    if (word === '--') return [args.slice(0, at), args.slice(at + 1)];
-    if (word.startsWith('--')) {
-      const option = options[word.slice(2) as keyof typeof options] as { type: string } | undefined;
-      if (option?.type === 'string') at += 1;
-    } else if (backend) {
-      return [args.slice(0, at), args.slice(at)];
-    } else {
-      backend = true;
-    }
-  }
-  return [[...args], []];
-}
-
 /** `malloc-backend python`: checks, and becomes Python. */
-export function main(args: string[]): never {
-  const [own, python] = split(args);
+export function main(args: string[]): void | Promise<void> {
+  const [own, python] = split(args, options);
   const { values, positionals } = parseArgs({ args: own, options, allowPositionals: true });
   const [name] = positionals;
   if (name === undefined) {
     throw new MallocBackendError('ERR_INVALID_ARGUMENT', `no backend was given\n\n${help}`);
   }
+  const allocatorBackend = parseBackend(name);
+  if (!isSupported()) {
+    leaveOut({ by: '--if-supported', given: values['if-supported'] }, 'Python runs without a switch');
+    return startElsewhere([values.python, ...python]);
+  }
   const chosen = {
-    allocatorBackend: parseBackend(name),
+    allocatorBackend,
     allocatorRaw: !values['no-raw'],
     allocatorMem: values.mem,
     allocatorObj: values.obj,

@@ -1,10 +1,9 @@
 import { getHeapStatistics } from 'node:v8';
 import type { BackendStats } from '../backend.js';
-import { linuxBinding } from '../binding.js';
-import { MallocBackendError } from '../errors.js';
+import { type NativeMemory, granted, linuxBinding } from '../binding.js';
 import { type ActiveBackend, activeBackend } from '../process/owner.js';
 import { ownMalloc } from './own.js';
-import { type MemoryParts, parts } from './parts.js';
+import type { MemoryParts } from './parts.js';
 
 /** Where a process's physical memory is. */
 export interface MemoryBreakdown {
@@ -36,19 +35,12 @@ export async function memory(pid: number = process.pid): Promise<MemoryBreakdown
     pid === process.pid
       ? { arrayBuffers: process.memoryUsage().arrayBuffers, heap: getHeapStatistics().total_physical_size }
       : undefined;
-  const map = await native.readMemory(pid);
-  if (map.errno !== undefined) {
-    throw new MallocBackendError(
-      'ERR_PROCESS_ACCESS',
-      `cannot read /proc/${pid}/smaps (error ${map.errno}): the process has ended, or it may not be looked into; ` +
-        'ask as its user or as root',
-    );
-  }
+  const { rss, parts, stats } = granted<NativeMemory>(await native.readMemory(pid, malloc.allocator, v8));
   return {
     pid,
-    rss: map.rss,
-    parts: parts(map, malloc.allocator, v8),
+    rss,
+    parts,
     malloc,
-    ...(map.stats === undefined ? {} : { allocator: map.stats }),
+    ...(v8 === undefined ? {} : { allocator: stats }),
   };
 }

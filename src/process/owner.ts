@@ -1,5 +1,5 @@
 import { type MemoryAllocatorBackend, parseBackend } from '../backend.js';
-import { type NativeOwner, linuxBinding } from '../binding.js';
+import { type NativeOwner, granted, linuxBinding } from '../binding.js';
 import { MallocBackendError, shown } from '../errors.js';
 
 /** What serves a process's `malloc`. */
@@ -21,10 +21,6 @@ export interface ActiveBackend {
   path: string;
 }
 
-const ESRCH = 3;
-const ENOENT = 2;
-const ENODATA = 61;
-
 /**
  * Which library owns a process's `malloc`. For this process that is judged from the symbol that resolves, for
  * another from its maps.
@@ -42,30 +38,8 @@ export function activeBackend(pid: number = process.pid): ActiveBackend {
     );
   }
   const native = linuxBinding();
-  const { owner, errno } =
-    pid === process.pid ? { owner: native.ownerHere(), errno: undefined } : native.ownerOf(pid);
-  if (owner) return describe(owner);
-  if (errno === ESRCH || (errno === ENOENT && !isAlive(pid))) {
-    throw new MallocBackendError('ERR_PROCESS_NOT_FOUND', `there is no process ${pid}`);
-  }
-  throw new MallocBackendError(
-    'ERR_PROCESS_ACCESS',
-    `cannot tell whose malloc process ${pid} runs on: ` +
-      (errno === undefined || errno === ENOENT
-        ? 'it maps no file that has one'
-        : errno === ENODATA
-          ? 'it maps an allocator, and has overwritten the environment that would say whether that was preloaded'
-          : 'it may not be looked into; ask as its user or as root'),
-  );
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
+  const own = pid === process.pid ? native.ownerHere() : undefined;
+  return describe(own ?? granted(native.ownerOf(pid)).owner);
 }
 
 function describe({ kind, allocator = 'unknown', version, path }: NativeOwner): ActiveBackend {

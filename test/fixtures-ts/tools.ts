@@ -206,6 +206,13 @@ export const cannotBeNobody: string | false = (() => {
   return seen.status === 0 ? false : 'another user cannot reach Node or this checkout';
 })();
 
+/** For `--require`: as if this were a Mac. */
+export const ELSEWHERE = `Object.defineProperty(process, 'platform', { value: 'darwin' })`;
+
+/** Why no namespace can be made with these options of unshare(1), or false. */
+export const unshares = (...options: string[]): string | false =>
+  spawnSync('unshare', [...options, 'true']).status !== 0 && 'unshare(1) is not there or not allowed';
+
 /** The allocators that Debian packages, by the name that this package has for each. */
 export const foreignAllocators: readonly [name: string, library: string, debianPackage: string][] = [
   ['jemalloc', 'libjemalloc.so.2', 'libjemalloc2'],

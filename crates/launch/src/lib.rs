@@ -11,6 +11,8 @@ mod launch;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod library;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+pub mod look;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod options;
 pub mod presets;
 mod refusal;
@@ -25,6 +27,6 @@ pub use launch::{
     Context, Launch, absolute, find_program, is_under_npx, prepare_launch, too_small_for_snmalloc,
 };
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
-pub use library::{BINARY_DIR, why_not_preloadable, why_not_usable};
+pub use library::{BINARY_DIR, is_for_musl, shim_file, why_not_preloadable, why_not_usable};
 pub use presets::Preset;
 pub use refusal::{Code, Refusal};

@@ -25,6 +25,12 @@ pub enum Code {
     CannotSwitch,
     /// The system preloads another allocator, where libc's was asked for.
     ForeignPreload,
+    /// A process that is on another backend than was expected.
+    NotApplied,
+    /// No such process.
+    ProcessNotFound,
+    /// A process that may not be looked into.
+    ProcessAccess,
     /// The system refused to start the program.
     ExecFailed,
 }
@@ -43,6 +49,9 @@ impl Code {
             Self::ProgramNotExecutable => "ERR_PROGRAM_NOT_EXECUTABLE",
             Self::CannotSwitch => "ERR_CANNOT_SWITCH",
             Self::ForeignPreload => "ERR_FOREIGN_PRELOAD",
+            Self::NotApplied => "ERR_NOT_APPLIED",
+            Self::ProcessNotFound => "ERR_PROCESS_NOT_FOUND",
+            Self::ProcessAccess => "ERR_PROCESS_ACCESS",
             Self::ExecFailed => "ERR_EXEC_FAILED",
         }
     }

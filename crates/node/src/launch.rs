@@ -127,24 +127,6 @@ pub fn with_options(backend: String, preset: Option<String>, set: Vec<String>, e
     tuned().unwrap_or_else(Changes::from)
 }
 
-/// Others' allocators that are preloaded, by the environment and by the system; `root` is where another process sees its
-/// files.
-#[napi(object)]
-pub struct PreloadedAllocators {
-    pub of_environment: Vec<String>,
-    pub of_system: Vec<String>,
-}
-
-#[napi]
-pub fn preloaded_allocators(env: Vec<String>, root: String) -> PreloadedAllocators {
-    let texts = |entries: Vec<Vec<u8>>| {
-        entries.into_iter().map(|entry| String::from_utf8_lossy(&entry).into_owned()).collect()
-    };
-    let launch::Preloaded { allocators, of_system, .. } =
-        launch::preloaded(&environment(env), Path::new(&root));
-    PreloadedAllocators { of_environment: texts(allocators), of_system: texts(of_system) }
-}
-
 /// The program of a command and its arguments.
 #[napi]
 pub fn prepare_launch(

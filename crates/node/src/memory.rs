@@ -1,80 +1,112 @@
 use std::time::Instant;
 
-use malloc_backend::{Default as Active, RawAllocator, Stats};
-use malloc_backend_process::{self as process, MemoryMap};
+use malloc_backend::{Default as Active, RawAllocator};
+use malloc_backend_launch::{Refusal, look};
+use malloc_backend_process::{self as process, MemoryMap, Parts, Told, V8};
 use napi::bindgen_prelude::AsyncTask;
 use napi::{Env, Result, Task};
 use napi_derive::napi;
 
 use crate::backend::AllocatorStats;
 
-/// A process's physical memory by its mappings, in bytes; or the system's error number.
+/// A process's physical memory by its parts, in bytes; or the code and the message of a refusal.
 #[napi(object)]
-pub struct MemoryOrError {
-    pub errno: Option<i32>,
-    pub rss: f64,
-    pub v8: f64,
-    pub code: f64,
-    pub files: f64,
-    pub stacks: f64,
-    pub heap: f64,
-    pub arenas: f64,
-    pub reserved: f64,
-    pub private: f64,
-    pub other: f64,
+#[derive(Default)]
+pub struct Memory {
+    pub failure: Option<String>,
+    pub message: Option<String>,
+    pub rss: Option<f64>,
+    pub parts: Option<MemoryParts>,
     /// What this process's `malloc` tells of itself; absent for another process.
     pub stats: Option<AllocatorStats>,
-    /// Of what is mapped the blocks that glibc has mapped for themselves.
-    pub mapped_blocks: Option<f64>,
+}
+
+/// What crates/process/src/parts.rs says of each.
+#[napi(object)]
+pub struct MemoryParts {
+    pub v8_heap: Option<f64>,
+    pub code: f64,
+    pub array_buffers: Option<f64>,
+    pub malloc_live: Option<f64>,
+    pub malloc_cached: Option<f64>,
+    pub malloc: Option<f64>,
+    pub mapped_files: f64,
+    pub stacks: f64,
+    pub other: f64,
+}
+
+impl From<Parts> for MemoryParts {
+    fn from(parts: Parts) -> Self {
+        let number = |bytes: Option<u64>| bytes.map(|bytes| bytes as f64);
+        Self {
+            v8_heap: number(parts.v8_heap),
+            code: parts.code as f64,
+            array_buffers: number(parts.array_buffers),
+            malloc_live: number(parts.malloc_live),
+            malloc_cached: number(parts.malloc_cached),
+            malloc: number(parts.malloc),
+            mapped_files: parts.mapped_files as f64,
+            stacks: parts.stacks as f64,
+            other: parts.other as f64,
+        }
+    }
+}
+
+/// What V8 tells of this process, in bytes.
+#[napi(object)]
+pub struct V8Figures {
+    pub array_buffers: f64,
+    pub heap: f64,
 }
 
 /// Reads a process's memory map: of this one on a thread of the pool, for the kernel takes its time.
 pub struct ReadMemory {
     pid: u32,
-}
-
-pub struct Memory {
-    map: std::io::Result<MemoryMap>,
-    stats: Option<(Stats, Option<u64>)>,
+    allocator: String,
+    /// Of this process.
+    v8: Option<V8>,
 }
 
 impl Task for ReadMemory {
-    type Output = Memory;
-    type JsValue = MemoryOrError;
+    type Output = std::io::Result<(MemoryMap, Told)>;
+    type JsValue = Memory;
 
-    fn compute(&mut self) -> Result<Memory> {
+    fn compute(&mut self) -> Result<Self::Output> {
         // The statistics first: what they count then and is freed before the map is read is less wrong than memory
         // without an owner.
-        let stats = (self.pid == std::process::id()).then(Active::stats_and_mapped_blocks);
-        Ok(Memory { map: process::memory_map(self.pid), stats })
+        let mut told = Told { v8: self.v8, ..Told::default() };
+        if self.v8.is_some() {
+            (told.stats, told.mapped_blocks) = Active::stats_and_mapped_blocks();
+        }
+        Ok(process::memory_map(self.pid).map(|map| (map, told)))
     }
 
-    fn resolve(&mut self, _: Env, Memory { map, stats }: Memory) -> Result<MemoryOrError> {
-        let errno =
-            map.as_ref().err().map(|error| error.raw_os_error().unwrap_or(crate::process::libc_eio()));
-        let map = map.unwrap_or_default();
-        Ok(MemoryOrError {
-            errno,
-            rss: map.rss as f64,
-            v8: map.v8 as f64,
-            code: map.code as f64,
-            files: map.files as f64,
-            stacks: map.stacks as f64,
-            heap: map.heap as f64,
-            arenas: map.arenas as f64,
-            reserved: map.reserved as f64,
-            private: map.private as f64,
-            other: map.other as f64,
-            mapped_blocks: stats.and_then(|(_, mapped_blocks)| mapped_blocks).map(|bytes| bytes as f64),
-            stats: stats.map(|(stats, _)| stats.into()),
+    fn resolve(&mut self, _: Env, read: Self::Output) -> Result<Memory> {
+        Ok(match read {
+            Ok((map, told)) => Memory {
+                rss: Some(map.rss as f64),
+                parts: Some(Parts::new(&map, &self.allocator, &told).into()),
+                stats: told.v8.map(|_| told.stats.into()),
+                ..Memory::default()
+            },
+            Err(error) => {
+                let Refusal { code, message } = look::why_not_seen(self.pid, &error);
+                Memory {
+                    failure: Some(code.as_str().to_owned()),
+                    message: Some(message),
+                    ..Memory::default()
+                }
+            }
         })
     }
 }
 
-/// What a process's physical memory is.
+/// What a process's physical memory is, of which that allocator serves `malloc`; `v8` is this process's, and absent for
+/// another one.
 #[napi]
-pub fn read_memory(pid: u32) -> AsyncTask<ReadMemory> {
-    AsyncTask::new(ReadMemory { pid })
+pub fn read_memory(pid: u32, allocator: String, v8: Option<V8Figures>) -> AsyncTask<ReadMemory> {
+    let v8 = v8.map(|v8| V8 { array_buffers: v8.array_buffers as u64, heap: v8.heap as u64 });
+    AsyncTask::new(ReadMemory { pid, allocator, v8 })
 }
 
 /// What a release came to: RSS before and after in bytes, and how long it took.

@@ -1,7 +1,7 @@
 use std::ffi::CString;
 use std::path::Path;
 
-use malloc_backend_launch::is_under_npx;
+use malloc_backend_launch::{Refusal, is_under_npx, look};
 use malloc_backend_process::{self as process, Allocator, Executable};
 use napi_derive::napi;
 
@@ -34,19 +34,25 @@ pub fn owner_here() -> Option<Owner> {
     process::owner_here().map(Owner::from)
 }
 
-/// An owner, nothing, or the system's error number.
+/// An owner, or the code and the message of a refusal.
 #[napi(object)]
-pub struct OwnerOrError {
+#[derive(Default)]
+pub struct OwnerOrRefusal {
+    pub failure: Option<String>,
+    pub message: Option<String>,
     pub owner: Option<Owner>,
-    pub errno: Option<i32>,
 }
 
 /// Whose `malloc` another process runs on.
 #[napi]
-pub fn owner_of(pid: u32) -> OwnerOrError {
-    match process::owner_of(pid) {
-        Ok(owner) => OwnerOrError { owner: owner.map(Owner::from), errno: None },
-        Err(error) => OwnerOrError { owner: None, errno: Some(error.raw_os_error().unwrap_or(libc_eio())) },
+pub fn owner_of(pid: u32) -> OwnerOrRefusal {
+    match look::owner(pid) {
+        Ok(owner) => OwnerOrRefusal { owner: Some(owner.into()), ..OwnerOrRefusal::default() },
+        Err(Refusal { code, message }) => OwnerOrRefusal {
+            failure: Some(code.as_str().to_owned()),
+            message: Some(message),
+            ..OwnerOrRefusal::default()
+        },
     }
 }
 
@@ -70,11 +76,6 @@ pub fn inspect_program(path: String) -> Program {
         Ok(Executable::Elf { interpreter, is_python, .. }) => ("elf", interpreter, is_python),
     };
     Program { kind: kind.to_owned(), interpreter, is_python }
-}
-
-/// EIO, for an error that did not come from the system.
-pub fn libc_eio() -> i32 {
-    5
 }
 
 /// Replaces this process's program. Returns only where that failed, with the reason. The

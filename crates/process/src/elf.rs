@@ -50,6 +50,11 @@ impl Elf {
         Ok(Self { map })
     }
 
+    /// All that is in it.
+    pub fn bytes(&self) -> &[u8] {
+        &self.map
+    }
+
     /// What the header says, or `None` where the file is not ELF.
     pub fn kind(&self) -> Option<Kind> {
         match object::FileKind::parse(&*self.map).ok()? {

@@ -4,6 +4,7 @@
 
 #![cfg(all(target_os = "linux", target_pointer_width = "64"))]
 
+mod about;
 mod allocator;
 mod elf;
 mod exec;
@@ -11,13 +12,16 @@ mod host;
 mod loader;
 mod memory;
 mod owner;
+mod parts;
 mod program;
 mod stacks;
 
+pub use about::{Barrier, Child, barrier, descendants, environment_of, host_of, node_version, program_of};
 pub use allocator::Allocator;
 pub use exec::{execute, replace_process};
 pub use host::{Host, host};
 pub use loader::Loader;
 pub use memory::{MemoryMap, memory_map, resident};
 pub use owner::{Owner, OwnerKind, owner_here, owner_of};
+pub use parts::{Parts, Told, V8};
 pub use program::{Caller, Executable, Library, Privilege, inspect, inspect_for, inspect_library};

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use malloc_backend::owner::Object;
 use malloc_backend::{MemoryAllocatorBackend, foreign, libc_version, shim};
 
+use crate::about::environment_of;
 use crate::allocator::{self, Allocator};
 use crate::elf::{Dependencies, Elf};
 use crate::loader::preloaded_by_system;
@@ -77,7 +78,7 @@ pub fn owner_of(pid: u32) -> io::Result<Option<Owner>> {
     const LIBC: (u8, usize) = (3, 0);
     const LATER: (u8, usize) = (4, 0);
     let libraries = Libraries::new(&files, &outside);
-    let preloaded = preloaded(&process);
+    let preloaded = preloaded(pid, &process);
     let index_of = |path: &Path| {
         preloaded.iter().flatten().position(|entry| {
             // A name is looked for in folders; a path may lead somewhere else from here.
@@ -234,13 +235,9 @@ impl<'a, Outside: Fn(&Path) -> PathBuf> Libraries<'a, Outside> {
 /// What the process was started with to be preloaded, in the order of ld.so(8): the environment's, then the
 /// system's. `None` where the environment that it was started with is overwritten, as by what gives itself a title
 /// (setproctitle), which leaves nothing to tell by.
-fn preloaded(process: &Path) -> Option<Vec<PathBuf>> {
-    let environment = fs::read(process.join("environ")).unwrap_or_default();
-    let variables = || environment.split(|byte| *byte == 0).filter(|entry| !entry.is_empty());
-    if environment.first() == Some(&0) || variables().any(|entry| !entry.contains(&b'=')) {
-        return None;
-    }
-    let of_environment = variables().find_map(|entry| entry.strip_prefix(b"LD_PRELOAD="));
+fn preloaded(pid: u32, process: &Path) -> Option<Vec<PathBuf>> {
+    let environment = environment_of(pid).unwrap_or_else(|_| Some(Vec::new()))?;
+    let of_environment = environment.iter().find_map(|entry| entry.strip_prefix(b"LD_PRELOAD="));
     let of_system = preloaded_by_system(&process.join("root"));
     let entries = of_environment
         .unwrap_or_default()

@@ -15,28 +15,43 @@ Usage: malloc-backend env <backend> [options]
 Backend: default (the C library's), jemalloc, mimalloc or snmalloc
 
 Options:
-  --format <format>    shell (the default), docker, systemd or json
+  --format <format>    {formats}
 {OPTIONS}
 
 Examples:
   set=\"$(malloc-backend env jemalloc)\" && eval \"$set\" && exec node server.js
-  malloc-backend env mimalloc --format docker     # lines of a Dockerfile
-  malloc-backend env jemalloc --format systemd    # lines of a [Service] section"
+  malloc-backend env mimalloc --format docker          # lines of a Dockerfile
+  malloc-backend env jemalloc --format systemd         # lines of a [Service] section
+  malloc-backend env jemalloc --format k8s             # of a container in a pod's spec",
+        formats = ABOUT_FORMATS
     )
 }
+
+const ABOUT_FORMATS: &str =
+    "shell (the default); docker: ENV of a Dockerfile; systemd: Environment= of a unit;
+                       systemd-file: for EnvironmentFile=; dotenv: for dotenv, node --env-file or env_file of
+                       Compose; compose: environment of a service; k8s: env of a container; json";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Format {
     Shell,
     Docker,
     Systemd,
+    SystemdFile,
+    Dotenv,
+    Compose,
+    Kubernetes,
     Json,
 }
 
-const FORMATS: [(&str, Format); 4] = [
+const FORMATS: [(&str, Format); 8] = [
     ("shell", Format::Shell),
     ("docker", Format::Docker),
     ("systemd", Format::Systemd),
+    ("systemd-file", Format::SystemdFile),
+    ("dotenv", Format::Dotenv),
+    ("compose", Format::Compose),
+    ("k8s", Format::Kubernetes),
     ("json", Format::Json),
 ];
 
@@ -47,13 +62,13 @@ pub fn main(words: &[OsString]) -> Answer {
         return Ok(format!("{}\n", help()).into_bytes());
     }
     // `eval "$(…)" && …` does not see this command's status; it sees that of what is printed.
-    let failure = |refusal| Failure { refusal, printed: "false\n" };
-    let words = Words::parse(words, &["preset", "set", "children", "format"])
+    let failure = |refusal| Failure { printed: b"false\n".to_vec(), ..Failure::from(refusal) };
+    let words = Words::parse(words, &["preset", "set", "children", "format"], &["if-supported"])
         .map_err(|problem| failure(misused(&problem, &help())))?;
     let format = parse_format(words.value("format").unwrap_or("shell")).map_err(failure)?;
     print(&words, format).map_err(|refusal| match format {
         Format::Shell => failure(refusal),
-        Format::Docker | Format::Systemd | Format::Json => refusal.into(),
+        _ => refusal.into(),
     })
 }
 
@@ -78,12 +93,25 @@ fn print(words: &Words, format: Format) -> Result<Vec<u8>, Refusal> {
         now.get(*name) != Some(value) || is_shell && here.get(*name) != Some(value)
     };
     let changed: Vec<_> = then.iter().filter(is_new).collect();
-    if format == Format::Json {
-        return Ok(json(&changed));
-    }
-    let set = changed.into_iter().map(|(name, value)| line(format, name, value));
     let gone = here.keys().filter(|name| is_shell && !then.contains_key(*name));
-    Ok(set.chain(gone.map(|name| [b"unset ", &name[..], b"\n"].concat())).collect::<Vec<_>>().concat())
+    let lines =
+        |line: fn(&[u8], &[u8]) -> Vec<u8>| changed.iter().map(|(name, value)| line(name, value)).collect();
+    let printed: Vec<Vec<u8>> = match format {
+        Format::Shell => {
+            let set: Vec<Vec<u8>> = lines(shell);
+            set.into_iter().chain(gone.map(|name| [b"unset ", &name[..], b"\n"].concat())).collect()
+        }
+        Format::Docker => lines(docker),
+        Format::Systemd => lines(systemd),
+        Format::SystemdFile => lines(systemd_file),
+        Format::Dotenv => {
+            changed.iter().map(|(name, value)| dotenv(name, value)).collect::<Result<_, _>>()?
+        }
+        Format::Compose => vec![compose(&texts(&changed)?)],
+        Format::Kubernetes => vec![kubernetes(&texts(&changed)?)],
+        Format::Json => vec![json(&texts(&changed)?)],
+    };
+    Ok(printed.concat())
 }
 
 fn parse_format(name: &str) -> Result<Format, Refusal> {
@@ -93,47 +121,99 @@ fn parse_format(name: &str) -> Result<Format, Refusal> {
     })
 }
 
-/// A shell takes everything in single quotes as it stands. A Dockerfile's ENV expands $, a unit file's Environment= its %
-/// specifiers.
-fn line(format: Format, name: &[u8], value: &[u8]) -> Vec<u8> {
-    let quoted = |text: &[u8]| {
-        [b"\"", &escaped(text, |byte| b"\\\"".contains(&byte).then_some(b'\\'))[..], b"\""].concat()
-    };
-    match format {
-        Format::Docker => {
-            let value = escaped(&quoted(value), |byte| (byte == b'$').then_some(b'\\'));
-            [b"ENV ", name, b"=", &value, b"\n"].concat()
-        }
-        Format::Systemd => {
-            let pair = quoted(&[name, b"=", value].concat());
-            [b"Environment=", &escaped(&pair, |byte| (byte == b'%').then_some(b'%'))[..], b"\n"].concat()
-        }
-        Format::Shell | Format::Json => {
-            let parts: Vec<&[u8]> = value.split(|byte| *byte == b'\'').collect();
-            [b"export ", name, b"='", &parts.join(&br"'\''"[..]), b"'\n"].concat()
-        }
-    }
+/// A shell takes everything in single quotes as it stands.
+fn shell(name: &[u8], value: &[u8]) -> Vec<u8> {
+    let parts: Vec<&[u8]> = value.split(|byte| *byte == b'\'').collect();
+    [b"export ", name, b"='", &parts.join(&br"'\''"[..]), b"'\n"].concat()
 }
 
-/// The text with that byte before each for which there is one.
-fn escaped(text: &[u8], before: impl Fn(u8) -> Option<u8>) -> Vec<u8> {
-    text.iter().flat_map(|&byte| before(byte).into_iter().chain([byte])).collect()
+/// A Dockerfile's ENV expands $.
+fn docker(name: &[u8], value: &[u8]) -> Vec<u8> {
+    [b"ENV ", name, b"=", &quoted(value, b"\\\"$"), b"\n"].concat()
 }
 
-fn json(variables: &[(&Vec<u8>, &Vec<u8>)]) -> Vec<u8> {
-    let string = |text: &[u8]| {
-        let mut out = String::from("\"");
-        for character in String::from_utf8_lossy(text).chars() {
-            match character {
-                '"' | '\\' => out.extend(['\\', character]),
-                '\0'..='\x1f' => out.push_str(&format!("\\u{:04x}", u32::from(character))),
-                _ => out.push(character),
-            }
+/// A unit file's Environment= expands specifiers, which begin with %.
+fn systemd(name: &[u8], value: &[u8]) -> Vec<u8> {
+    let pair = quoted(&[name, b"=", value].concat(), b"\\\"");
+    [b"Environment=", &escaped(&pair, b"%", b'%')[..], b"\n"].concat()
+}
+
+/// An EnvironmentFile= is read as a shell would, but for expansions (systemd.exec(5)).
+fn systemd_file(name: &[u8], value: &[u8]) -> Vec<u8> {
+    [name, b"=", &quoted(value, b"\\\"`$"), b"\n"].concat()
+}
+
+fn quoted(text: &[u8], special: &[u8]) -> Vec<u8> {
+    [b"\"", &escaped(text, special, b'\\')[..], b"\""].concat()
+}
+
+/// The text with that byte before each that is special.
+fn escaped(text: &[u8], special: &[u8], before: u8) -> Vec<u8> {
+    text.iter()
+        .flat_map(|&byte| special.contains(&byte).then_some(before).into_iter().chain([byte]))
+        .collect()
+}
+
+/// Those who read such files, a shell among them, agree on what is plain and on what stands in single quotes, if none of them
+/// is to put variables in. On anything else they differ.
+fn dotenv(name: &[u8], value: &[u8]) -> Result<Vec<u8>, Refusal> {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_./:,%+@=-".contains(byte);
+    let is_quotable = |byte: &u8| byte.is_ascii_graphic() && !b"'\\$".contains(byte);
+    let value = match value {
+        plain if plain.iter().all(is_plain) => plain.to_vec(),
+        quotable if quotable.iter().all(is_quotable) => [b"'", quotable, b"'"].concat(),
+        _ => {
+            return Err(Refusal::new(
+                Code::InvalidArgument,
+                format!(
+                    "dotenv has no way to write {} as {:?} that all its readers understand; use another format, json \
+                     for example",
+                    String::from_utf8_lossy(name),
+                    String::from_utf8_lossy(value)
+                ),
+            ));
         }
-        out + "\""
     };
-    let members: Vec<String> =
-        variables.iter().map(|(name, value)| format!("\n  {}: {}", string(name), string(value))).collect();
+    Ok([name, b"=", &value, b"\n"].concat())
+}
+
+/// Compose puts variables in for $.
+fn compose(variables: &[(&str, &str)]) -> Vec<u8> {
+    let doubled = |value: &str| string(&value.replace('$', "$$"));
+    let line = |(name, value): &(&str, &str)| format!("  {name}: {}\n", doubled(value));
+    yaml("environment", "{}", variables.iter().map(line).collect())
+}
+
+/// Kubernetes puts variables in for $(name), and $ for $$.
+fn kubernetes(variables: &[(&str, &str)]) -> Vec<u8> {
+    let doubled = |value: &str| string(&value.replace('$', "$$"));
+    let item = |(name, value): &(&str, &str)| format!("  - name: {name}\n    value: {}\n", doubled(value));
+    yaml("env", "[]", variables.iter().map(item).collect())
+}
+
+fn yaml(key: &str, empty: &str, lines: String) -> Vec<u8> {
+    if lines.is_empty() { format!("{key}: {empty}\n") } else { format!("{key}:\n{lines}") }.into_bytes()
+}
+
+fn json(variables: &[(&str, &str)]) -> Vec<u8> {
+    let line = |(name, value): &(&str, &str)| format!("\n  {}: {}", string(name), string(value));
+    let members: Vec<String> = variables.iter().map(line).collect();
     let end = if members.is_empty() { "" } else { "\n" };
     format!("{{{}{end}}}\n", members.join(",")).into_bytes()
+}
+
+/// In JSON, and so in YAML, of which JSON's strings are a part.
+fn string(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// JSON and YAML are text.
+fn texts<'a>(variables: &[(&'a Vec<u8>, &'a Vec<u8>)]) -> Result<Vec<(&'a str, &'a str)>, Refusal> {
+    let text = |bytes: &'a [u8]| {
+        str::from_utf8(bytes).map_err(|_| {
+            let message = format!("{:?} is not UTF-8; use the format shell", String::from_utf8_lossy(bytes));
+            Refusal::new(Code::InvalidArgument, message)
+        })
+    };
+    variables.iter().map(|(name, value)| Ok((text(name)?, text(value)?))).collect()
 }

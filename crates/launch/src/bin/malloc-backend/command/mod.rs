@@ -1,5 +1,6 @@
 //! From the words to what is printed, or to what the process becomes.
 
+mod doctor;
 mod env;
 mod node;
 mod path;
@@ -18,13 +19,14 @@ type Answer = Result<Vec<u8>, Failure>;
 
 /// Why there is none. What is printed even so goes to standard output, the message to standard error.
 struct Failure {
-    refusal: Refusal,
-    printed: &'static str,
+    status: c_int,
+    message: String,
+    printed: Vec<u8>,
 }
 
 impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Self {
-        Self { refusal, printed: "" }
+    fn from(Refusal { code, message }: Refusal) -> Self {
+        Self { status: status(code), message, printed: Vec::new() }
     }
 }
 
@@ -33,15 +35,17 @@ fn answer(words: &[OsString]) -> Answer {
         Some("run") => run::main(&words[1..]),
         Some("env") => env::main(&words[1..]),
         Some("path") => path::main(&words[1..]),
+        Some("doctor") => doctor::main(&words[1..]),
         _ => node::main(words),
     }
 }
 
-/// 2 is wrong usage, as bash has it; 126 found and not run, and 127 not found, as a shell has it (POSIX, 2.8.2).
+/// Of `run` and `env`. 2 is wrong usage, as bash has it; 126 found and not run, and 127 not found, as a shell has it (POSIX, 2.8.2).
 const fn status(code: Code) -> c_int {
     match code {
         Code::InvalidArgument | Code::UnknownBackend | Code::UnknownPreset | Code::UnknownOption => 2,
         Code::ProgramNotFound => 127,
+        Code::NotApplied | Code::ProcessNotFound | Code::ProcessAccess => 1,
         Code::BackendUnavailable
         | Code::ShimMissing
         | Code::ProgramNotExecutable
@@ -63,11 +67,11 @@ extern "C" fn main(_count: c_int, arguments: *const *const c_char) -> c_int {
                 1
             }
         },
-        Err(Failure { refusal, printed }) => {
+        Err(Failure { status, message, printed }) => {
             // (What cannot be written stops a shell as well.)
-            let _ = write(libc::STDOUT_FILENO, printed.as_bytes());
-            complain(&refusal.message);
-            status(refusal.code)
+            let _ = write(libc::STDOUT_FILENO, &printed);
+            complain(&message);
+            status
         }
     }
 }

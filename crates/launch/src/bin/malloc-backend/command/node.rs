@@ -42,7 +42,7 @@ fn node() -> Result<PathBuf, Refusal> {
 
 fn missing(why: &str) -> Refusal {
     let message = format!(
-        "of its commands only run, env and path need nothing else ({why}); malloc-backend run --help tells more"
+        "of its commands only run, env, path and doctor need nothing else ({why}); malloc-backend run --help tells more"
     );
     Refusal::new(Code::ProgramNotFound, message)
 }

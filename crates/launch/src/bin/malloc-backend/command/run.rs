@@ -32,7 +32,7 @@ pub fn main(words: &[OsString]) -> Answer {
     if words.first().is_some_and(asks_for_help) {
         return Ok(format!("{}\n", help()).into_bytes());
     }
-    let words = Words::parse(words, &["preset", "set", "children"])
+    let words = Words::parse(words, &["preset", "set", "children"], &["if-supported"])
         .map_err(|problem| misused(&format!("{problem}; the command's own come after it"), &help()))?;
     let backend = words.backend(&help())?;
     let Some((command, arguments)) = words.rest.split_first() else {

@@ -1,16 +1,17 @@
-//! The words behind `run` and `env`.
+//! The words behind `run`, `env` and `doctor`.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use malloc_backend::MemoryAllocatorBackend;
 use malloc_backend_launch::{Children, Code, Environment, Refusal, Switch, Switched, switched_environment};
 
-/// The options that both have.
+/// The options that `run` and `env` have.
 pub const OPTIONS: &str = "  --preset <name>      what the allocator is tuned for: low-rss, balanced (the default), throughput, or none
                        for the allocator's own defaults
   --set <key=value>    one option of the allocator, over the preset; may be given again
-  --children <which>   whether the programs that it starts are switched too: inherit (the default) or none";
+  --children <which>   whether the programs that it starts are switched too: inherit (the default) or none
+  --if-supported       where there is no switch, on macOS and Windows, go on without one and say so; here it changes nothing";
 
 /// What was asked for, taken apart and not yet judged.
 #[derive(Default)]
@@ -18,13 +19,15 @@ pub struct Words {
     backend: Option<String>,
     /// Options and their values.
     values: Vec<(String, String)>,
+    /// Options without one.
+    flags: Vec<String>,
     /// What begins behind `--`, or at the second word that is no option.
     pub rest: Vec<OsString>,
 }
 
 impl Words {
-    /// Takes them apart. `known` are the options.
-    pub fn parse(words: &[OsString], known: &[&str]) -> Result<Self, String> {
+    /// Takes them apart. `known` are the options that have a value, and `flags` those that have none.
+    pub fn parse(words: &[OsString], known: &[&str], flags: &[&str]) -> Result<Self, String> {
         let mut all = Self::default();
         let mut words = words.iter();
         while let Some(word) = words.next() {
@@ -46,8 +49,15 @@ impl Words {
                 Some((name, value)) => (name, Some(value)),
                 None => (option, None),
             };
-            let name = name.strip_prefix('-').filter(|name| known.contains(name));
+            let name = name.strip_prefix('-').filter(|name| known.contains(name) || flags.contains(name));
             let name = name.ok_or_else(|| format!("there is no option {text:?}"))?;
+            if flags.contains(&name) {
+                if inline.is_some() {
+                    return Err(format!("--{name} takes no value"));
+                }
+                all.flags.push(name.to_owned());
+                continue;
+            }
             let value = match inline {
                 Some(value) => value,
                 None => utf8(words.next().ok_or_else(|| format!("--{name} wants a value"))?)?,
@@ -60,6 +70,16 @@ impl Words {
     /// An option's value. Of what can be said once, the last counts.
     pub fn value(&self, name: &str) -> Option<&str> {
         self.values.iter().rfind(|(each, _)| each == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether there is an option that has no value.
+    pub fn has(&self, flag: &str) -> bool {
+        self.flags.iter().any(|each| each == flag)
+    }
+
+    /// A word that is no option, where none is wanted.
+    pub fn unexpected(&self) -> Option<&OsStr> {
+        self.backend.as_deref().map(OsStr::new).or(self.rest.first().map(OsString::as_os_str))
     }
 
     /// The backend.

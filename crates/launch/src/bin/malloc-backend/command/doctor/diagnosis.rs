@@ -1,0 +1,478 @@
+//! What is found.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use malloc_backend::MemoryAllocatorBackend;
+use malloc_backend_launch::{
+    Code, Environment, Preloaded, Refusal, is_for_musl, is_musl, look, preloaded, shim_file,
+    too_small_for_snmalloc, why_not_preloadable, why_not_process,
+};
+use malloc_backend_process::{
+    Allocator, Host, Owner, OwnerKind, Parts, Told, descendants, environment_of, host, host_of, memory_map,
+    node_version, program_of,
+};
+use serde::{Serialize, Serializer};
+
+use super::super::system::{entries, environment, folder};
+use super::Asked;
+use super::trial::{Waiting, start_on};
+
+/// The whole of it. Numbers of bytes are of physical memory.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Diagnosis {
+    pub platform: String,
+    pub libc: Libc,
+    /// Bytes.
+    pub page_size: u64,
+    /// The folder of the libraries.
+    pub binaries: String,
+    /// With `--pid`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process: Option<Process>,
+    /// Of that process, or of a program that is started here.
+    pub malloc: Malloc,
+    /// With `--expect`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected: Option<Expectation>,
+    /// Whether there is a backend that the process, or a program started here, can be switched to.
+    pub switchable: bool,
+    pub backends: Vec<Backend>,
+    pub obstacles: Vec<Obstacle>,
+}
+
+#[derive(Serialize)]
+pub struct Libc {
+    pub name: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+/// What serves `malloc`, as `activeBackend` of the package has it.
+#[derive(Serialize)]
+pub struct Malloc {
+    pub owner: &'static str,
+    pub allocator: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backend: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    pub path: String,
+}
+
+#[derive(Serialize)]
+pub struct Process {
+    pub pid: u32,
+    #[serde(flatten)]
+    pub settings: Settings,
+    /// Bytes, by part; with `--memory`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Memory>,
+    /// What it started, and what that started.
+    pub children: Vec<Child>,
+}
+
+/// As `memory()` of the package has it.
+#[derive(Serialize)]
+pub struct Memory {
+    pub rss: u64,
+    #[serde(serialize_with = "by_name")]
+    pub parts: Parts,
+}
+
+fn by_name<S: Serializer>(parts: &Parts, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(parts.named())
+}
+
+/// What a process is, and what its allocator was told.
+#[derive(Serialize, Default)]
+pub struct Settings {
+    /// The program's file, as the process sees it.
+    pub program: String,
+    /// Of Node: its version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// Absent where it cannot be told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preset: Option<&'static str>,
+    /// The variables by which the allocator was given options. Absent where the process has overwritten them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub options: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Serialize)]
+pub struct Child {
+    pub pid: u32,
+    pub parent: u32,
+    #[serde(flatten)]
+    pub seen: Seen,
+}
+
+/// One that may not be looked into has an error in place of the rest.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub enum Seen {
+    Process {
+        #[serde(flatten)]
+        settings: Settings,
+        malloc: Malloc,
+    },
+    Refused {
+        error: OwnedError,
+    },
+}
+
+#[derive(Serialize)]
+pub struct OwnedError {
+    pub code: &'static str,
+    pub message: String,
+}
+
+#[derive(Serialize)]
+pub struct Expectation {
+    pub backend: &'static str,
+    pub met: bool,
+}
+
+/// A backend, and whether it can serve a whole process that is started here.
+#[derive(Serialize)]
+pub struct Backend {
+    pub backend: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    pub available: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Something in the way of a switch.
+#[derive(Serialize)]
+pub struct Obstacle {
+    pub code: &'static str,
+    pub message: String,
+}
+
+impl Diagnosis {
+    pub fn make(asked: &Asked) -> Result<Self, Refusal> {
+        let folder = folder();
+        let waiting = match asked.pid {
+            Some(_) => None,
+            None => Some(Waiting::start().map_err(|error| {
+                let message = format!(
+                    "cannot start /bin/sh to look at what it runs on ({error}); name a process: --pid <pid>"
+                );
+                Refusal::new(Code::ExecFailed, message)
+            })?),
+        };
+        let pid = asked.pid.or(waiting.as_ref().map(Waiting::pid)).unwrap_or_default();
+        let owner = look::owner(pid)?;
+        let around = if asked.pid.is_some() { Around::of(pid) } else { Around::here() };
+        let others = around.preloaded();
+        let tried = MemoryAllocatorBackend::ALL
+            .map(|backend| Backend::try_out(backend, &folder, &others.of_system, asked.pid.is_none()));
+        let [default, ..] = &tried;
+        let libc = Libc::of(&around, default);
+        let malloc = Malloc::new(&owner, &root_of(pid), &folder, &tried);
+        let obstacles = obstacles(&malloc, &around, &others, &folder, &tried);
+        let process = match asked.pid {
+            None => None,
+            Some(pid) => Some(Process::look_at(pid, &malloc, &folder, &tried, asked.memory)?),
+        };
+        let is_possible = tried.iter().any(|each| each.available && each.backend != "default");
+        let host = host();
+        Ok(Self {
+            platform: format!("linux-{}", architecture(&host)),
+            libc,
+            page_size: host.page_size,
+            binaries: folder.to_string_lossy().into_owned(),
+            expected: asked.expected.map(|backend| Expectation {
+                backend: backend.as_str(),
+                met: malloc.backend == Some(backend.as_str()),
+            }),
+            switchable: is_possible && !obstacles.iter().any(Obstacle::is_final),
+            process,
+            malloc,
+            obstacles,
+            backends: tried.into(),
+        })
+    }
+
+    /// What the exit status 1 is for, if it is that.
+    pub fn complaint(&self) -> Option<String> {
+        let who = match &self.process {
+            Some(process) => format!("process {}", process.pid),
+            None => "a program that is started here".to_owned(),
+        };
+        match &self.expected {
+            Some(Expectation { met: true, .. }) => None,
+            Some(Expectation { backend, .. }) => {
+                Some(format!("{who} runs on {}, not on {backend}", self.malloc.allocator))
+            }
+            None => (!self.switchable).then(|| format!("{who} can be switched to no backend")),
+        }
+    }
+}
+
+/// As Node calls it.
+fn architecture(host: &Host) -> &str {
+    match host.machine.as_str() {
+        "x86_64" => "x64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+impl Libc {
+    fn of(around: &Around, default: &Backend) -> Self {
+        let is_musl = around.is_musl().unwrap_or_else(is_musl);
+        let name = if is_musl { "musl" } else { "glibc" };
+        let version = default.version.as_deref().and_then(|version| version.strip_prefix(name));
+        Self { name, version: version.map(|version| version.trim().to_owned()) }
+    }
+}
+
+impl Malloc {
+    /// `root` is where the process sees its files.
+    fn new(owner: &Owner, root: &Path, folder: &Path, tried: &[Backend]) -> Self {
+        let path = owner.path.clone();
+        let file = root.join(path.trim_start_matches('/'));
+        let version_of = |backend: MemoryAllocatorBackend, own: &Path| {
+            let known = tried.iter().find(|each| each.backend == backend.as_str())?.version.clone()?;
+            is_same(own, &file).then_some(known)
+        };
+        let (kind, allocator, backend, version) = match &owner.kind {
+            OwnerKind::StaticProgram => ("static", "unknown".to_owned(), None, None),
+            OwnerKind::Allocator(Allocator::Foreign(name)) => ("foreign", name.clone(), None, None),
+            OwnerKind::Allocator(Allocator::Libc(name)) => {
+                // What the probe said is of the C library of this root.
+                let known = version_of(MemoryAllocatorBackend::Default, Path::new(&path));
+                let known = known.and_then(|known| Some(known.strip_prefix(name)?.trim().to_owned()));
+                ("libc", (*name).to_owned(), Some(MemoryAllocatorBackend::Default.as_str()), known)
+            }
+            OwnerKind::Allocator(Allocator::Shim(backend)) => {
+                let known = version_of(*backend, &shim_file(folder, *backend));
+                ("shim", backend.to_string(), Some(backend.as_str()), known)
+            }
+        };
+        Self { owner: kind, allocator, backend, version: owner.version.clone().or(version), path }
+    }
+}
+
+fn root_of(pid: u32) -> PathBuf {
+    PathBuf::from(format!("/proc/{pid}/root"))
+}
+
+fn is_same(one: &Path, other: &Path) -> bool {
+    let identity = |file: &Path| fs::metadata(file).map(|file| (file.dev(), file.ino())).ok();
+    identity(one).is_some_and(|one| identity(other) == Some(one))
+}
+
+impl Backend {
+    fn try_out(backend: MemoryAllocatorBackend, folder: &Path, of_system: &[Vec<u8>], is_here: bool) -> Self {
+        let name = backend.as_str();
+        // In fewer words than a refusal has, where these suffice.
+        let known = why_not_process(backend, folder).or_else(|| why_not_preloadable(folder));
+        let tried = match known {
+            Some(reason) => Err(reason),
+            None => start_on(backend, folder, is_here && backend != MemoryAllocatorBackend::Default)
+                .map_err(|refusal| refusal.message),
+        };
+        match (tried, of_system) {
+            // The process that is looked at has another allocator in the way of libc's than this command.
+            (Ok(report), [other, ..]) if backend == MemoryAllocatorBackend::Default => {
+                let reason = Some(names_allocator(SYSTEM, other));
+                Self { backend: name, version: Some(report.version), available: false, reason }
+            }
+            (Ok(report), _) => {
+                let version = Some(report.version).filter(|version| !version.is_empty());
+                Self { backend: name, version, available: true, reason: None }
+            }
+            (Err(reason), _) => Self { backend: name, version: None, available: false, reason: Some(reason) },
+        }
+    }
+}
+
+const SYSTEM: &str = "/etc/ld.so.preload";
+
+fn names_allocator(who: &str, file: &[u8]) -> String {
+    format!("{who} names {}, which has a malloc of its own", String::from_utf8_lossy(file))
+}
+
+impl Process {
+    fn look_at(
+        pid: u32,
+        malloc: &Malloc,
+        folder: &Path,
+        tried: &[Backend],
+        memory: bool,
+    ) -> Result<Self, Refusal> {
+        let children = descendants(pid).map_err(|error| look::why_not_seen(pid, &error))?;
+        let child = |malloc_backend_process::Child { pid, parent }| Child {
+            pid,
+            parent,
+            seen: match look::owner(pid) {
+                Ok(owner) => {
+                    let malloc = Malloc::new(&owner, &root_of(pid), folder, tried);
+                    Seen::Process { settings: Settings::of(pid, &malloc), malloc }
+                }
+                Err(Refusal { code, message }) => {
+                    Seen::Refused { error: OwnedError { code: code.as_str(), message } }
+                }
+            },
+        };
+        Ok(Self {
+            pid,
+            settings: Settings::of(pid, malloc),
+            memory: memory.then(|| Memory::of(pid, malloc)).transpose()?,
+            children: children.into_iter().map(child).collect(),
+        })
+    }
+}
+
+impl Memory {
+    fn of(pid: u32, malloc: &Malloc) -> Result<Self, Refusal> {
+        let map = memory_map(pid).map_err(|error| look::why_not_seen(pid, &error))?;
+        Ok(Self { rss: map.rss, parts: Parts::new(&map, &malloc.allocator, &Told::default()) })
+    }
+}
+
+impl Settings {
+    fn of(pid: u32, malloc: &Malloc) -> Self {
+        let env = environment_of(pid).ok().flatten().map(|entries| environment(&entries));
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let backend = malloc.backend.and_then(|backend| backend.parse().ok());
+        Self {
+            program: program_of(pid).map(|file| file.to_string_lossy().into_owned()).unwrap_or_default(),
+            node: node_version(pid),
+            preset: backend
+                .zip(env.as_ref())
+                .and_then(|(backend, env)| look::preset_in_force(backend, env))
+                .map(malloc_backend_launch::Preset::as_str),
+            options: env.map(|env| {
+                let options = look::options_in_force(&malloc.allocator, &env);
+                options.into_iter().map(|(name, value)| (text(name), text(value))).collect()
+            }),
+        }
+    }
+}
+
+/// What decides, outside of a program, whether it can be switched.
+struct Around {
+    /// `None` where the process has overwritten it.
+    env: Option<Environment>,
+    /// Where the process sees its files.
+    root: PathBuf,
+    host: Host,
+}
+
+impl Around {
+    fn here() -> Self {
+        Self { env: Some(environment(&entries())), root: PathBuf::new(), host: host() }
+    }
+
+    fn of(pid: u32) -> Self {
+        let env = environment_of(pid).ok().flatten().map(|entries| environment(&entries));
+        Self { env, root: root_of(pid), host: host_of(pid) }
+    }
+
+    /// What others have preloaded there.
+    fn preloaded(&self) -> Preloaded {
+        self.env.as_ref().map(|env| preloaded(env, &self.root)).unwrap_or_default()
+    }
+
+    /// Whether its C library is musl; `None` for a static program.
+    fn is_musl(&self) -> Option<bool> {
+        self.host.interpreter.as_ref().map(|loader| loader.contains("ld-musl"))
+    }
+}
+
+impl Obstacle {
+    fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+
+    /// Whether no backend gets past it.
+    fn is_final(&self) -> bool {
+        matches!(self.code, "STATIC" | "SECURE" | "LIBC")
+    }
+}
+
+fn obstacles(
+    malloc: &Malloc,
+    around: &Around,
+    others: &Preloaded,
+    folder: &Path,
+    tried: &[Backend],
+) -> Vec<Obstacle> {
+    let mut found = Vec::new();
+    let path = &malloc.path;
+    match malloc.owner {
+        "static" => {
+            found.push(Obstacle::new("STATIC", format!("{path} is static: nothing can be preloaded into it")));
+        }
+        "foreign" => found.push(Obstacle::new(
+            "FOREIGN_PRELOAD",
+            format!(
+                "{path} serves malloc, preloaded or linked by someone else; \"run\" leaves it out of LD_PRELOAD, and puts \
+                 the backend before what is linked"
+            ),
+        )),
+        _ => {}
+    }
+    let named = others.allocators.iter().map(|file| ("LD_PRELOAD", file));
+    let named = named.chain(others.of_system.iter().map(|file| (SYSTEM, file)));
+    found.extend(
+        named
+            .filter(|(_, file)| OsStr::from_bytes(file) != OsStr::new(path))
+            .map(|(who, file)| Obstacle::new("FOREIGN_PRELOAD", names_allocator(who, file))),
+    );
+    if around.host.secure {
+        found.push(Obstacle::new(
+            "SECURE",
+            "AT_SECURE is set: the process was started with more rights than its caller, and nothing is preloaded into \
+             such",
+        ));
+    }
+    let is_for_musl = is_for_musl(&shim_file(folder, MemoryAllocatorBackend::Default));
+    if let Some(is_musl) = around.is_musl().filter(|is_musl| *is_musl != is_for_musl) {
+        let name = |is_musl: bool| if is_musl { "musl" } else { "glibc" };
+        found.push(Obstacle::new(
+            "LIBC",
+            format!(
+                "its C library is {}, and the libraries here are for {}",
+                name(is_musl),
+                name(is_for_musl)
+            ),
+        ));
+    }
+    let Host { address_space, data, .. } = around.host;
+    found.extend(
+        too_small_for_snmalloc(address_space, data).map(|reason| Obstacle::new("ADDRESS_SPACE", reason)),
+    );
+    // This command's own limits are no matter to another process.
+    let Host { address_space, data, .. } = host();
+    let own = too_small_for_snmalloc(address_space, data);
+    let mut without: Vec<(&str, Vec<&str>)> = Vec::new();
+    for Backend { backend, reason, .. } in tried.iter().filter(|each| each.backend != "rust") {
+        let Some(reason) = reason.as_deref() else { continue };
+        let is_said = own.as_deref().is_some_and(|own| reason.contains(own))
+            || others.of_system.iter().any(|other| reason == names_allocator(SYSTEM, other));
+        match without.iter_mut().find(|(other, _)| *other == reason) {
+            _ if is_said => {}
+            Some((_, backends)) => backends.push(backend),
+            None => without.push((reason, vec![backend])),
+        }
+    }
+    found.extend(
+        without
+            .into_iter()
+            .map(|(reason, backends)| Obstacle::new("MISSING", format!("{}: {reason}", backends.join(", ")))),
+    );
+    found
+}
