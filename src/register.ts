@@ -4,7 +4,8 @@ import malloc-backend/register app.js`, with `MALLOC_BACKEND=mimalloc`: switches
  * starting Node again in place, before the program begins. Same process id, arguments and standard streams.
  *
  * Read: `MALLOC_BACKEND` (a backend, required), `MALLOC_BACKEND_PRESET` (default `balanced`),
- * `MALLOC_BACKEND_CHILDREN` (`inherit`, the default, or `none`).
+ * `MALLOC_BACKEND_CHILDREN` (`inherit`, the default, or `none`), `MALLOC_BACKEND_IF_SUPPORTED` (`1`: on macOS and Windows,
+ * where there is no switch, the program runs without one and a line on standard error says so).
  *
  * It does nothing where the process runs on the backend already, in workers, and in what a process with `none` starts,
  * unless that is given another backend or a `MALLOC_BACKEND_CHILDREN` of its own. It never starts Node twice: if the
@@ -15,20 +16,28 @@ import { readFileSync } from 'node:fs';
 import inspector from 'node:inspector';
 import { isMainThread } from 'node:worker_threads';
 import { parseBackend } from './backend.js';
+import { notPermitted } from './binding.js';
 import { MallocBackendError } from './errors.js';
-import { become, sayNow } from './process/become.js';
+import { SWITCHING, become, sayNow } from './process/become.js';
 import { parseChildren, switchedEnvironment, variables } from './process/environment.js';
 import { activeBackend } from './process/owner.js';
+import { before, isFile } from './process/preloads.js';
 import { parsePreset } from './process/presets.js';
 import { prepareLaunch } from './process/program.js';
+import { isSupported, leaveOut } from './process/supported.js';
 
 /** `<pid>:<start time>:<children>:<backend>` of the process that started Node again. */
 const MARK = 'MALLOC_BACKEND_REGISTERED';
 
-if (isMainThread) register();
+/** `1`: where there is no switch the program runs without one, and a line on standard error says so. */
+const IF_SUPPORTED = 'MALLOC_BACKEND_IF_SUPPORTED';
 
-function register(): void {
-  const name = process.env['MALLOC_BACKEND'];
+if (isMainThread) register(programEnvironment());
+
+function register(given: NodeJS.ProcessEnv): void {
+  const read = <T>(variable: string, parse: (value: string | undefined) => T): T =>
+    parsed(variable, given[variable], parse);
+  const name = given['MALLOC_BACKEND'];
   if (name === undefined || name === '') {
     throw new MallocBackendError(
       'ERR_INVALID_ARGUMENT',
@@ -36,6 +45,10 @@ function register(): void {
     );
   }
   const backend = read('MALLOC_BACKEND', parseBackend);
+  if (!isSupported()) {
+    const asked = { by: `${IF_SUPPORTED}=1`, given: read(IF_SUPPORTED, parseSwitch) };
+    return leaveOut(asked, 'the program runs without a switch');
+  }
   const preset = read('MALLOC_BACKEND_PRESET', (preset) =>
     preset === undefined ? undefined : parsePreset(preset),
   );
@@ -61,6 +74,7 @@ function register(): void {
   const separator = args[0] !== '-' && args[0]?.startsWith('-') ? ['--'] : [];
   const argv = [process.argv0, ...process.execArgv, ...separator, ...args];
   const options = {
+    env: given,
     ...(preset === undefined ? {} : { preset }),
     ...(children === undefined ? {} : { children }),
   };
@@ -69,15 +83,54 @@ function register(): void {
   if (active.backend === backend && env[variables.restore] === undefined) return;
   env[MARK] = `${process.pid}:${startTime()}:${children ?? 'inherit'}:${backend}`;
   const launch = prepareLaunch(backend, process.execPath, argv.slice(1));
+  sayWhatRunsTwice();
   // Also one that another module has opened, and will again.
   inspector.close();
   become({ file: launch.file, argv }, env);
 }
 
-/** What the variable says; an error names it. */
-function read<T>(variable: string, parse: (value: string | undefined) => T): T {
+/** What Node has run before this module it runs again. */
+function sayWhatRunsTwice(): void {
+  const isThis = (specifier: string) =>
+    specifier === 'malloc-backend/register' || isFile(specifier, __filename);
+  const earlier = before(isThis);
+  if (earlier.length === 0) return;
+  const backend = process.env['MALLOC_BACKEND'] ?? 'the switch';
+  sayNow(
+    `Node starts again for ${backend}, and runs ${earlier.join(', ')} twice; name malloc-backend/register first, ` +
+      'with --require',
+  );
+}
+
+function parseSwitch(value: string | undefined): boolean {
+  if (value === undefined || value === '' || value === '0') return false;
+  if (value === '1') return true;
+  throw new MallocBackendError('ERR_INVALID_ARGUMENT', `it must be 1 or 0, not ${JSON.stringify(value)}`);
+}
+
+/**
+ * The environment of the program. In a worker of PM2's cluster mode it comes in one variable, and PM2 makes the others of it
+ * when the program begins: too late for what the dynamic loader and an allocator read.
+ */
+function programEnvironment(): NodeJS.ProcessEnv {
+  const packed = process.env['pm2_env'];
+  if (packed === undefined) return process.env;
+  let unpacked: unknown;
   try {
-    return parse(process.env[variable]);
+    unpacked = JSON.parse(packed);
+  } catch {
+    // Not PM2's.
+  }
+  const early = Object.entries(unpacked ?? {})
+    .filter(([name, value]) => SWITCHING.test(name) && ['string', 'number', 'boolean'].includes(typeof value))
+    .map(([name, value]) => [name, String(value)]);
+  return { ...process.env, ...Object.fromEntries(early) };
+}
+
+/** What the variable says; an error names it. */
+function parsed<T>(variable: string, value: string | undefined, parse: (value: string | undefined) => T): T {
+  try {
+    return parse(value);
   } catch (error) {
     if (!(error instanceof MallocBackendError)) throw error;
     throw new MallocBackendError(error.code, `${variable}: ${error.message}`, { cause: error });
@@ -103,6 +156,18 @@ function requireNothingRead(): void {
 
 /** In clock ticks since boot; with the process id it names a process for good (proc_pid_stat(5)). */
 function startTime(): string {
-  const stat = readFileSync('/proc/self/stat', 'utf8');
+  let stat;
+  try {
+    stat = readFileSync('/proc/self/stat', 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ERR_ACCESS_DENIED')
+      throw notPermitted('/proc/self', error);
+    throw new MallocBackendError(
+      'ERR_CANNOT_SWITCH',
+      'there is no /proc, and without it Node cannot tell whether it has started again already; mount it ' +
+        '(mount -t proc proc /proc), or start Node by "malloc-backend run <backend> -- node …", which needs none',
+      { cause: error },
+    );
+  }
   return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
 }

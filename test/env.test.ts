@@ -1,7 +1,11 @@
 // The command `env`: what it prints for whom.
 
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync } from 'node:fs';
 import { describe, test } from 'node:test';
+import * as dotenv from 'dotenv';
+import { parse } from 'yaml';
 import { activeBackend } from '../index.js';
 import * as tools from './fixtures-ts/tools.js';
 import { run, succeed } from './support/run.js';
@@ -41,37 +45,169 @@ describe('env', { skip: cannotPreload }, () => {
     assert.equal(stdout, `${GLIBC_TUNABLES}:glibc.malloc.arena_max=3`);
   });
 
-  test('for elsewhere: of the options alone, and quoted', async () => {
-    const folder = tools.copyOfBinaries(`it's"x"\\%n\`y`);
-    const of = async (format: string) =>
-      (
-        await command(
-          ['env', 'jemalloc', '--preset=none', '--set=bin_shards=1-160:16|161-256:4', '--format', format],
-          {
-            // What this shell has set is not what the container or the unit will have.
-            env: {
-              MALLOC_BACKEND_BINARY_DIR: folder,
-              MALLOC_CONF: 'tcache:false',
-            },
-          },
-        )
-      ).stdout;
-    const expected = {
-      LD_PRELOAD: `${folder}/libmalloc_backend_jemalloc.so`,
-      MALLOC_BACKEND_JEMALLOC: ';bin_shards:1-160:16|161-256:4',
-    };
-    assert.deepEqual(JSON.parse(await of('json')), expected);
-    const lines = (line: (name: string, value: string) => string) =>
-      `${Object.entries(expected)
-        .map(([name, value]) => line(name, value.replace(/[\\"]/g, '\\$&')))
-        .join('\n')}\n`;
+  /** What is hard to quote, as far as a file's name can have it. */
+  const hard = `it's"x"\\%n\`y`;
+
+  /** What the format prints for a folder with such a name, and what it is to come to. */
+  async function elsewhere(format: string, { name = hard, option = 'bin_shards=1-160:16|161-256:4' } = {}) {
+    const folder = tools.copyOfBinaries(name);
+    const args = ['env', 'jemalloc', '--preset=none', `--set=${option}`, '--format'];
+    // What this shell has set is not what the container or the unit will have.
+    const env = { MALLOC_BACKEND_BINARY_DIR: folder, MALLOC_CONF: 'tcache:false' };
+    const [{ code, stdout, stderr }, { stdout: json }] = await Promise.all([
+      command([...args, format], { env }),
+      command([...args, 'json'], { env }),
+    ]);
+    const expected = JSON.parse(json) as Record<string, string>;
+    assert.equal(expected['LD_PRELOAD'], `${folder}/libmalloc_backend_jemalloc.so`);
+    assert.ok(!JSON.stringify(expected).includes('tcache'), json);
+    return { code, stdout, stderr, expected };
+  }
+
+  const lines = (expected: Record<string, string>, line: (name: string, value: string) => string) =>
+    `${Object.entries(expected)
+      .map(([name, value]) => line(name, value.replace(/[\\"]/g, '\\$&')))
+      .join('\n')}\n`;
+
+  test('docker: of the options alone, and quoted', async () => {
+    const { stdout, expected } = await elsewhere('docker');
     assert.equal(
-      await of('docker'),
-      lines((name, v) => `ENV ${name}="${v.replaceAll('$', '\\$')}"`),
+      stdout,
+      lines(expected, (name, v) => `ENV ${name}="${v.replaceAll('$', '\\$')}"`),
     );
+  });
+
+  const analyze = tools.which('systemd-analyze');
+  test('systemd: lines of a unit, which systemd takes', async (t) => {
+    const { stdout, expected } = await elsewhere('systemd');
     assert.equal(
-      await of('systemd'),
-      lines((name, v) => `Environment="${name}=${v.replaceAll('%', '%%')}"`),
+      stdout,
+      lines(expected, (name, v) => `Environment="${name}=${v.replaceAll('%', '%%')}"`),
+    );
+    if (analyze === undefined) return t.diagnostic('systemd is not installed');
+    const unit = (environment: string) =>
+      tools.file('a.service', `[Service]\n${environment}ExecStart=/bin/true\n`, 0o644);
+    const verified = await succeed(analyze, ['verify', '--man=no', unit(stdout)]);
+    assert.equal(verified.stderr, '');
+    // (That says so where it does not.)
+    assert.match(
+      (await run(analyze, ['verify', '--man=no', unit('Environment="A=%"x\n')])).stderr,
+      /a\.service:2: /,
+    );
+  });
+
+  const generator = [
+    '/usr/lib/systemd/user-environment-generators/30-systemd-environment-d-generator',
+    '/lib/systemd/user-environment-generators/30-systemd-environment-d-generator',
+  ].find((file) => existsSync(file));
+  test(
+    'systemd-file: as systemd reads such files',
+    { skip: generator === undefined && 'systemd is not installed' },
+    async () => {
+      const { stdout, expected } = await elsewhere('systemd-file');
+      mkdirSync(tools.scratch('environment.d'), { recursive: true });
+      tools.file('environment.d/it.conf', stdout, 0o644);
+      const env = { XDG_CONFIG_HOME: tools.scratch('.') };
+      const { stdout: printed } = await succeed(generator ?? '', [], { env });
+      // It prints what a shell reads.
+      for (const [name, value] of Object.entries(expected)) {
+        const read = await succeed('sh', ['-c', `${printed}\nprintf %s "$${name}"`], { env: {} });
+        assert.equal(read.stdout, value, printed);
+      }
+    },
+  );
+
+  test('dotenv: as its readers have it', async () => {
+    for (const name of ['plain', 'a"b%c#d`e&f']) {
+      const { stdout, expected } = await elsewhere('dotenv', { name });
+      assert.deepEqual(dotenv.parse(stdout), expected, stdout);
+      const file = tools.file('.env', stdout, 0o644);
+      const script = 'process.stdout.write(JSON.stringify(process.env))';
+      const node = await succeed(process.execPath, [`--env-file=${file}`, '-e', script], {
+        env: { LD_PRELOAD: '' },
+      });
+      const shell = await succeed('sh', [
+        '-c',
+        `set -a; . "$0"; exec env -u LD_PRELOAD "$1" -e "$2"`,
+        file,
+        process.execPath,
+        script,
+      ]);
+      const { LD_PRELOAD: _, ...others } = expected;
+      for (const { stdout: seen } of [node, shell]) {
+        const found = JSON.parse(seen) as Record<string, string>;
+        for (const [name, value] of Object.entries(others)) assert.equal(found[name], value, name);
+      }
+    }
+    // What they differ on.
+    for (const name of [hard, "a'b", 'a\\nb']) {
+      const { code, stdout, stderr } = await elsewhere('dotenv', { name });
+      assert.deepEqual([code, stdout], [2, ''], name);
+      assert.match(stderr, /dotenv has no way to write LD_PRELOAD as .*use another format/);
+    }
+  });
+
+  test('compose: the environment of a service', async () => {
+    const { stdout, expected } = await elsewhere('compose');
+    const { environment } = parse(stdout) as { environment: Record<string, string> };
+    assert.deepEqual(environment, expected);
+  });
+
+  test('k8s: env of a container', async () => {
+    const { stdout, expected } = await elsewhere('k8s');
+    const { env } = parse(stdout) as { env: { name: string; value: string }[] };
+    assert.deepEqual(Object.fromEntries(env.map(({ name, value }) => [name, value])), expected);
+  });
+
+  const kubectl = tools.which('kubectl');
+  test('k8s, as kubectl reads it', { skip: kubectl === undefined && 'no kubectl' }, async () => {
+    const { stdout, expected } = await elsewhere('k8s');
+    const indented = stdout.replace(/^/gm, '      ');
+    const pod = `apiVersion: v1\nkind: Pod\nmetadata: { name: a }\nspec:\n  containers:\n    - name: a\n      image: a\n${indented}`;
+    const args = ['set', 'env', '--local', '--list', '-f', tools.file('pod.yaml', pod, 0o644)];
+    const { stdout: listed } = await succeed(kubectl ?? '', args);
+    for (const [name, value] of Object.entries(expected))
+      assert.ok(listed.includes(`\n${name}=${value}\n`), listed);
+  });
+
+  test('text alone where the format is text', { skip: !existsSync('/proc/self/fd') }, async () => {
+    const odd = tools.copyOfBinaries('text');
+    const script = `folder="$2/$(printf 'a\\377')"; mv "$1" "$folder"; MALLOC_BACKEND_BINARY_DIR="$folder" exec "$0" env mimalloc --preset=none --format "$3"`;
+    for (const [format, status] of [
+      ['docker', 0],
+      ['json', 2],
+    ] as const) {
+      const { code, stderr } = await run('sh', ['-c', script, tools.native, odd, tools.scratch('.'), format]);
+      assert.equal(code, status, stderr);
+      if (status === 2) assert.match(stderr, /is not UTF-8; use the format shell/);
+      execFileSync('sh', ['-c', `mv "$0"/a?* "$1" 2>/dev/null; :`, tools.scratch('.'), odd]);
+    }
+  });
+
+  test('--if-supported: on another system nothing is set, and a line says so', async () => {
+    const preload = ['--require', tools.file('macos.cjs', tools.ELSEWHERE), cli, 'env', 'mimalloc'];
+    const refused = await run(process.execPath, preload);
+    assert.deepEqual([refused.code, refused.stdout], [126, 'false\n']);
+    assert.match(refused.stderr, /works on Linux only for now, not on darwin; with --if-supported/);
+    for (const [format, expected] of [
+      ['shell', ''],
+      ['json', '{}\n'],
+      ['k8s', 'env: []\n'],
+      ['compose', 'environment: {}\n'],
+    ] as const) {
+      const { code, stdout, stderr } = await run(process.execPath, [
+        ...preload,
+        '--if-supported',
+        '--format',
+        format,
+      ]);
+      assert.deepEqual([code, stdout], [0, expected]);
+      assert.match(stderr, /^malloc-backend: .*not on darwin; nothing is to be set \(--if-supported\)\n$/);
+    }
+    // Where it is supported it is as without.
+    assert.deepEqual(
+      await command(['env', 'mimalloc', '--if-supported']),
+      await command(['env', 'mimalloc']),
     );
   });
 
@@ -107,17 +243,19 @@ describe('env', { skip: cannotPreload }, () => {
         const notFound = await evaluated('mimalloc', {}, ['no-such-command']);
         assert.deepEqual([notFound.code, notFound.stdout], [127, '']);
       }
-    for (const format of ['docker', 'systemd', 'json'])
+    for (const format of ['docker', 'systemd', 'systemd-file', 'dotenv', 'compose', 'k8s', 'json'])
       assert.equal((await command(['env', 'rust', '--format', format])).stdout, '');
   });
 
   test('in each format, and nothing where nothing is to be changed', async () => {
-    const lines: Record<string, RegExp> = {
+    const forms: Record<string, RegExp> = {
       shell: /^export \w+='.*'$/,
+      'systemd-file': /^\w+=".*"$/,
+      dotenv: /^\w+=\S+$/,
       docker: /^ENV \w+=".*"$/,
       systemd: /^Environment="\w+=.*"$/,
     };
-    for (const [format, line] of Object.entries(lines)) {
+    for (const [format, line] of Object.entries(forms)) {
       const { stdout, code } = await command([
         'env',
         'mimalloc',
@@ -134,7 +272,14 @@ describe('env', { skip: cannotPreload }, () => {
       for (const each of printed) assert.match(each, line);
       assert.equal((await command(['env', 'default', '--preset', 'none', '--format', format])).stdout, '');
     }
-    assert.equal((await command(['env', 'default', '--preset', 'none', '--format', 'json'])).stdout, '{}\n');
+    for (const [format, empty] of [
+      ['json', '{}'],
+      ['compose', 'environment: {}'],
+      ['k8s', 'env: []'],
+    ] as const) {
+      const { stdout } = await command(['env', 'default', '--preset', 'none', '--format', format]);
+      assert.equal(stdout, `${empty}\n`);
+    }
     // In a switched environment: what begins elsewhere is not.
     const env = { LD_PRELOAD: shim('jemalloc') };
     assert.equal(

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { describe, test } from 'node:test';
@@ -11,7 +11,7 @@ import type { state } from './fixtures-ts/registered.js';
 import * as tools from './fixtures-ts/tools.js';
 import { environment } from './support/environment.js';
 import { type Options, ended, run, start, succeed } from './support/run.js';
-import { SWITCHING, cannotPreload, notGlibc, shim } from './support/shims.js';
+import { SWITCHING, cannotPreload, notGlibc, root, shim } from './support/shims.js';
 
 type State = ReturnType<typeof state>;
 const app = join(import.meta.dirname, 'fixtures-ts', 'registered.js');
@@ -242,6 +242,63 @@ describe('register refuses', { skip: cannotPreload }, () => {
     );
   });
 
+  test('where Node loads no addon, or may not read: with the remedy', async () => {
+    const [major = 0] = process.versions.node.split('.').map(Number);
+    const model = major >= 24 ? '--permission' : '--experimental-permission';
+    const own = [`--allow-fs-read=${realpathSync(root)}/`];
+    const cases: [string[], RegExp][] = [
+      [
+        ['--no-addons'],
+        /Node was told to load no addon.*leave --no-addons out, or start it by "malloc-backend run/,
+      ],
+      [[model, '--allow-fs-read=*'], /Node was told to load no addon.*allow addons \(--allow-addons\)/],
+      [
+        [model, '--allow-addons', ...own],
+        /does not let this process read \/proc\/self; allow it \(--allow-fs-read/,
+      ],
+    ];
+    for (const [options, message] of cases)
+      for (const form of FORMS) {
+        const words = [...options, form, '-e', "console.log('began')"];
+        const { code, stdout, stderr } = await run(process.execPath, words, { env: on('mimalloc') });
+        assert.deepEqual([code, stdout], [1, ''], stderr);
+        assert.match(stderr, message);
+        assert.match(stderr, /MallocBackendError.*[^]*code: 'ERR_NOT_PERMITTED'/);
+      }
+    // Where it may, it switches; and by the command it needs no right.
+    const allowed = [model, '--allow-addons', '--allow-fs-read=*', IMPORT, '-p', library];
+    assert.match(
+      (await run(process.execPath, allowed, { env: on('mimalloc') })).stdout,
+      /^libmalloc_backend_mimalloc$/m,
+    );
+    const look = 'process.env.LD_PRELOAD';
+    const { stdout } = await succeed(tools.native, [
+      'run',
+      'mimalloc',
+      '--',
+      process.execPath,
+      model,
+      '-p',
+      look,
+    ]);
+    assert.equal(stdout, `${shim('mimalloc')}\n`);
+  });
+
+  test('without /proc', { skip: tools.unshares('-m') }, async () => {
+    const masked = ['-m', 'sh', '-c', 'mount -t tmpfs none /proc && exec "$@"', 'sh', process.execPath];
+    for (const form of FORMS) {
+      const { code, stdout, stderr } = await run('unshare', [...masked, form, '-e', "console.log('began')"], {
+        env: on('mimalloc'),
+      });
+      assert.deepEqual([code, stdout], [1, ''], stderr);
+      assert.match(
+        stderr,
+        /MallocBackendError: there is no \/proc.*mount it.*or start Node by "malloc-backend run/,
+      );
+      assert.match(stderr, /code: 'ERR_CANNOT_SWITCH'/);
+    }
+  });
+
   test('to go on, or round, where the switch had no effect', async () => {
     const folder = tools.copyOfBinaries('no-library', ['libmalloc_backend_mimalloc.so']);
     tools.ignoredLibrary('no-library/libmalloc_backend_mimalloc.so');
@@ -298,6 +355,105 @@ test('register leaves another allocator that is preloaded out', { skip: notGlibc
       new RegExp(`^malloc-backend: LD_PRELOAD names another allocator, ${foreign};.*\\n$`),
     );
   }
+});
+
+describe('register on another system', { timeout: 120_000 }, () => {
+  const elsewhere = (env: Record<string, string>, form = IMPORT) =>
+    run(
+      process.execPath,
+      ['--require', tools.file('macos.cjs', tools.ELSEWHERE), form, '-e', "console.log('began')"],
+      {
+        env,
+      },
+    );
+
+  test('refuses, unless it may leave the switch out: then it says so', async () => {
+    for (const form of FORMS) {
+      const refused = await elsewhere(on('mimalloc'), form);
+      assert.deepEqual([refused.code, refused.stdout], [1, '']);
+      assert.match(
+        refused.stderr,
+        /not on darwin; with MALLOC_BACKEND_IF_SUPPORTED=1 the program runs there without a/,
+      );
+      const left = await elsewhere(on('mimalloc', { MALLOC_BACKEND_IF_SUPPORTED: '1' }), form);
+      assert.deepEqual([left.code, left.stdout], [0, 'began\n']);
+      assert.match(
+        left.stderr,
+        /^malloc-backend: .* not on darwin; the program runs without a switch \(MALLOC_.*=1\)\n$/,
+      );
+    }
+    // What is wrong everywhere is wrong there.
+    for (const wrong of [
+      { MALLOC_BACKEND: '' },
+      { MALLOC_BACKEND: 'tcmalloc' },
+      { MALLOC_BACKEND_IF_SUPPORTED: 'yes' },
+    ])
+      assert.equal((await elsewhere(on('mimalloc', { MALLOC_BACKEND_IF_SUPPORTED: '1', ...wrong }))).code, 1);
+  });
+
+  test('where there is a switch it changes nothing', { skip: cannotPreload }, async () => {
+    const env = on('mimalloc', { MALLOC_BACKEND_IF_SUPPORTED: '1' });
+    const { stdout, stderr } = await succeed(process.execPath, [IMPORT, '-p', library], { env });
+    assert.deepEqual([stdout, stderr], ['libmalloc_backend_mimalloc\n', '']);
+    const missing = {
+      MALLOC_BACKEND_BINARY_DIR: tools.copyOfBinaries('gone', ['libmalloc_backend_mimalloc.so']),
+    };
+    const refused = await run(process.execPath, [IMPORT, '-p', '1'], { env: { ...env, ...missing } });
+    assert.match(refused.stderr, /ERR_SHIM_MISSING/);
+  });
+});
+
+describe('what runs before register', { skip: cannotPreload, timeout: 120_000 }, () => {
+  test('runs twice, which is said', async () => {
+    const early = tools.file('early.cjs', "console.log('early')");
+    const late = tools.file('late.cjs', "console.log('late')");
+    const [imported = '', required = ''] = FORMS;
+    const cases: [words: string[], options: string, twice: boolean][] = [
+      [[`--import=${early}`, imported], '', true],
+      [['--import', `file://${early}`, imported], '', true],
+      [['--require', early, imported], '', true],
+      [[imported, '-r', early], '', true],
+      [[imported], `--require "${early}"`, true],
+      [[required], `--require ${early}`, true],
+      [[required, '-r', early], '', false],
+      [[required, `--import=${early}`], '', false],
+      [[imported, `--import=${early}`], '', false],
+      [[`--import=${early}`], required, false],
+    ];
+    for (const [words, NODE_OPTIONS, twice] of cases) {
+      const env = on('mimalloc', { NODE_OPTIONS });
+      const { stdout, stderr } = await succeed(process.execPath, [...words, late], { env });
+      const name = `${NODE_OPTIONS} ${words.join(' ')}`;
+      assert.equal(stdout, `${twice ? 'early\n' : ''}early\nlate\n`, name);
+      if (!twice) assert.equal(stderr, '', name);
+      else
+        assert.match(
+          stderr,
+          /^malloc-backend: Node starts again .* runs (file:\/\/)?\/.*early.cjs twice; name .* first/,
+        );
+    }
+  });
+
+  test('PM2’s cluster mode hands env over in one variable', async () => {
+    const given = {
+      MALLOC_BACKEND: 'mimalloc',
+      MALLOC_BACKEND_PRESET: 'none',
+      MIMALLOC_PURGE_DELAY: 7,
+      env: {},
+    };
+    for (const form of FORMS) {
+      const look = `${library} + process.env.MIMALLOC_PURGE_DELAY + process.env.MALLOC_BACKEND`;
+      const { stdout } = await succeed(process.execPath, [form, '-p', look], {
+        env: { pm2_env: JSON.stringify(given) },
+      });
+      // (The last PM2 would set now.)
+      assert.equal(stdout, 'libmalloc_backend_mimalloc7mimalloc\n');
+    }
+    const other = await succeed(process.execPath, [IMPORT, '-p', library], {
+      env: on('mimalloc', { pm2_env: 'text' }),
+    });
+    assert.equal(other.stdout, 'libmalloc_backend_mimalloc\n');
+  });
 });
 
 test('register closes an inspector that another module has opened', { skip: cannotPreload }, async () => {

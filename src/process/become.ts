@@ -1,12 +1,12 @@
 import { readFileSync, writeSync } from 'node:fs';
-import { linuxBinding } from '../binding.js';
+import { linuxBinding, notPermitted } from '../binding.js';
 import { MallocBackendError } from '../errors.js';
 import type { Launch } from './program.js';
 
 /**
  * Replaces this process's program: same process id, open files and working directory. Does not return.
  *
- * @param env - Default: the environment that this process was started with.
+ * @param env - Default: this process's.
  *
  * @throws {@link MallocBackendError} `ERR_EXEC_FAILED`
  */
@@ -49,20 +49,15 @@ function argumentBytes(strings: readonly string[]): Uint8Array {
 const OF_NODE = ['NODE_CHANNEL_FD', 'NODE_CHANNEL_SERIALIZATION_MODE', 'NODE_UNIQUE_ID'];
 
 /** The variables that the loader, a preloaded library or an allocator reads. */
-const SWITCHING = /^(LD_PRELOAD$|GLIBC_TUNABLES$|MALLOC_)|^MIMALLOC_/i;
+export const SWITCHING = /^(LD_PRELOAD$|GLIBC_TUNABLES$|MALLOC_)|^MIMALLOC_/i;
 
 /**
- * The environment as it came, to the byte, but for what is to change. Node shows less than that: not what it has taken,
+ * The environment as it came, to the byte, but for what is to change. (Where it came is no longer as it came where glibc has
+ * cut GLIBC_TUNABLES apart in place.) Node shows less than that: not what it has taken,
  * no name that is not UTF-8, and nothing without a name.
  */
-function environmentBytes(env?: NodeJS.ProcessEnv): Uint8Array {
-  const started = startedWith('environ');
-  if (env === undefined && started.length > 0) return started;
-  return changedBytes(started, env ?? process.env);
-}
-
-function changedBytes(started: Buffer, env: NodeJS.ProcessEnv): Uint8Array {
-  const original = entries(started).map((bytes) => {
+function environmentBytes(env: NodeJS.ProcessEnv = process.env): Uint8Array {
+  const original = entries(startedWith('environ')).map((bytes) => {
     const text = bytes.toString();
     const end = Math.max(0, text.indexOf('='));
     return { bytes, name: text.slice(0, end), value: text.slice(end + 1) };
@@ -89,7 +84,9 @@ const ZERO = Buffer.alloc(1);
 function startedWith(file: 'cmdline' | 'environ'): Buffer {
   try {
     return readFileSync(`/proc/self/${file}`);
-  } catch {
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ERR_ACCESS_DENIED')
+      throw notPermitted('/proc/self', error);
     return Buffer.alloc(0);
   }
 }
