@@ -1,5 +1,7 @@
 //! Link arguments that a `#[link]` attribute cannot say.
 
+use std::env;
+
 /// What src/wrap.rs has. test/foreign.test.ts sees that nothing is called that is a system call and not in here.
 const SYSTEM_CALLS: [&str; 23] = [
     "clock_gettime",
@@ -27,6 +29,17 @@ const SYSTEM_CALLS: [&str; 23] = [
     "writev",
 ];
 
+/// The allocator's own functions, which are to be the library's (src/malloc_family.rs): one that jumps to them, or that
+/// is before them to look at the size, costs a loop of `malloc` and `free` a tenth and more.
+const OWN: [(&str, [(&str, &str); 3]); 3] = [
+    ("JEMALLOC", [("malloc", "_rjem_malloc"), ("calloc", "_rjem_calloc"), ("free", "_rjem_free")]),
+    (
+        "MIMALLOC",
+        [("malloc", "malloc_backend_mi_malloc"), ("calloc", "malloc_backend_mi_calloc"), ("free", "mi_free")],
+    ),
+    ("SNMALLOC", [("malloc", "sn_malloc"), ("calloc", "sn_calloc"), ("free", "sn_free")]),
+];
+
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     // Without std nothing names the C library; before glibc 2.34 the last two were libraries of their own.
@@ -34,7 +47,7 @@ fn main() {
         println!("cargo:rustc-cdylib-link-arg={library}");
     }
     // See src/wrap.rs and crates/preload, and for jemalloc's own function src/size_classes.rs.
-    let feature = |name: &str| std::env::var_os(format!("CARGO_FEATURE_{name}")).is_some();
+    let feature = |name: &str| env::var_os(format!("CARGO_FEATURE_{name}")).is_some();
     // See crates/preload/src/background_threads.rs, and for pthread_atfork src/fork.rs.
     let of_jemalloc = [
         "_rjem_je_arena_reset",
@@ -67,4 +80,26 @@ fn main() {
             println!("cargo:rustc-cdylib-link-arg=-Wl,--defsym={own}={name}");
         }
     }
+    if feature("MIMALLOC") {
+        compile_mimalloc_s();
+    }
+    for (name, function) in OWN.into_iter().filter(|(name, _)| feature(name)).flat_map(|(_, all)| all) {
+        println!("cargo:rustc-cdylib-link-arg=-Wl,--defsym={name}={function}");
+    }
+}
+
+/// src/mimalloc.c, with the definitions and the TLS that libmimalloc-sys compiles mimalloc with.
+fn compile_mimalloc_s() {
+    println!("cargo:rerun-if-changed=src/mimalloc.c");
+    cc::Build::new()
+        .file("src/mimalloc.c")
+        .include(env::var("DEP_MIMALLOC_INCLUDE_DIR").expect("libmimalloc-sys says where its headers are"))
+        .flag("-ftls-model=initial-exec")
+        .define("MI_DEBUG", "0")
+        .define("MI_BUILD_RELEASE", None)
+        .define("NDEBUG", None)
+        .warnings(true)
+        // Nothing in Rust names its functions.
+        .link_lib_modifier("+whole-archive")
+        .compile("malloc_backend_mimalloc");
 }

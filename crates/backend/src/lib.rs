@@ -46,9 +46,9 @@ pub use global::GLOBAL_ALLOCATOR;
 pub use jemalloc::{Jemalloc, nonstandard as jemalloc_nonstandard};
 pub use mallinfo::MallInfo2;
 #[cfg(feature = "mimalloc")]
-pub use mimalloc::{Mimalloc, malloc as mimalloc_malloc, malloc_small as mimalloc_malloc_small};
+pub use mimalloc::Mimalloc;
 pub use raw::{CannotRelease, MIN_ALIGNMENT, RawAllocator, Stats};
 pub use recent::Recent;
 pub use rust::Rust;
 #[cfg(feature = "snmalloc")]
-pub use snmalloc::{Snmalloc, malloc as snmalloc_malloc};
+pub use snmalloc::Snmalloc;

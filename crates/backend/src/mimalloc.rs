@@ -8,9 +8,6 @@ use libmimalloc_sys as sys;
 use crate::raw::{ALIGNED_BY_SIZE, aligned_by_size, aligned_by_size_of_array};
 use crate::{CannotRelease, MIN_ALIGNMENT, MemoryAllocatorBackend, RawAllocator, Stats};
 
-/// The C functions, for a library whose own `malloc` is a jump to them; the second takes up to 1024 bytes.
-pub use sys::{mi_malloc as malloc, mi_malloc_small as malloc_small};
-
 /// mimalloc, over libmimalloc-sys.
 pub enum Mimalloc {}
 

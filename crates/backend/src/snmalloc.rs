@@ -6,9 +6,6 @@ use snmalloc_sys as sys;
 
 use crate::{CannotRelease, MIN_ALIGNMENT, MemoryAllocatorBackend, RawAllocator, Stats};
 
-/// The C function, for a library whose own `malloc` is a jump to it.
-pub use sys::sn_malloc as malloc;
-
 /// snmalloc, over snmalloc-sys.
 pub enum Snmalloc {}
 

@@ -42,9 +42,9 @@ use malloc_backend::Default as Backend;
 #[cfg(feature = "jemalloc")]
 use malloc_backend::Jemalloc as Backend;
 #[cfg(feature = "mimalloc")]
-use malloc_backend::{Mimalloc as Backend, mimalloc_malloc as backend_malloc};
+use malloc_backend::Mimalloc as Backend;
 #[cfg(feature = "snmalloc")]
-use malloc_backend::{Snmalloc as Backend, snmalloc_malloc as backend_malloc};
+use malloc_backend::Snmalloc as Backend;
 
 extern crate alloc;
 

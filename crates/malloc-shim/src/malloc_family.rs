@@ -1,7 +1,8 @@
 //! C's functions that a preloaded library must have to own a process's `malloc`. Those of C++ are in src/operators.rs.
 //!
 //! rustc gives a shared library its own version script, which hides the C symbols of a static archive. So each
-//! is a Rust function under the C name; `malloc` and `free` compile to a jump into the backend.
+//! is a Rust function under the C name. The linker then gives the names of `malloc`, `calloc` and `free` to the
+//! allocator's own functions (build.rs): they are here to be exported.
 
 use core::ffi::{c_int, c_void};
 use core::ptr;
@@ -19,55 +20,14 @@ fn or_enomem(block: *mut c_void) -> *mut c_void {
     block
 }
 
-/// jemalloc aligns every size here (src/size_classes.rs).
-#[cfg(feature = "jemalloc")]
 #[unsafe(no_mangle)]
 pub extern "C" fn malloc(size: usize) -> *mut c_void {
-    // SAFETY: so there is no size to be raised.
-    unsafe { Backend::malloc_raised(size) }
+    Backend::malloc(size)
 }
 
-// The others' `malloc` is a comparison and a jump. By hand on x86-64, because there a conditional jump may be the call,
-// which rustc does not make of it.
-
-/// mimalloc aligns blocks of up to 8 bytes to 8, so it is asked for more: by its function for small sizes, which makes
-/// up for the way there.
-#[cfg(all(target_arch = "x86_64", feature = "mimalloc"))]
-#[unsafe(naked)]
 #[unsafe(no_mangle)]
-pub extern "C" fn malloc(size: usize) -> *mut c_void {
-    core::arch::naked_asm!(
-        "cmp rdi, 8",
-        "ja {malloc}",
-        "mov edi, 16",
-        "jmp {small}",
-        malloc = sym crate::backend_malloc,
-        small = sym malloc_backend::mimalloc_malloc_small,
-    )
-}
-
-/// snmalloc refuses the largest sizes without a word to `errno`: from 2 GiB on that is looked after.
-#[cfg(all(target_arch = "x86_64", feature = "snmalloc"))]
-#[unsafe(naked)]
-#[unsafe(no_mangle)]
-pub extern "C" fn malloc(size: usize) -> *mut c_void {
-    extern "C" fn checked(size: usize) -> *mut c_void {
-        or_enomem(Backend::malloc(size))
-    }
-    core::arch::naked_asm!(
-        "cmp rdi, 0x7fffffff",
-        "jbe {malloc}",
-        "jmp {checked}",
-        malloc = sym crate::backend_malloc,
-        checked = sym checked,
-    )
-}
-
-#[cfg(not(any(target_arch = "x86_64", feature = "jemalloc")))]
-#[unsafe(no_mangle)]
-pub extern "C" fn malloc(size: usize) -> *mut c_void {
-    let block = Backend::malloc(size);
-    if cfg!(feature = "snmalloc") { or_enomem(block) } else { block }
+extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
+    Backend::calloc(count, size)
 }
 
 #[unsafe(no_mangle)]
@@ -77,21 +37,16 @@ pub unsafe extern "C" fn free(block: *mut c_void) {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
-    or_enomem(Backend::calloc(count, size))
-}
-
-#[unsafe(no_mangle)]
 unsafe extern "C" fn realloc(block: *mut c_void, size: usize) -> *mut c_void {
     // SAFETY: see `free`.
-    or_enomem(unsafe { Backend::realloc(block, size) })
+    unsafe { Backend::realloc(block, size) }
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn reallocarray(block: *mut c_void, count: usize, size: usize) -> *mut c_void {
     match count.checked_mul(size) {
         // SAFETY: see `free`.
-        Some(total) => or_enomem(unsafe { Backend::realloc(block, total) }),
+        Some(total) => unsafe { Backend::realloc(block, total) },
         None => or_enomem(ptr::null_mut()),
     }
 }
