@@ -1,10 +1,10 @@
-// npm run bench -- [table…] [--runs N] [--quick] [--python PATH] [--program NAME]
+// npm run bench -- [table…] [--runs N] [--quick] [--python PATH] [--program NAME] [--against CHECKOUT]
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { allocator, cache } from './allocator.js';
 import { pagefault } from './blocks.js';
-import { root } from './measure.js';
+import { comparisons, geometricMean, measureAgainst, root } from './measure.js';
 import { pair } from './pair.js';
 import { presets } from './presets.js';
 import { pythonCalls } from './python-calls.js';
@@ -14,11 +14,13 @@ import { pythonRust } from './python-rust.js';
 import { python } from './python.js';
 import { release } from './release.js';
 import { start } from './start.js';
-import { machine, type Table } from './table.js';
+import { machine, markdown, type Table } from './table.js';
+import { upstream } from './upstream.js';
 import { workloads } from './workloads.js';
 
 const tables: Readonly<Record<string, Table>> = {
   pair,
+  upstream,
   workloads,
   start,
   pagefault,
@@ -40,6 +42,8 @@ const { values, positionals } = parseArgs({
     quick: { type: 'boolean', default: false },
     python: { type: 'string', default: '/usr/bin/python3' },
     program: { type: 'string' },
+    // Another checkout, built: what is measured is measured there as well, in turn, and compared.
+    against: { type: 'string' },
   },
 });
 const chosen = positionals.length > 0 ? positionals : Object.keys(tables);
@@ -47,9 +51,31 @@ const unknown = chosen.find((name) => !Object.hasOwn(tables, name));
 const runs = values.runs === undefined ? undefined : Number(values.runs);
 if (unknown !== undefined || (runs !== undefined && !(runs >= 1))) {
   console.error(
-    `usage: npm run bench -- [${Object.keys(tables).join('|')}…] [--runs N] [--quick] [--python PATH] [--program NAME]`,
+    `usage: npm run bench -- [${Object.keys(tables).join('|')}…] [--runs N] [--quick] [--python PATH] [--program NAME] [--against CHECKOUT]`,
   );
   process.exit(2);
+}
+
+if (values.against !== undefined) measureAgainst(values.against);
+
+/** What was measured in both checkouts, as a table. */
+function against(): string | undefined {
+  const all = comparisons().map(({ subject, here, there }) => ({
+    subject,
+    here,
+    there,
+    ratio: here / there,
+  }));
+  if (all.length === 0) return undefined;
+  const digits = (value: number): string => value.toPrecision(4);
+  const rows = all.map(({ subject, here, there, ratio }) => [
+    subject,
+    digits(here),
+    digits(there),
+    ratio.toFixed(3),
+  ]);
+  rows.push(['geometric mean', '', '', geometricMean(all.map(({ ratio }) => ratio)).toFixed(3)]);
+  return `### Against ${values.against}\n\n${markdown(['seconds of CPU time, or instructions', 'here', 'there', 'ratio'], rows)}`;
 }
 
 const results = join(root, 'bench/results');
@@ -63,19 +89,17 @@ for (const name of chosen) {
   };
   let text = `## ${title}\n`;
   console.log(text);
+  const write = (part: string): void => {
+    console.log(`${part}\n`);
+    // Written at once: what comes later may fail, or be interrupted.
+    text += `\n${part}\n`;
+    writeFileSync(join(results, `${name}.md`), `${head}\n\n${text}`);
+  };
   try {
-    for await (const part of run({
-      runs,
-      quick: values.quick,
-      python: values.python,
-      program: values.program,
-      progress,
-    })) {
-      console.log(`${part}\n`);
-      // Written at once: what comes later may fail, or be interrupted.
-      text += `\n${part}\n`;
-      writeFileSync(join(results, `${name}.md`), `${head}\n\n${text}`);
-    }
+    const { quick, python, program } = values;
+    for await (const part of run({ runs, quick, python, program, progress })) write(part);
+    const compared = against();
+    if (compared !== undefined) write(compared);
   } catch (error) {
     console.error(`${name}: ${error instanceof Error ? error.message : String(error)}`);
     process.exitCode = 1;

@@ -1,6 +1,6 @@
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, renameSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, renameSync } from 'node:fs';
+import { basename, join, resolve, sep } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 
@@ -29,15 +29,17 @@ export function scratch(name: string): string {
   return join(binaries, name);
 }
 
-/** Compiles bench/c/<name>.c, and says where the program is. */
+/** Compiles bench/c/<name>.c, or .cc, and says where the program is. */
 export function compile(
   name: string,
   { as = name, flags = [] }: { as?: string; flags?: string[] } = {},
 ): string {
+  const source = join(root, `bench/c/${name}.c`);
   const program = scratch(as);
   // Moved into place: a program that runs, in a bench beside this one, cannot be written over.
   const built = `${program}.${process.pid}`;
-  execFileSync('cc', ['-O2', '-pthread', '-o', built, join(root, `bench/c/${name}.c`), ...flags]);
+  const [compiler, file] = existsSync(source) ? ['cc', source] : ['c++', `${source}c`];
+  execFileSync(compiler, ['-O2', '-pthread', '-o', built, file, ...flags]);
   renameSync(built, program);
   return program;
 }
@@ -58,9 +60,47 @@ export async function measure({ command, args, env }: Subject): Promise<Cost> {
   return { ...(JSON.parse(cost) as Omit<Cost, 'stdout'>), stdout };
 }
 
+/** Another checkout, built, of which everything that is measured here is measured too (`--against`). */
+let other: string | undefined;
+
+export function measureAgainst(folder: string): void {
+  other = resolve(folder) + sep;
+}
+
+/** The subject with the other checkout's libraries and scripts; programs in C are the same for both. */
+export function elsewhere(subject: Subject): Subject | undefined {
+  if (other === undefined) return undefined;
+  const there = (text: string): string =>
+    text.replaceAll(root, (found, at: number) => (text.startsWith(binaries, at) ? found : (other as string)));
+  const args = subject.args.map(there);
+  const { LD_PRELOAD } = subject.env;
+  const env = { ...subject.env, ...(LD_PRELOAD !== undefined && { LD_PRELOAD: there(LD_PRELOAD) }) };
+  const differs = env['LD_PRELOAD'] !== LD_PRELOAD || args.some((arg, at) => arg !== subject.args[at]);
+  return differs ? { ...subject, args, env } : undefined;
+}
+
+export interface Comparison {
+  subject: string;
+  here: number;
+  there: number;
+}
+
+/** What was measured in both checkouts since the last call, by CPU time or instructions. */
+let compared: Comparison[] = [];
+
+export function compare(subject: string, here: number, there: number): void {
+  compared.push({ subject, here, there });
+}
+
+export function comparisons(): Comparison[] {
+  const all = compared;
+  compared = [];
+  return all;
+}
+
 /**
  * Runs every subject `runs` times, turn by turn, so that whatever disturbs the machine for a while disturbs
- * all of them.
+ * all of them. One that the other checkout has too is run there just before or after.
  */
 export async function interleaved<Name extends string>(
   subjects: ReadonlyMap<Name, Subject>,
@@ -68,12 +108,25 @@ export async function interleaved<Name extends string>(
   progress: (message: string) => void,
 ): Promise<Map<Name, Cost[]>> {
   const costs = new Map<Name, Cost[]>();
+  const costsThere = new Map<Name, Cost[]>();
   for (const name of subjects.keys()) costs.set(name, []);
   for (let run = 1; run <= runs; run++) {
     for (const [name, subject] of subjects) {
       progress(`${name} ${run}/${runs}`);
+      const there = elsewhere(subject);
+      const measureThere = async (): Promise<void> => {
+        if (there !== undefined)
+          costsThere.set(name, [...(costsThere.get(name) ?? []), await measure(there)]);
+      };
+      if (run % 2 === 0) await measureThere();
       costs.get(name)!.push(await measure(subject));
+      if (run % 2 === 1) await measureThere();
     }
+  }
+  for (const [name, there] of costsThere) {
+    const { args } = subjects.get(name)!;
+    const cpu = (all: Cost[]): number => median(all.map((cost) => cost.cpu));
+    compare(`${args.map((arg) => basename(arg)).join(' ')}: ${name}`, cpu(costs.get(name)!), cpu(there));
   }
   return costs;
 }

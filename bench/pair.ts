@@ -2,7 +2,7 @@ import { execFile, execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { compile, root } from './measure.js';
+import { compare, compile, elsewhere, root } from './measure.js';
 import { environmentOf } from './subjects.js';
 import { markdown, type Options, type Table } from './table.js';
 
@@ -106,7 +106,12 @@ async function* run({ progress }: Options): AsyncIterable<string> {
     for (const size of [8, 64, 1024]) {
       progress(`${allocator} ${size}`);
       const own = await perPair(allocator, direct, size, environmentOf('default'));
-      const shim = await perPair(allocator, preloaded, size, environmentOf(allocator));
+      const env = environmentOf(allocator);
+      const shim = await perPair(allocator, preloaded, size, env);
+      const there = elsewhere({ command: preloaded, args: [], env });
+      if (there !== undefined) {
+        compare(`${allocator} ${size}`, shim, await perPair(allocator, preloaded, size, there.env));
+      }
       rows.push([allocator, String(size), own.toFixed(1), shim.toFixed(1), (shim - own).toFixed(1)]);
     }
   }
