@@ -176,9 +176,9 @@ describe('named in /etc/ld.so.preload', { skip: notGlibc || noMounts }, () => {
         '--json',
       ];
       const found = JSON.parse((await run(program, args)).stdout) as {
-        backends: { backend: string; surfaces: { process: { available: boolean; reason?: string } } }[];
+        backends: { backend: string; available: boolean; reason?: string }[];
       };
-      const rows = found.backends.map(({ backend, surfaces }) => [backend, surfaces.process.reason]);
+      const rows = found.backends.map(({ backend: named, reason: why }) => [named, why]);
       const reason = `/etc/ld.so.preload names ${file}, which has a malloc of its own`;
       assert.deepEqual(rows.slice(0, 2), [
         ['default', reason],

@@ -284,10 +284,11 @@ impl Backend {
                 .map_err(|refusal| refusal.message),
         };
         match (tried, of_system) {
-            // The process that is looked at has another allocator in the way of libc's than this command.
-            (Ok(report), [other, ..]) if backend == MemoryAllocatorBackend::Default => {
+            // The process that is looked at may have another allocator in the way of libc's than this command.
+            (tried, [other, ..]) if backend == MemoryAllocatorBackend::Default => {
+                let version = tried.ok().map(|report| report.version);
                 let reason = Some(names_allocator(SYSTEM, other));
-                Self { backend: name, version: Some(report.version), available: false, reason }
+                Self { backend: name, version, available: false, reason }
             }
             (Ok(report), _) => {
                 let version = Some(report.version).filter(|version| !version.is_empty());
