@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { allocator, cache } from './allocator.js';
 import { pagefault } from './blocks.js';
+import { fork } from './fork.js';
 import { comparisons, geometricMean, measureAgainst, root } from './measure.js';
 import { pair } from './pair.js';
 import { presets } from './presets.js';
@@ -26,6 +27,7 @@ const tables: Readonly<Record<string, Table>> = {
   pagefault,
   presets,
   release,
+  fork,
   python,
   'python-rust': pythonRust,
   'python-pair': pythonPair,

@@ -8,7 +8,7 @@ export interface Options {
   quick: boolean;
   /** The interpreter of the tables about Python. */
   python: string;
-  /** One program of the table `python`, instead of all. */
+  /** One program of the table `python`, or one part of `fork`, instead of all. */
   program: string | undefined;
   progress: (message: string) => void;
 }
