@@ -74,19 +74,36 @@ const singleSteps: Counter = async (program, args, env) => {
 };
 
 /** Instructions per pair: the difference between two lengths of the loop, so that start and end fall out. */
+async function difference(
+  count: Counter,
+  few: number,
+  many: number,
+  size: number,
+  of: CountedProgram,
+): Promise<number> {
+  const counted = async (pairs: number): Promise<number> =>
+    count(of.program, [String(size), String(pairs)], of.env);
+  return ((await counted(many)) - (await counted(few))) / (many - few);
+}
+
+interface CountedProgram {
+  program: string;
+  env: NodeJS.ProcessEnv;
+}
+
 export async function perPair(
   allocator: string,
   program: string,
   size: number,
   env: NodeJS.ProcessEnv,
 ): Promise<number> {
-  const [count, few, many] =
-    allocator === 'snmalloc'
-      ? ([singleSteps, 500, 10_500] as const)
-      : ([callgrind, 100_000, 1_100_000] as const);
-  const counted = async (pairs: number): Promise<number> =>
-    count(program, [String(size), String(pairs)], env);
-  return ((await counted(many)) - (await counted(few))) / (many - few);
+  if (allocator === 'snmalloc') return inSingleSteps(program, size, env);
+  return difference(callgrind, 100_000, 1_100_000, size, { program, env });
+}
+
+/** The same without valgrind, which takes any allocator. */
+export async function inSingleSteps(program: string, size: number, env: NodeJS.ProcessEnv): Promise<number> {
+  return difference(singleSteps, 500, 10_500, size, { program, env });
 }
 
 /** The loop over the allocator in its static library. */
