@@ -364,7 +364,7 @@ describe('run', { skip: cannotPreload }, () => {
   });
 });
 
-describe('run and python --if-supported, on another system', { timeout: 120_000 }, () => {
+describe('run and python --if-supported, on another system', () => {
   const elsewhere = (...words: string[]) =>
     run(process.execPath, ['--require', tools.file('macos.cjs', tools.ELSEWHERE), cli, ...words]);
 

@@ -135,7 +135,7 @@ describe('beside libraries that stand in for functions of libc', { skip: notGlib
   });
 });
 
-describe('where the library does not fit', { skip: notGlibc, timeout: 240_000 }, () => {
+describe('where the library does not fit', { skip: notGlibc }, () => {
   const source = readFileSync(join(root, 'test', 'c', 'foreign.c'), 'utf8');
   const kinds: [string, string, string[]][] = [
     ["a program of musl's", 'musl-gcc', []],

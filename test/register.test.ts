@@ -357,7 +357,7 @@ test('register leaves another allocator that is preloaded out', { skip: notGlibc
   }
 });
 
-describe('register on another system', { timeout: 120_000 }, () => {
+describe('register on another system', () => {
   const elsewhere = (env: Record<string, string>, form = IMPORT) =>
     run(
       process.execPath,
@@ -403,7 +403,7 @@ describe('register on another system', { timeout: 120_000 }, () => {
   });
 });
 
-describe('what runs before register', { skip: cannotPreload, timeout: 120_000 }, () => {
+describe('what runs before register', { skip: cannotPreload }, () => {
   test('runs twice, which is said', async () => {
     const early = tools.file('early.cjs', "console.log('early')");
     const late = tools.file('late.cjs', "console.log('late')");
