@@ -107,6 +107,8 @@ int main(int count, char **arguments) {
     // jemalloc frees what is in an arena under the lock that it starts its threads under.
     unsigned arena = 0;
     size = sizeof arena;
+    size_t one = 1; // a further arena would have a thread of its own, some time
+    mallctl("max_background_threads", NULL, NULL, &one, sizeof one);
     mallctl("arenas.create", &arena, &size, NULL, 0);
     void *(*mallocx)(size_t, int) = (void *(*)(size_t, int))dlsym(RTLD_DEFAULT, "mallocx");
     for (int i = 0; i < 64; i++) mallocx(1 << 20, (int)((arena + 1) << 20 | 1 << 8)); // MALLOCX_ARENA, MALLOCX_TCACHE_NONE
