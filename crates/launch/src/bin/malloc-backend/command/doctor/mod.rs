@@ -1,6 +1,7 @@
 //! `doctor`: whose `malloc` a process runs on, what this machine has, and what stands in the way of a switch.
 
 mod diagnosis;
+mod obstacles;
 mod text;
 mod trial;
 
