@@ -27,6 +27,7 @@ const RECIPES = {
   fork_locks: { files: ['fork_locks.c'] },
   freed: { files: ['freed.c'] },
   last_thread: { files: ['last_thread.c'] },
+  locked: { files: ['locked.c'] },
   alone: { files: ['alone.c'] },
   inside: { files: ['inside.c'] },
   runtime: { files: ['runtime.cpp'] },

@@ -25,6 +25,8 @@ mod background_threads;
 mod fork;
 #[cfg(feature = "jemalloc")]
 mod jemalloc;
+#[cfg(any(feature = "mimalloc", feature = "snmalloc"))]
+mod locked_memory;
 #[cfg(any(feature = "jemalloc", feature = "mimalloc", feature = "snmalloc"))]
 mod malloc_family;
 #[cfg(any(feature = "jemalloc", feature = "snmalloc"))]
