@@ -3,25 +3,16 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { after, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import * as tools from './fixtures-ts/tools.js';
-import { allOn, tree } from './support/deploy.js';
-import { kill, run, start, succeed } from './support/run.js';
+import { allOn, starter, tree } from './support/deploy.js';
+import { run, succeed } from './support/run.js';
 import { cannotPreload } from './support/shims.js';
 
 const missing = (program: string) => tools.which(program) === undefined && `${program} is not installed`;
 
 describe('deploy', { skip: cannotPreload }, () => {
-  const children: ReturnType<typeof start>[] = [];
-  after(() => children.forEach(kill));
-
-  function started(command: string, args: string[], options: Parameters<typeof start>[2] = {}): number {
-    const child = start(command, args, options);
-    child.stdout?.resume();
-    child.stderr?.resume();
-    children.push(child);
-    return child.pid ?? assert.fail('it did not start');
-  }
+  const started = starter();
 
   /** The folder of the platform's package, as an image or a layer has it. */
   const opt = tools.copyOfBinaries('malloc-backend', []);

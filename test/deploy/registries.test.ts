@@ -5,9 +5,9 @@ import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import * as tools from '../fixtures-ts/tools.js';
-import { allOn, npmInstalled, pipInstalled, tree } from '../support/deploy.js';
+import { allOn, npmInstalled, pipInstalled, starter, tree } from '../support/deploy.js';
 import { environment } from '../support/environment.js';
-import { kill, run, start, succeed } from '../support/run.js';
+import { run, succeed } from '../support/run.js';
 import { cannotPreload } from '../support/shims.js';
 
 const { native } = tools;
@@ -17,16 +17,7 @@ const library = `require('fs').readFileSync('/proc/self/maps', 'utf8').match(/li
 const SERVER = `require('http').createServer((_, response) => response.end(${library} ?? 'none')).listen(process.env.PORT);`;
 
 describe('deploy', { skip: cannotPreload }, () => {
-  const children: ReturnType<typeof start>[] = [];
-  after(() => children.forEach(kill));
-
-  function started(command: string, args: string[], options: Parameters<typeof start>[2] = {}): number {
-    const child = start(command, args, options);
-    child.stdout?.resume();
-    child.stderr?.resume();
-    children.push(child);
-    return child.pid ?? assert.fail('it did not start');
-  }
+  const started = starter();
 
   describe('PM2', () => {
     const { folder, why } = npmInstalled('pm2', ['pm2@7.0.4']);
