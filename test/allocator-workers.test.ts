@@ -4,14 +4,14 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { BACKENDS } from './support/allocators.js';
-import { succeed } from './support/run.js';
+import { TERMINATES, succeed } from './support/run.js';
 
 const tenants = join(import.meta.dirname, 'fixtures-ts', 'tenants.js');
 
 describe('200 workers with an allocator each, ended by terminate()', () => {
   for (const backend of BACKENDS) {
     test(backend, async () => {
-      const { stdout, stderr } = await succeed(process.execPath, [tenants, backend, '200']);
+      const { stdout, stderr } = await succeed(process.execPath, [TERMINATES, tenants, backend, '200']);
       assert.deepEqual([stdout, stderr], ['done\n', '']);
     });
   }

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { succeed } from './support/run.js';
+import { TERMINATES, succeed } from './support/run.js';
 import { SWITCHING, cannotPreload, shim } from './support/shims.js';
 
 const churn = join(import.meta.dirname, 'fixtures-ts', 'churn.js');
@@ -18,7 +18,7 @@ for (const [name, args] of ROUNDS)
     const skip = backend === 'no library' ? false : cannotPreload;
     test(`${name}: ${backend}`, { skip }, async () => {
       const env: Record<string, string> = backend === 'no library' ? {} : { LD_PRELOAD: shim(backend) };
-      const { stdout, stderr } = await succeed(process.execPath, [churn, ...args], { env });
+      const { stdout, stderr } = await succeed(process.execPath, [TERMINATES, churn, ...args], { env });
       assert.deepEqual([stdout, stderr], ['done\n', '']);
     });
   }
