@@ -61,6 +61,8 @@ describe('the files', { skip: cannotPreload }, () => {
       'malloc_backend_shim',
       ...(backend === 'default' ? [] : [...FAMILY, ...OPERATORS]),
       ...(backend === 'jemalloc' ? [...JEMALLOC, ...THREADS] : []),
+      // These two reserve memory beforehand.
+      ...(backend === 'mimalloc' || backend === 'snmalloc' ? ['mlockall'] : []),
     ].sort();
 
   for (const backend of ALL) {
