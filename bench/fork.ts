@@ -92,7 +92,7 @@ async function answer(socketPath: string, child: ChildProcess): Promise<string> 
   throw new Error('the server ended');
 }
 
-/** What it says, as soon as that is enough. */
+/** Reads the output of a program until it is complete. */
 function saying(child: ChildProcess): Promise<string> {
   return new Promise((resolve, reject) => {
     let output = '';

@@ -44,7 +44,7 @@ const { values, positionals } = parseArgs({
     quick: { type: 'boolean', default: false },
     python: { type: 'string', default: '/usr/bin/python3' },
     program: { type: 'string' },
-    // Another checkout, built: what is measured is measured there as well, in turn, and compared.
+    // The folder of another checkout that is built. Each figure is measured in both, in turn, and compared.
     against: { type: 'string' },
   },
 });
@@ -60,7 +60,7 @@ if (unknown !== undefined || (runs !== undefined && !(runs >= 1))) {
 
 if (values.against !== undefined) measureAgainst(values.against);
 
-/** What was measured in both checkouts, as a table. */
+/** A table of the figures of both checkouts, with their ratios. */
 function against(): string | undefined {
   const all = comparisons().map(({ subject, here, there }) => ({
     subject,
