@@ -408,25 +408,40 @@ describe('run and python --if-supported, on another system', () => {
     assert.match(python.stderr, /not on darwin; Python runs without a switch/);
   });
 
+  /** A shell that waits, no longer than the command that started it is there. */
+  function waiting(before: string) {
+    const script = `${before} while kill -0 $PPID; do sleep 0.1; done`;
+    return ['run', 'mimalloc', '--if-supported', '--', 'sh', '-c', script];
+  }
+
   test('hands signals on', async () => {
-    const words = [
-      'run',
-      'mimalloc',
-      '--if-supported',
-      '--',
-      'sh',
-      '-c',
-      'trap "echo got; exit 3" TERM; echo ready; while :; do sleep 0.1; done',
-    ];
     const child = start(process.execPath, [
       '--require',
       tools.file('macos.cjs', tools.ELSEWHERE),
       cli,
-      ...words,
+      ...waiting('trap "echo got; exit 3" TERM; echo ready;'),
     ]);
     child.stdout?.once('data', () => child.kill('SIGTERM'));
     const { code, stdout } = await ended(child);
     assert.deepEqual([code, stdout], [3, 'ready\ngot\n']);
+  });
+
+  test('and one that comes as the program starts', async () => {
+    const early = `${tools.ELSEWHERE}
+      const childProcess = require('node:child_process');
+      const { spawn } = childProcess;
+      childProcess.spawn = (...how) => {
+        const child = spawn(...how);
+        process.kill(process.pid, 'SIGTERM');
+        return child;
+      };`;
+    const { code } = await run(process.execPath, [
+      '--require',
+      tools.file('early.cjs', early),
+      cli,
+      ...waiting(''),
+    ]);
+    assert.equal(code, 128 + 15);
   });
 
   test('refused without it, and wrong everywhere is wrong there', async () => {

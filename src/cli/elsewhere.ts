@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { isatty } from 'node:tty';
 import { parseArgs } from 'node:util';
@@ -39,12 +39,14 @@ export async function become([command, ...args]: readonly string[]): Promise<voi
   if (command === undefined || command === '') {
     throw new MallocBackendError('ERR_INVALID_ARGUMENT', 'no command was given');
   }
-  const child = spawn(command, args, { stdio: 'inherit' });
+  let child: ChildProcess;
   // A terminal gives its signals to the child as well.
   const forwarded = (['SIGTERM', 'SIGINT', 'SIGHUP'] as const).map(
     (signal) => [signal, () => (isatty(0) && signal === 'SIGINT' ? undefined : child.kill(signal))] as const,
   );
+  // First: a signal that ended this process would leave the child behind. (They run in the event loop: by then there is a child.)
   for (const [signal, handler] of forwarded) process.on(signal, handler);
+  child = spawn(command, args, { stdio: 'inherit' });
   const [code, signal] = await new Promise<[number | null, NodeJS.Signals | null]>((resolve, reject) => {
     child.on('exit', (...how) => resolve(how));
     child.on('error', (error: NodeJS.ErrnoException) =>
