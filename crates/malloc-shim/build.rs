@@ -40,6 +40,18 @@ const OWN: [(&str, [(&str, &str); 3]); 3] = [
     ("SNMALLOC", [("malloc", "sn_malloc"), ("calloc", "sn_calloc"), ("free", "sn_free")]),
 ];
 
+/// The forms of C++'s operators that others are defined by (src/operators.rs).
+const FORMS: [&str; 8] = [
+    "_Znwm",
+    "_Znam",
+    "_ZnwmSt11align_val_t",
+    "_ZnamSt11align_val_t",
+    "_ZdlPv",
+    "_ZdaPv",
+    "_ZdlPvSt11align_val_t",
+    "_ZdaPvSt11align_val_t",
+];
+
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     // Without std nothing names the C library; before glibc 2.34 the last two were libraries of their own.
@@ -71,13 +83,8 @@ fn main() {
     }
     if ["JEMALLOC", "MIMALLOC", "SNMALLOC"].into_iter().any(feature) {
         // See src/operators.rs.
-        for (own, name) in [
-            ("own_new", "_Znwm"),
-            ("own_new_array", "_Znam"),
-            ("own_new_aligned", "_ZnwmSt11align_val_t"),
-            ("own_new_aligned_array", "_ZnamSt11align_val_t"),
-        ] {
-            println!("cargo:rustc-cdylib-link-arg=-Wl,--defsym={own}={name}");
+        for name in FORMS {
+            println!("cargo:rustc-cdylib-link-arg=-Wl,--defsym=own_{name}={name}");
         }
     }
     if feature("MIMALLOC") {
@@ -85,6 +92,7 @@ fn main() {
     }
     for (name, function) in OWN.into_iter().filter(|(name, _)| feature(name)).flat_map(|(_, all)| all) {
         println!("cargo:rustc-cdylib-link-arg=-Wl,--defsym={name}={function}");
+        println!("cargo:rustc-cdylib-link-arg=-Wl,--defsym=own_{name}={function}");
     }
 }
 

@@ -13,46 +13,117 @@
 
 use core::ffi::{CStr, c_void};
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use malloc_backend::owner::{Object, definition_beside};
 use malloc_backend_preload::report::write;
 
 use crate::malloc_family::{aligned_alloc, free, malloc};
 
-/// A form that is another one, or C's function.
-macro_rules! is {
-    ($($name:ident => $other:ident;)*) => {$(
+/// Whether the process uses all of this library's functions that these are defined by. Then each form allocates and frees
+/// at once, as in the allocators' own libraries: a further jump or two cost a loop of `new[]` and `delete[]` a tenth.
+static ALL_OWN: AtomicBool = AtomicBool::new(false);
+
+/// A form that frees: at once, or by the function that it is defined by.
+macro_rules! frees {
+    ($($name:ident => $function:ident;)*) => {$(
         #[unsafe(naked)]
         #[unsafe(no_mangle)]
         unsafe extern "C" fn $name() {
+            #[cfg(target_arch = "x86_64")]
             core::arch::naked_asm!(
-                #[cfg(target_arch = "x86_64")]
-                "jmp qword ptr [rip + {other}@GOTPCREL]",
-                #[cfg(target_arch = "aarch64")]
-                "b {other}",
-                other = sym $other,
-            )
+                "cmp byte ptr [rip + {all_own}], 0",
+                "je 2f",
+                "jmp {own_free}",
+                "2:",
+                "jmp qword ptr [rip + {function}@GOTPCREL]",
+                all_own = sym ALL_OWN,
+                own_free = sym own_free,
+                function = sym $function,
+            );
+            #[cfg(target_arch = "aarch64")]
+            core::arch::naked_asm!(
+                "adrp x16, {all_own}",
+                "ldrb w16, [x16, :lo12:{all_own}]",
+                "cbz w16, 2f",
+                "b {own_free}",
+                "2:",
+                "b {function}",
+                all_own = sym ALL_OWN,
+                own_free = sym own_free,
+                function = sym $function,
+            );
+        }
+    )*};
+}
+
+/// A form that allocates: at once, or where that must not be or has nothing, by the form that it is defined by.
+macro_rules! allocates {
+    ($($name:ident => $form:ident;)*) => {$(
+        #[unsafe(naked)]
+        #[unsafe(no_mangle)]
+        unsafe extern "C" fn $name() {
+            #[cfg(target_arch = "x86_64")]
+            core::arch::naked_asm!(
+                ".cfi_startproc",
+                "cmp byte ptr [rip + {all_own}], 0",
+                "je 2f",
+                "push rdi",
+                ".cfi_adjust_cfa_offset 8",
+                "call {own_malloc}",
+                "pop rdi",
+                ".cfi_adjust_cfa_offset -8",
+                "test rax, rax",
+                "je 2f",
+                "ret",
+                "2:",
+                "jmp qword ptr [rip + {form}@GOTPCREL]",
+                ".cfi_endproc",
+                all_own = sym ALL_OWN,
+                own_malloc = sym own_malloc,
+                form = sym $form,
+            );
+            #[cfg(target_arch = "aarch64")]
+            core::arch::naked_asm!(
+                ".cfi_startproc",
+                "adrp x16, {all_own}",
+                "ldrb w16, [x16, :lo12:{all_own}]",
+                "cbz w16, 2f",
+                "stp x30, x0, [sp, #-16]!",
+                ".cfi_def_cfa_offset 16",
+                ".cfi_offset 30, -16",
+                "bl {own_malloc}",
+                "mov x1, x0",
+                "ldp x30, x0, [sp], #16",
+                ".cfi_def_cfa_offset 0",
+                ".cfi_restore 30",
+                "cbz x1, 2f",
+                "mov x0, x1",
+                "ret",
+                "2:",
+                "b {form}",
+                ".cfi_endproc",
+                all_own = sym ALL_OWN,
+                own_malloc = sym own_malloc,
+                form = sym $form,
+            );
         }
     )*};
 }
 
 /// A form that allocates by a function, and where that has nothing leaves it to the C++ runtime's own. Its arguments are
 /// at most two.
-macro_rules! allocates {
-    ($($form:literal: $name:ident => $function:ident;)*) => {
+macro_rules! asks {
+    ($($form:literal: $symbol:literal $(#[$attribute:meta])? $name:ident => $function:ident;)*) => {
         const NAMES: [&CStr; [$($form),*].len()] = {
             let mut names = [c""; _];
-            $(names[$form] = match CStr::from_bytes_with_nul(concat!(stringify!($name), "\0").as_bytes()) {
-                Ok(name) => name,
-                Err(_) => c"",
-            };)*
+            $(names[$form] = $symbol;)*
             names
         };
         $(
         #[cfg(target_arch = "x86_64")]
         #[unsafe(naked)]
-        #[unsafe(no_mangle)]
+        $(#[$attribute])?
         unsafe extern "C" fn $name() {
             core::arch::naked_asm!(
                 ".cfi_startproc",
@@ -84,7 +155,7 @@ macro_rules! allocates {
 
         #[cfg(target_arch = "aarch64")]
         #[unsafe(naked)]
-        #[unsafe(no_mangle)]
+        $(#[$attribute])?
         unsafe extern "C" fn $name() {
             core::arch::naked_asm!(
                 ".cfi_startproc",
@@ -114,22 +185,36 @@ macro_rules! allocates {
     };
 }
 
-allocates! {
-    0: _Znwm => malloc;
-    1: _ZnwmSt11align_val_t => aligned;
-    2: _ZnwmRKSt9nothrow_t => or_null;
-    3: _ZnamRKSt9nothrow_t => array_or_null;
-    4: _ZnwmSt11align_val_tRKSt9nothrow_t => aligned_or_null;
-    5: _ZnamSt11align_val_tRKSt9nothrow_t => aligned_array_or_null;
+asks! {
+    0: c"_Znwm" plain => malloc;
+    1: c"_ZnwmSt11align_val_t" #[unsafe(no_mangle)] _ZnwmSt11align_val_t => aligned;
+    2: c"_ZnwmRKSt9nothrow_t" #[unsafe(no_mangle)] _ZnwmRKSt9nothrow_t => or_null;
+    3: c"_ZnamRKSt9nothrow_t" #[unsafe(no_mangle)] _ZnamRKSt9nothrow_t => array_or_null;
+    4: c"_ZnwmSt11align_val_tRKSt9nothrow_t" #[unsafe(no_mangle)] _ZnwmSt11align_val_tRKSt9nothrow_t => aligned_or_null;
+    5: c"_ZnamSt11align_val_tRKSt9nothrow_t" #[unsafe(no_mangle)] _ZnamSt11align_val_tRKSt9nothrow_t => aligned_array_or_null;
 }
 
 /// The first of them that does not throw.
 const NOTHROW: usize = 2;
 
-is! {
+allocates! {
+    _Znwm => plain;
     _Znam => _Znwm;
-    _ZnamSt11align_val_t => _ZnwmSt11align_val_t;
+}
 
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn _ZnamSt11align_val_t() {
+    core::arch::naked_asm!(
+        #[cfg(target_arch = "x86_64")]
+        "jmp qword ptr [rip + {form}@GOTPCREL]",
+        #[cfg(target_arch = "aarch64")]
+        "b {form}",
+        form = sym _ZnwmSt11align_val_t,
+    )
+}
+
+frees! {
     _ZdlPv => free;
     _ZdlPvm => _ZdlPv;
     _ZdlPvRKSt9nothrow_t => _ZdlPv;
@@ -158,27 +243,54 @@ impl<F: Copy> Used<F> {
 type Form = unsafe extern "C" fn();
 
 static MALLOC: Used<extern "C" fn(usize) -> *mut c_void> = Used(malloc);
+static FREE: Used<unsafe extern "C" fn(*mut c_void)> = Used(free);
 static ALIGNED_ALLOC: Used<extern "C" fn(usize, usize) -> *mut c_void> = Used(aligned_alloc);
-static NEW: [Used<Form>; 4] =
-    [Used(_Znwm), Used(_Znam), Used(_ZnwmSt11align_val_t), Used(_ZnamSt11align_val_t)];
+/// The forms that others are defined by.
+static FORMS: [Used<Form>; 8] = [
+    Used(_Znwm),
+    Used(_Znam),
+    Used(_ZnwmSt11align_val_t),
+    Used(_ZnamSt11align_val_t),
+    Used(_ZdlPv),
+    Used(_ZdaPv),
+    Used(_ZdlPvSt11align_val_t),
+    Used(_ZdaPvSt11align_val_t),
+];
 
+// The ones in here, whichever the process uses (build.rs).
 unsafe extern "C" {
-    /// The ones in here, whichever the process uses (build.rs).
-    static own_new: [u8; 0];
-    static own_new_array: [u8; 0];
-    static own_new_aligned: [u8; 0];
-    static own_new_aligned_array: [u8; 0];
+    fn own_malloc(size: usize) -> *mut c_void;
+    fn own_free(block: *mut c_void);
+    fn own__Znwm();
+    fn own__Znam();
+    fn own__ZnwmSt11align_val_t();
+    fn own__ZnamSt11align_val_t();
+    fn own__ZdlPv();
+    fn own__ZdaPv();
+    fn own__ZdlPvSt11align_val_t();
+    fn own__ZdaPvSt11align_val_t();
 }
 
-/// Whether the process uses the form of [`NEW`] in here: then what it allocates may be allocated without it.
+/// Whether the process uses the form of [`FORMS`] in here: then what it does may be done without it.
 fn is_own(form: usize) -> bool {
-    let own = [
-        &raw const own_new,
-        &raw const own_new_array,
-        &raw const own_new_aligned,
-        &raw const own_new_aligned_array,
+    let own: [Form; FORMS.len()] = [
+        own__Znwm,
+        own__Znam,
+        own__ZnwmSt11align_val_t,
+        own__ZnamSt11align_val_t,
+        own__ZdlPv,
+        own__ZdaPv,
+        own__ZdlPvSt11align_val_t,
+        own__ZdaPvSt11align_val_t,
     ];
-    NEW[form].get() as *const () == own[form].cast()
+    FORMS[form].get() as *const () == own[form] as *const ()
+}
+
+/// Looks at what the loader has bound: a program that has forms of its own has them from here on.
+pub fn prepare() {
+    let functions = MALLOC.get() as *const () == own_malloc as *const ()
+        && FREE.get() as *const () == own_free as *const ();
+    ALL_OWN.store(functions && (0..FORMS.len()).all(is_own), Ordering::Relaxed);
 }
 
 extern "C" fn or_null(size: usize) -> *mut c_void {

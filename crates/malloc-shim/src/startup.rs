@@ -38,6 +38,8 @@ extern "C" fn start() {
     if Backend::BACKEND != MemoryAllocatorBackend::Default {
         crate::wrap::find_own();
     }
+    #[cfg(any(feature = "jemalloc", feature = "mimalloc", feature = "snmalloc"))]
+    crate::operators::prepare();
     #[cfg(feature = "mimalloc")]
     Backend::set_errno_on_failure();
     #[cfg(any(feature = "jemalloc", feature = "snmalloc"))]
