@@ -9,9 +9,11 @@ import { SWITCHING, cannotPreload, notGlibc, shim } from './support/shims.js';
 
 let programs: Record<string, string[]>;
 let exhaust: string;
+let ownMalloc: string;
 before(async () => {
   if (cannotPreload !== false) return;
   exhaust = await compiled('operators');
+  if (notGlibc === false) ownMalloc = await compiled('operators-own-malloc');
   programs = {
     'a program': [exhaust],
     'a program that brings the four basic forms itself': [await compiled('operators-replaced')],
@@ -20,8 +22,8 @@ before(async () => {
 });
 
 /** All holds: the last line counts as many things right as were looked at. */
-async function holds(preload: string): Promise<void> {
-  for (const [name, [program = '', ...args]] of Object.entries(programs)) {
+async function holds(preload: string, looked = programs): Promise<void> {
+  for (const [name, [program = '', ...args]] of Object.entries(looked)) {
     const { code, signal, stdout, stderr } = await run(program, args, { env: { LD_PRELOAD: preload } });
     assert.deepEqual([code, signal, stderr], [0, null, ''], `${name}: ${stdout}`);
     assert.match(stdout, /^(62\d\d) of \1\n$/, name);
@@ -31,6 +33,10 @@ async function holds(preload: string): Promise<void> {
 describe('operator new and delete', { skip: cannotPreload }, () => {
   for (const backend of SWITCHING) {
     test(`all forms on ${backend}`, () => holds(shim(backend)));
+
+    test(`all forms on the malloc of a program that brings one, beside ${backend}`, { skip: notGlibc }, () =>
+      holds(shim(backend), { 'its own malloc': [ownMalloc] }),
+    );
 
     for (const [name, library, debianPackage] of tools.foreignAllocators) {
       const file = tools.systemLibrary(library);

@@ -1,5 +1,5 @@
 // Every form of operator new and delete. With REPLACED the program brings the four basic forms itself, with a header
-// before each block; with PLUGIN it is a library to be opened, whose C++ runtime nobody else sees. It prints one line for
+// before each block; with OWN_MALLOC it brings C's functions and none of C++'s; with PLUGIN it is a library to be opened, whose C++ runtime nobody else sees. It prints one line for
 // each thing that is not as C++ has it, and at the end how many were looked at.
 #include <algorithm>
 #include <cstdint>
@@ -40,6 +40,10 @@ void without_header(void *object) {
   if (std::memcmp(block, &MARK, sizeof MARK) != 0) std::puts("not so: the program's delete gets the program's blocks"), std::abort();
   std::free(block);
 }
+#endif
+
+#ifdef OWN_MALLOC
+int mallocs = 0, frees = 0;
 #endif
 
 volatile size_t TOO_MUCH = static_cast<size_t>(std::numeric_limits<std::ptrdiff_t>::max()) - 65536;
@@ -128,6 +132,21 @@ void refuses(const Form &form) {
 
 } // namespace
 
+#ifdef OWN_MALLOC
+extern "C" {
+void *__libc_malloc(size_t);
+void *__libc_calloc(size_t, size_t);
+void *__libc_realloc(void *, size_t);
+void *__libc_memalign(size_t, size_t);
+void __libc_free(void *);
+void *malloc(size_t size) noexcept { return mallocs++, __libc_malloc(size); }
+void *calloc(size_t count, size_t size) noexcept { return __libc_calloc(count, size); }
+void *realloc(void *block, size_t size) noexcept { return __libc_realloc(block, size); }
+void *aligned_alloc(size_t alignment, size_t size) noexcept { return mallocs++, __libc_memalign(alignment, size); }
+void free(void *block) noexcept { frees += block != nullptr, __libc_free(block); }
+}
+#endif
+
 #ifdef REPLACED
 void *operator new(size_t size) { return ::operator new(size, align_val_t(16)); }
 void operator delete(void *object) noexcept { without_header(object); }
@@ -146,7 +165,13 @@ extern "C" int look() {
 #ifdef REPLACED
   news = deletes = 0; // (Libraries have made objects of their own.)
 #endif
+#ifdef OWN_MALLOC
+  mallocs = frees = 0;
+#endif
   for (const Form &form : FORMS) allocates(form);
+#ifdef OWN_MALLOC
+  is(mallocs > 1000 && mallocs == frees, "every form is on the program's malloc");
+#endif
   for (const Form &form : FORMS) refuses(form);
 #ifdef REPLACED
   is(news > 1000 && news == deletes, "every form is the program's");

@@ -33,6 +33,7 @@ const RECIPES = {
   runtime: { files: ['runtime.cpp'] },
   operators: { files: ['operators.cpp'] },
   'operators-replaced': { files: ['operators.cpp'], flags: ['-DREPLACED', '-Wno-sized-deallocation'] },
+  'operators-own-malloc': { files: ['operators.cpp'], flags: ['-DOWN_MALLOC'] },
   'operators.so': { files: ['operators.cpp'], flags: ['-DPLUGIN', '-shared', '-fPIC'] },
   opens: { files: ['opens.c'] },
   'plugin.so': { files: ['plugin.c'], flags: ['-shared', '-fPIC'] },
