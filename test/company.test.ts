@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { cpSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
@@ -9,7 +10,7 @@ import { environment, spawn } from '../index.js';
 import * as tools from './fixtures-ts/tools.js';
 import { compiled } from './support/native.js';
 import { python } from './support/pythons.js';
-import { type Outcome, run } from './support/run.js';
+import { type Outcome, kill, run, start } from './support/run.js';
 import { SWITCHING, cannotPreload, notGlibc, root, shim } from './support/shims.js';
 
 const ALL = ['default', ...SWITCHING] as const;
@@ -176,7 +177,8 @@ describe('named in /etc/ld.so.preload', { skip: notGlibc || noMounts }, () => {
         '--json',
       ];
       const found = JSON.parse((await run(program, args)).stdout) as {
-        backends: { backend: string; available: boolean; reason?: string }[];
+        backends: { backend: string; version?: string; available: boolean; reason?: string }[];
+        obstacles: { code: string; message: string }[];
       };
       const rows = found.backends.map(({ backend: named, reason: why }) => [named, why]);
       const reason = `/etc/ld.so.preload names ${file}, which has a malloc of its own`;
@@ -184,6 +186,31 @@ describe('named in /etc/ld.so.preload', { skip: notGlibc || noMounts }, () => {
         ['default', reason],
         ['jemalloc', undefined],
       ]);
+      assert.deepEqual(
+        found.obstacles.map(({ code }) => code),
+        ['FOREIGN_PRELOAD'],
+        'it is said once',
+      );
+      // Of a process that sees that list, and this one does not.
+      const [other = '', ...words] = [...withSystemList(`${file}\n`), native, 'run', 'jemalloc', 'cat'];
+      const child = start(other, words);
+      try {
+        child.stdin?.write('x');
+        await once(child.stdout ?? assert.fail(), 'data');
+        const { stdout } = await run(native, ['doctor', '--json', '--pid', `${child.pid}`]);
+        const seen = JSON.parse(stdout) as typeof found;
+        assert.deepEqual(
+          seen.obstacles.map(({ code, message }) => [code, message]),
+          [['FOREIGN_PRELOAD', reason]],
+        );
+        assert.deepEqual(
+          seen.backends.map(({ available }) => available),
+          [false, true, true, true, false],
+        );
+        assert.match(seen.backends[0]?.version ?? '', /^glibc \d/, 'that this machine has all the same');
+      } finally {
+        kill(child);
+      }
     },
   );
 

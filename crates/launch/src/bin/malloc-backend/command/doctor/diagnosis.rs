@@ -257,7 +257,7 @@ pub fn root_of(pid: u32) -> PathBuf {
     PathBuf::from(format!("/proc/{pid}/root"))
 }
 
-fn is_same(one: &Path, other: &Path) -> bool {
+pub fn is_same(one: &Path, other: &Path) -> bool {
     let identity = |file: &Path| fs::metadata(file).map(|file| (file.dev(), file.ino())).ok();
     identity(one).is_some_and(|one| identity(other) == Some(one))
 }
@@ -269,8 +269,7 @@ impl Backend {
         let known = why_not_process(backend, folder).or_else(|| why_not_preloadable(folder));
         let tried = match known {
             Some(reason) => Err(reason),
-            None => start_on(backend, folder, is_here && backend != MemoryAllocatorBackend::Default)
-                .map_err(|refusal| refusal.message),
+            None => start_on(backend, folder, is_here).map_err(|refusal| refusal.message),
         };
         match (tried, of_system) {
             // The process that is looked at may have another allocator in the way of libc's than this command.

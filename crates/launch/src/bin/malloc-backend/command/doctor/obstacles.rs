@@ -12,7 +12,7 @@ use malloc_backend_process::{Host, environment_of, host, host_of};
 use serde::Serialize;
 
 use super::super::system::{entries, environment};
-use super::diagnosis::{Backend, Malloc, root_of};
+use super::diagnosis::{Backend, Malloc, is_same, root_of};
 
 /// Something in the way of a switch.
 #[derive(Serialize)]
@@ -43,6 +43,21 @@ impl Around {
     /// What others have preloaded there.
     pub fn preloaded(&self) -> Preloaded {
         self.env.as_ref().map(|env| preloaded(env, &self.root)).unwrap_or_default()
+    }
+
+    /// Whether what an entry of a list of preloads names is that file.
+    fn names(&self, entry: &[u8], file: &str) -> bool {
+        let (entry, file) = (Path::new(OsStr::from_bytes(entry)), Path::new(file));
+        if !entry.is_absolute() {
+            // The loader has looked for it in folders.
+            return entry.file_name() == file.file_name();
+        }
+        let seen = |path: &Path| match self.root.as_os_str().is_empty() {
+            true => path.to_owned(),
+            false => self.root.join(path.strip_prefix("/").unwrap_or(path)),
+        };
+        // By another path perhaps: /lib leads to /usr/lib in most systems.
+        is_same(&seen(entry), &seen(file))
     }
 
     /// Whether its C library is musl; `None` for a static program.
@@ -89,7 +104,7 @@ pub fn obstacles(
     let named = named.chain(others.of_system.iter().map(|file| (SYSTEM, file)));
     found.extend(
         named
-            .filter(|(_, file)| OsStr::from_bytes(file) != OsStr::new(path))
+            .filter(|(_, file)| !around.names(file, path))
             .map(|(who, file)| Obstacle::new("FOREIGN_PRELOAD", names_allocator(who, file))),
     );
     if around.host.secure {
