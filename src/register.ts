@@ -1,6 +1,5 @@
 /**
- * `node --import './bundled.js';
-import malloc-backend/register app.js`, with `MALLOC_BACKEND=mimalloc`: switches this very process, by
+ * `node --import malloc-backend/register app.js`, with `MALLOC_BACKEND=mimalloc`: switches this very process, by
  * starting Node again in place, before the program begins. Same process id, arguments and standard streams.
  *
  * Read: `MALLOC_BACKEND` (a backend, required), `MALLOC_BACKEND_PRESET` (default `balanced`),
@@ -12,6 +11,7 @@ import malloc-backend/register app.js`, with `MALLOC_BACKEND=mimalloc`: switches
  * switch had no effect it throws `ERR_NOT_APPLIED`, and the program does not begin.
  */
 
+import './bundled.js';
 import { readFileSync } from 'node:fs';
 import inspector from 'node:inspector';
 import { isMainThread } from 'node:worker_threads';
