@@ -62,9 +62,13 @@ describe('collectMallocMetrics()', { skip: cannotPreload }, () => {
   for (const backend of ['default', ...SWITCHING] as const)
     test(`${backend}: what a scrape finds`, async () => {
       const port = await service(backend === 'default' ? {} : { LD_PRELOAD: shim(backend) });
-      const reply = await fetch(`http://127.0.0.1:${port}/metrics`);
-      const text = await reply.text();
-      assert.equal(reply.status, 200);
+      const scraped = async () => {
+        const reply = await fetch(`http://127.0.0.1:${port}/metrics`);
+        assert.equal(reply.status, 200);
+        return reply.text();
+      };
+      const first = await scraped();
+      const text = await scraped();
       const found = samples(text);
       const names = new Set(found.map(({ name }) => name));
       const totals = ['releases', 'released_bytes', 'release_seconds'].map((name) => `${name}_total`);
@@ -87,6 +91,8 @@ describe('collectMallocMetrics()', { skip: cannotPreload }, () => {
       assert.equal(value('releases_total'), backend === 'snmalloc' || told[backend].length === 0 ? 0 : 2);
       const info = found.find(({ name }) => name === 'malloc_backend_info');
       assert.equal(info?.labels['owner'], backend === 'default' ? 'libc' : 'shim');
+      const counted = (scrape: string) => samples(scrape).filter(({ name }) => name.endsWith('_total'));
+      assert.deepEqual(counted(text), counted(first), 'a scrape adds nothing');
       assert.match(text, /^# TYPE malloc_backend_memory_bytes gauge$/m);
       assert.match(text, /^# TYPE malloc_backend_released_bytes_total counter$/m);
     });

@@ -1,7 +1,7 @@
 // malloc-backend/register: Node starts again in place, as the same process, with everything that it was given.
 
 import assert from 'node:assert/strict';
-import { fork } from 'node:child_process';
+import { fork, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, readFileSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
@@ -128,6 +128,22 @@ describe('register', { skip: cannotPreload }, () => {
     assert.match(odd.stdout, new RegExp(Buffer.from('ODD=c').toString('hex') + 'ff00'));
   });
 
+  test('where a variable is there twice', async () => {
+    // Node reads the first, and the dynamic loader the last.
+    const env = [`LD_PRELOAD=${shim('mimalloc')}`, 'LD_PRELOAD=', 'MALLOC_BACKEND=mimalloc'];
+    const twice = tools.cc(
+      'twice',
+      `#include <unistd.h>
+       int main(int n, char **words) {
+         char *env[] = {${env.map((each) => JSON.stringify(each)).join()}, 0};
+         return execve(words[1], words + 1, env);
+       }`,
+    );
+    const seen = (args: string[]) => succeed(twice, [process.execPath, ...args, '-p', library]);
+    assert.equal((await seen([])).stdout, 'undefined\n');
+    for (const form of FORMS) assert.equal((await seen([form])).stdout, 'libmalloc_backend_mimalloc\n');
+  });
+
   test('leaves workers alone', async () => {
     for (const env of [on('mimalloc'), on('mimalloc', { NODE_OPTIONS: IMPORT })]) {
       const args = 'NODE_OPTIONS' in env ? [] : [IMPORT];
@@ -153,22 +169,25 @@ describe('register', { skip: cannotPreload }, () => {
   });
 
   test('default: Node starts again only for the options of a preset', async () => {
-    const counted = (env: Record<string, string>) =>
-      succeed('strace', ['-f', '-e', 'trace=execve', '-o', '/dev/stderr', process.execPath, IMPORT, app], {
-        env,
-      });
     const { stdout } = await succeed(process.execPath, [IMPORT, app], { env: on('default', none) });
     assert.equal((JSON.parse(stdout) as State).library, 'none');
     const tuned = await succeed(process.execPath, [IMPORT, '-p', 'process.env.MALLOC_ARENA_MAX'], {
       env: on('default', { MALLOC_BACKEND_PRESET: 'low-rss' }),
     });
     assert.match(tuned.stdout, /^(\d+|undefined)\n$/);
-    if (tools.which('strace') === undefined) return;
-    const starts = ({ stderr }: { stderr: string }) => stderr.match(/execve\(.* = 0/g)?.length;
-    const once = await counted(on('default', none)).catch(() => undefined);
-    if (once === undefined) return; // a container may not allow to trace
-    assert.equal(starts(once), 1);
-    assert.equal(starts(await counted(on('mimalloc'))), 2);
+  });
+
+  const traced = ['-f', '-e', 'trace=execve', '-o', '/dev/stderr'];
+  // A container may not allow to trace.
+  const cannotTrace =
+    spawnSync('strace', [...traced, 'true']).status !== 0 && 'strace(1) is not there or not allowed';
+  test('starts Node again once, and for default not at all', { skip: cannotTrace }, async () => {
+    const starts = async (env: Record<string, string>) => {
+      const { stderr } = await succeed('strace', [...traced, process.execPath, IMPORT, app], { env });
+      return stderr.match(/execve\(.* = 0/g)?.length;
+    };
+    assert.equal(await starts(on('default', none)), 1);
+    assert.equal(await starts(on('mimalloc')), 2);
   });
 });
 
@@ -246,7 +265,8 @@ describe('register refuses', { skip: cannotPreload }, () => {
     const [major = 0] = process.versions.node.split('.').map(Number);
     const model = major >= 24 ? '--permission' : '--experimental-permission';
     const own = [`--allow-fs-read=${realpathSync(root)}/`];
-    const cases: [string[], RegExp][] = [
+    const elsewhere = tools.copyOfBinaries('unreadable');
+    const cases: [string[], RegExp, string?][] = [
       [
         ['--no-addons'],
         /Node was told to load no addon.*leave --no-addons out, or start it by "malloc-backend run/,
@@ -256,11 +276,25 @@ describe('register refuses', { skip: cannotPreload }, () => {
         [model, '--allow-addons', ...own],
         /does not let this process read \/proc\/self; allow it \(--allow-fs-read/,
       ],
+      [
+        [model, '--allow-addons', ...own, '--allow-fs-read=/proc/self/stat'],
+        /does not let this process read \/proc\/self; allow it/,
+      ],
+      [
+        [model, '--allow-addons', `--allow-fs-read=${realpathSync(root)}/dist/`],
+        /does not let this process read @malloc-backend\/\S+; allow it/,
+      ],
+      [
+        [model, '--allow-addons', ...own],
+        new RegExp(`does not let this process read ${elsewhere}; allow it`),
+        elsewhere,
+      ],
     ];
-    for (const [options, message] of cases)
+    for (const [options, message, folder] of cases)
       for (const form of FORMS) {
         const words = [...options, form, '-e', "console.log('began')"];
-        const { code, stdout, stderr } = await run(process.execPath, words, { env: on('mimalloc') });
+        const env = on('mimalloc', folder === undefined ? {} : { MALLOC_BACKEND_BINARY_DIR: folder });
+        const { code, stdout, stderr } = await run(process.execPath, words, { env });
         assert.deepEqual([code, stdout], [1, ''], stderr);
         assert.match(stderr, message);
         assert.match(stderr, /MallocBackendError.*[^]*code: 'ERR_NOT_PERMITTED'/);
