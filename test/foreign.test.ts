@@ -135,6 +135,43 @@ describe('beside libraries that stand in for functions of libc', { skip: notGlib
   });
 });
 
+describe('beside an auditor (LD_AUDIT)', { skip: notGlibc }, () => {
+  const [, cure = ''] =
+    /^With an auditor[^]*?Set `GLIBC_TUNABLES=(\S+)`/m.exec(
+      readFileSync(join(root, 'docs', 'process.md'), 'utf8'),
+    ) ?? [];
+  const auditor = () =>
+    tools.cc('audit.so', 'unsigned la_version(unsigned version) { return version; }', ['-shared', '-fPIC']);
+  const served = 'grep -o "libmalloc_backend_[a-z]*" /proc/$$/maps | uniq';
+
+  for (const backend of SWITCHING)
+    test(`${backend} starts, with the tunable of docs/process.md`, async () => {
+      const env = { LD_AUDIT: auditor(), GLIBC_TUNABLES: cure };
+      const { code, stdout, stderr } = await run(tools.native, ['run', backend, '--', 'sh', '-c', served], {
+        env,
+      });
+      assert.deepEqual([code, stdout, stderr], [0, `libmalloc_backend_${backend}\n`, '']);
+    });
+
+  test('without it, jemalloc finds too little room for its thread-local data', async () => {
+    const env = { LD_AUDIT: auditor() };
+    const { code, stdout, stderr } = await run(tools.native, ['run', 'jemalloc', '--', 'sh', '-c', served], {
+      env,
+    });
+    assert.deepEqual([code, stdout], [127, '']);
+    assert.match(stderr, /libmalloc_backend_jemalloc\.so: cannot allocate memory in static TLS block\n$/);
+    const child = spawn('true', [], {
+      backend: 'jemalloc',
+      env: { ...process.env, ...env },
+      stdio: 'ignore',
+    });
+    await tools.rejects(child.applied, 'ERR_NOT_APPLIED');
+    const { stdout: found } = await run(tools.native, ['doctor'], { env });
+    assert.match(found, /^jemalloc\t\tno: \/bin\/sh was started on it, and nothing was preloaded into it$/m);
+    assert.match(found, /^snmalloc\t\S+\tyes$/m);
+  });
+});
+
 describe('where the library does not fit', { skip: notGlibc }, () => {
   const source = readFileSync(join(root, 'test', 'c', 'foreign.c'), 'utf8');
   const kinds: [string, string, string[]][] = [
