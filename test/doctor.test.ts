@@ -3,7 +3,8 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, mkdirSync, readFileSync, readlinkSync, realpathSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, readlinkSync, realpathSync, symlinkSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import {
   MemoryAllocatorBackend,
@@ -11,6 +12,7 @@ import {
   activeBackend,
   backends as packageBackends,
 } from '../index.js';
+import { linuxBinding } from '../src/binding.js';
 import * as tools from './fixtures-ts/tools.js';
 import { compiled } from './support/native.js';
 import { ended, kill, run, start, succeed } from './support/run.js';
@@ -66,6 +68,7 @@ describe('doctor', { skip: cannotPreload }, () => {
   ) {
     const [program = '', ...others] = [...wrapper, native, 'doctor', '--json', ...args];
     const { stdout } = await run(program, others, { env });
+    assert.ok(stdout.endsWith('}\n'), 'a text of whole lines');
     const diagnosis = JSON.parse(stdout) as Diagnosis;
     return { ...diagnosis, codes: diagnosis.obstacles.map(({ code }) => code) };
   }
@@ -88,12 +91,14 @@ describe('doctor', { skip: cannotPreload }, () => {
     assert.deepEqual(codes, []);
     const { stdout } = await command(['doctor']);
     assert.deepEqual(await run(native, ['doctor']), await command(['doctor']));
+    const libc = [found.libc.name, ...(found.libc.version === undefined ? [] : [found.libc.version])].join(
+      ' ',
+    );
     for (const text of [
-      malloc.path,
-      found.libc.name,
-      `${found.pageSize}`,
-      found.binaries,
-      'Nothing stands in the way',
+      `malloc here: ${libc} (the C library's, not switched)\n  ${malloc.path}\n`,
+      `\nplatform   ${found.platform}, ${libc}, pages of ${found.pageSize} bytes\n`,
+      `\nlibraries  ${found.binaries}\n`,
+      '\nNothing stands in the way.\n',
       ...SWITCHING,
     ])
       assert.ok(stdout.includes(text), `${text} in ${stdout}`);
@@ -130,7 +135,10 @@ describe('doctor', { skip: cannotPreload }, () => {
       children.push(child);
       await once(child.stdout ?? assert.fail(), 'data');
       assert.doesNotMatch(readFileSync(`/proc/${child.pid}/environ`, 'latin1'), /LD_PRELOAD/);
-      assert.equal((await diagnose(['--pid', `${child.pid}`])).malloc.backend, 'jemalloc');
+      const found = await diagnose(['--pid', `${child.pid}`]);
+      assert.deepEqual([found.malloc.backend, found.process?.options], ['jemalloc', undefined]);
+      const { stdout } = await command(['doctor', '--pid', `${child.pid}`]);
+      assert.match(stdout, /^options    cannot be told: the process has overwritten its environment$/m);
       if (!notGlibc) {
         const other = start(perl ?? '', words, { env: { LD_PRELOAD: tools.foreignLibrary() } });
         children.push(other);
@@ -141,6 +149,29 @@ describe('doctor', { skip: cannotPreload }, () => {
       }
     },
   );
+
+  test('the sizes for people are those for programs', async () => {
+    // It is stopped, so that nothing of it changes between two looks.
+    const stopped = await waiting(process.execPath, [
+      '-e',
+      `console.log(1); process.kill(process.pid, 'SIGSTOP')`,
+    ]);
+    await tools.until('it to stop', () =>
+      /^State:\s+T/m.test(readFileSync(`/proc/${stopped.pid}/status`, 'utf8')),
+    );
+    const of = ['doctor', '--memory', '--pid', `${stopped.pid}`];
+    const { stdout: json } = await run(native, [...of, '--json']);
+    const { rss, parts } = (JSON.parse(json) as Diagnosis).process?.memory ?? assert.fail(json);
+    const { stdout } = await run(native, of);
+    const lines = [...stdout.matchAll(/^.+\t([\d.]+) MiB\t([\d.]+) %$/gm)];
+    const sizes = [...Object.values({ ...parts }), rss];
+    assert.equal(lines.length, sizes.length, stdout);
+    for (const [index, [line, mebibytes, percent]] of lines.entries()) {
+      const size = sizes[index] ?? NaN;
+      assert.ok(Math.abs(Number(mebibytes) - size / 2 ** 20) < 0.051, `${line} of ${size}`);
+      assert.ok(Math.abs(Number(percent) - (100 * size) / rss) < 0.051, `${line} of ${size}`);
+    }
+  });
 
   test('where the memory is', async () => {
     const of = ['--pid', `${process.pid}`];
@@ -187,11 +218,28 @@ describe('doctor', { skip: cannotPreload }, () => {
         const values = Object.values(found?.options ?? {}).join();
         if (option === undefined) assert.equal(values, '');
         else assert.ok(values.includes(option), `${option} in ${values}`);
-        if (option === undefined) continue;
         const { stdout } = await run(native, ['doctor', '--pid', `${child.pid}`]);
+        assert.match(stdout, /^children   none$/m);
+        if (option === undefined) {
+          assert.match(stdout, /^options    none$/m);
+          continue;
+        }
         assert.match(stdout, new RegExp(`^options    \\w+=.*${option}`, 'm'));
         if (preset !== undefined) assert.match(stdout, new RegExp(`^preset     ${preset}$`, 'm'));
       }
+  });
+
+  test('options that a process has by several variables', async () => {
+    const env = { MIMALLOC_SHOW_ERRORS: '0' };
+    const child = start(native, ['run', 'mimalloc', '--preset', 'low-rss', '--', 'cat'], { env });
+    children.push(child);
+    child.stdin?.write('x');
+    await once(child.stdout ?? assert.fail(), 'data');
+    const { options = {} } = (await diagnose(['--pid', `${child.pid}`])).process ?? {};
+    assert.deepEqual(Object.keys(options).sort(), ['MALLOC_BACKEND_MIMALLOC', 'MIMALLOC_SHOW_ERRORS']);
+    const { stdout } = await run(native, ['doctor', '--pid', `${child.pid}`]);
+    for (const [name, value] of Object.entries(options))
+      assert.ok(stdout.includes(`\noptions    ${name}=${value}\n`), stdout);
   });
 
   test('what a process has started, and the Node that it is', async () => {
@@ -222,7 +270,10 @@ describe('doctor', { skip: cannotPreload }, () => {
     );
     const { stdout } = await run(native, ['doctor', '--pid', `${child.pid}`]);
     assert.match(stdout, new RegExp(`^program    .*, Node ${process.version.slice(1)}$`, 'm'));
-    assert.match(stdout, new RegExp(`^\\d+\t${child.pid}\tjemalloc 5.*\t.*/cat$`, 'm'));
+    assert.match(
+      stdout,
+      new RegExp(`^\\d+\t${child.pid}\tjemalloc 5\\S* \\(switched by malloc-backend\\)\t.*/cat$`, 'm'),
+    );
     // What is no Node has no version of it, though Node asks.
     const plain = await waiting('cat', []);
     assert.equal((await diagnose(['--pid', `${plain.pid}`])).process?.node, undefined);
@@ -303,6 +354,34 @@ describe('doctor', { skip: cannotPreload }, () => {
     assert.match(row?.reason ?? '', /\/bin\/sh was started on it, and nothing was preloaded into it/);
   });
 
+  test('so is one that says so itself, and one that hangs', { skip: notGlibc }, async () => {
+    const folder = tools.copyOfBinaries('others', [
+      'libmalloc_backend_mimalloc.so',
+      'libmalloc_backend_snmalloc.so',
+    ]);
+    // As ours says it, in the place of a malloc that something else serves.
+    const line = JSON.stringify({ version: '1', applied: false, owner: '/elsewhere.so' });
+    const library = (backend: string, constructor: string) =>
+      tools.cc(
+        `others/libmalloc_backend_${backend}.so`,
+        `#include <stdio.h>
+        #include <stdlib.h>
+        #include <unistd.h>
+        __attribute__((constructor)) static void begin(void) { ${constructor} }`,
+        ['-shared', '-fPIC'],
+      );
+    library('mimalloc', `dprintf(atoi(getenv("MALLOC_BACKEND_REPORT")), "%s\\n", ${JSON.stringify(line)});`);
+    library('snmalloc', 'for (;;) pause();');
+    const { backends } = await diagnose([], { env: { MALLOC_BACKEND_BINARY_DIR: folder } });
+    const reasons = new Map(backends.map(({ backend, reason }) => [backend, reason]));
+    assert.equal(
+      reasons.get('mimalloc'),
+      '/bin/sh was started on it, and its malloc is still that of /elsewhere.so',
+    );
+    assert.match(reasons.get('snmalloc') ?? '', /^\/bin\/sh was started on it, and hung for \d+ s$/);
+    assert.equal(reasons.get('jemalloc'), undefined);
+  });
+
   test('from a copy of the platform’s folder, without Node', async () => {
     const folder = tools.copyOfBinaries('copied', [`malloc-backend.${platform}.node`]);
     const child = await waiting(`${folder}/malloc-backend`, ['run', 'snmalloc', '--', 'cat']);
@@ -310,13 +389,42 @@ describe('doctor', { skip: cannotPreload }, () => {
     const { code, stdout } = await run(`${folder}/malloc-backend`, words, { env: { PATH: '/usr/bin:/bin' } });
     assert.equal(code, 0);
     assert.ok(stdout.includes(`${folder}/libmalloc_backend_snmalloc.so`));
+    // Of a library that is not the one here the version is not known.
+    const { malloc } = await diagnose(['--pid', `${child.pid}`]);
+    assert.deepEqual([malloc.backend, malloc.version], ['snmalloc', undefined]);
+  });
+
+  test('a process that sees other files', { skip: tools.unshares('-m') }, async () => {
+    const folder = tools.copyOfBinaries('inside');
+    const mounted = 'mount --bind "$0" "$1" && exec "$1/malloc-backend" run mimalloc -- cat';
+    const child = await waiting('unshare', ['-m', 'sh', '-c', mounted, folder, tools.binaries]);
+    const { malloc } = await diagnose(['--pid', `${child.pid}`]);
+    assert.deepEqual(
+      [malloc.backend, malloc.path, malloc.version],
+      ['mimalloc', join(realpathSync(tools.binaries), 'libmalloc_backend_mimalloc.so'), undefined],
+      'what lies here under that name is another file',
+    );
   });
 
   test('a foreign allocator', { skip: notGlibc }, async () => {
     const foreign = tools.foreignLibrary();
     const found = await diagnose([], { env: { LD_PRELOAD: foreign } });
     assert.deepEqual([found.malloc.owner, found.codes], ['foreign', ['FOREIGN_PRELOAD']]);
-    assert.ok(found.obstacles[0]?.message.includes(foreign));
+    const [{ message = '' } = {}] = found.obstacles;
+    assert.ok(message.includes(foreign));
+    assert.equal(found.malloc.allocator, 'unknown');
+    // By another path, and by a name that the loader looks for.
+    symlinkSync(tools.scratch('.'), tools.scratch('link'));
+    for (const LD_PRELOAD of [join(tools.scratch('link'), basename(foreign)), basename(foreign)]) {
+      const env = { LD_PRELOAD, LD_LIBRARY_PATH: dirname(foreign) };
+      assert.deepEqual((await diagnose([], { env })).codes, ['FOREIGN_PRELOAD'], LD_PRELOAD);
+    }
+    const named = tools.scratch('libtcmalloc.so');
+    copyFileSync(foreign, named);
+    assert.equal((await diagnose([], { env: { LD_PRELOAD: named } })).malloc.allocator, 'tcmalloc');
+    const { stdout } = await run(native, ['doctor'], { env: { LD_PRELOAD: foreign } });
+    assert.match(stdout, /^malloc here: unknown \(an allocator that is not of this package\)\n/);
+    assert.ok(stdout.includes(`\nIn the way:\n  - ${message}\n`), stdout);
     const behind = await diagnose([], { env: { LD_PRELOAD: `${shim('mimalloc')}:${foreign}` } });
     assert.deepEqual([behind.malloc.backend, behind.codes], ['mimalloc', ['FOREIGN_PRELOAD']]);
     const plugin = await compiled('plugin.so');
@@ -360,7 +468,7 @@ describe('doctor', { skip: cannotPreload }, () => {
   });
 
   test('a process id that is none is shown as it was given', async () => {
-    for (const text of ['abc', '', '1e3', '-1', '1.5']) {
+    for (const text of ['abc', '', '1e3', '-1', '+1', '1.5']) {
       const { code, stderr } = await command(['doctor', `--pid=${text}`]);
       assert.equal(code, 2);
       assert.equal(
@@ -371,7 +479,7 @@ describe('doctor', { skip: cannotPreload }, () => {
     assert.match((await command(['doctor', '--pid=0'])).stderr, /positive integer, not "0"$/m);
   });
 
-  test('a limit of the address space, a static program, a library that is missing', async (t) => {
+  test('a limit of the address space, a library that is missing', async () => {
     const wrapper = ['sh', '-c', 'ulimit -v 100000000; exec "$@"', 'sh'];
     assert.deepEqual((await diagnose([], { wrapper })).codes, ['ADDRESS_SPACE']);
     const data = ['sh', '-c', 'ulimit -d 100000000; exec "$@"', 'sh'];
@@ -380,14 +488,34 @@ describe('doctor', { skip: cannotPreload }, () => {
     const missing = await diagnose([], { env: { MALLOC_BACKEND_BINARY_DIR: folder } });
     assert.deepEqual(missing.codes, ['MISSING']);
     assert.match(missing.obstacles[0]?.message ?? '', /jemalloc: .*does not exist/);
+  });
+
+  test('a static program', async (t) => {
     const program = tools.staticProgram('static', tools.ECHO);
-    if (program === undefined) return t.diagnostic('no static C library');
-    const child = start(program, []);
-    children.push(child);
-    child.stdin?.write('x');
-    await once(child.stdout ?? assert.fail(), 'data');
-    const found = await diagnose(['--pid', `${child.pid}`]);
-    assert.deepEqual([found.malloc.owner, found.malloc.path, found.codes], ['static', program, ['STATIC']]);
+    if (program === undefined) return t.skip('no static C library');
+    const child = await waiting(program, []);
+    const { malloc, codes, switchable } = await diagnose(['--pid', `${child.pid}`]);
+    assert.deepEqual(malloc, { owner: 'static', allocator: 'unknown', path: program });
+    assert.deepEqual([codes, switchable], [['STATIC'], false]);
+    const { code, stdout, stderr } = await run(native, ['doctor', '--pid', `${child.pid}`]);
+    assert.deepEqual(
+      [code, stderr],
+      [1, `malloc-backend: process ${child.pid} can be switched to no backend\n`],
+    );
+    assert.match(stdout, /^malloc in process \d+: unknown \(a static program\)$/m);
+  });
+
+  test('a program for the other C library', { skip: notGlibc }, async () => {
+    // A loader that is musl's by its name.
+    const loader = tools.scratch('ld-musl-x.so.1');
+    copyFileSync(linuxBinding().host().interpreter ?? assert.fail(), loader);
+    const child = await waiting(tools.cc('musl', tools.ECHO, [`-Wl,--dynamic-linker=${loader}`]), []);
+    const { libc, codes, switchable, obstacles } = await diagnose(['--pid', `${child.pid}`]);
+    assert.deepEqual([libc.name, codes, switchable], ['musl', ['LIBC'], false]);
+    assert.match(
+      obstacles[0]?.message ?? '',
+      /^its C library is musl, and the libraries here are for glibc$/,
+    );
   });
 
   test('of another process what stands in its way, and not in doctor’s', { skip: notGlibc }, async () => {
@@ -405,8 +533,24 @@ describe('doctor', { skip: cannotPreload }, () => {
     children.push(plain);
     plain.stdin?.write('x');
     await once(plain.stdout ?? assert.fail(), 'data');
-    const env = { LD_PRELOAD: foreign };
-    assert.deepEqual((await diagnose(['--pid', `${plain.pid}`], { env, wrapper: limit })).codes, []);
+    // One that ends every shell would have each library fail its trial.
+    const ends = tools.cc(
+      'ends-shells.so',
+      `#include <unistd.h>
+      #include <string.h>
+      extern char *program_invocation_short_name;
+      __attribute__((constructor)) static void end(void) {
+        if (strcmp(program_invocation_short_name, "sh") == 0) _exit(0);
+      }`,
+      ['-shared', '-fPIC'],
+    );
+    assert.equal((await run('sh', ['-c', 'exit 7'], { env: { LD_PRELOAD: ends } })).code, 0);
+    const LD_PRELOAD = `${foreign}:${ends}`;
+    const own = ['sh', '-c', 'ulimit -v 100000000; LD_PRELOAD="$0" exec "$@"', LD_PRELOAD];
+    const of = ['--pid', `${plain.pid}`];
+    assert.deepEqual((await diagnose(of, { wrapper: own })).codes, []);
+    const switched = { env: { LD_PRELOAD }, wrapper: [native, 'run', 'jemalloc', '--'] };
+    assert.deepEqual((await diagnose(of, switched)).codes, []);
   });
 
   test('where there is no process surface', async () => {
@@ -499,6 +643,11 @@ describe('doctor', { skip: cannotPreload }, () => {
       (JSON.parse(shown.stdout) as Diagnosis).process?.children.map(({ error }) => error?.code),
       ['ERR_PROCESS_ACCESS'],
     );
+    const { stdout: told } = await run(other, [...without, `${parent.pid}`]);
+    assert.match(
+      told,
+      new RegExp(`^\\d+\t${parent.pid}\tcannot tell whose malloc process \\d+ runs on: .*\t$`, 'm'),
+    );
   });
 
   test(
@@ -518,6 +667,10 @@ describe('doctor', { skip: cannotPreload }, () => {
       assert.match(colour, /\x1b\[1m/);
       assert.match(colour, /^\S*backend\s+version/m);
       assert.match(colour, /^jemalloc {2,}\d/m);
+      const column = (backend: string) =>
+        new RegExp(`^${backend} +(?=\\d|glibc|musl)`, 'm').exec(colour)?.[0].length;
+      assert.equal(column('default'), column('jemalloc'), colour);
+      assert.match(await onTerminal({ NO_COLOR: '' }), /\x1b\[1m/);
       for (const env of [{ NO_COLOR: '1' }, { TERM: 'dumb' }])
         assert.doesNotMatch(await onTerminal(env), /\x1b/);
     },

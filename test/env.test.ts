@@ -9,7 +9,8 @@ import { parse } from 'yaml';
 import { activeBackend } from '../index.js';
 import * as tools from './fixtures-ts/tools.js';
 import { run, succeed } from './support/run.js';
-import { cannotPreload, shim } from './support/shims.js';
+import { compiled } from './support/native.js';
+import { cannotPreload, isGlibc, shim } from './support/shims.js';
 
 const { command, cli } = tools;
 const bash = tools.which('bash');
@@ -46,7 +47,7 @@ describe('env', { skip: cannotPreload }, () => {
   });
 
   /** What is hard to quote, as far as a file's name can have it. */
-  const hard = `it's"x"\\%n\`y`;
+  const hard = `it's"x"\\\\%n\`y`;
 
   /** What the format prints for a folder with such a name, and what it is to come to. */
   async function elsewhere(format: string, { name = hard, option = 'bin_shards=1-160:16|161-256:4' } = {}) {
@@ -78,22 +79,37 @@ describe('env', { skip: cannotPreload }, () => {
   });
 
   const analyze = tools.which('systemd-analyze');
-  test('systemd: lines of a unit, which systemd takes', async (t) => {
+  test('systemd: lines of a unit', async () => {
     const { stdout, expected } = await elsewhere('systemd');
     assert.equal(
       stdout,
       lines(expected, (name, v) => `Environment="${name}=${v.replaceAll('%', '%%')}"`),
     );
-    if (analyze === undefined) return t.diagnostic('systemd is not installed');
-    const unit = (environment: string) =>
-      tools.file('a.service', `[Service]\n${environment}ExecStart=/bin/true\n`, 0o644);
-    const verified = await succeed(analyze, ['verify', '--man=no', unit(stdout)]);
-    assert.equal(verified.stderr, '');
-    // (That says so where it does not.)
-    assert.match(
-      (await run(analyze, ['verify', '--man=no', unit('Environment="A=%"x\n')])).stderr,
-      /a\.service:2: /,
-    );
+  });
+
+  test(
+    'systemd: systemd takes them',
+    { skip: analyze === undefined && 'systemd is not installed' },
+    async () => {
+      const { stdout } = await elsewhere('systemd');
+      const unit = (environment: string) =>
+        tools.file('a.service', `[Service]\n${environment}ExecStart=/bin/true\n`, 0o644);
+      const verified = await succeed(analyze ?? '', ['verify', '--man=no', unit(stdout)]);
+      assert.equal(verified.stderr, '');
+      // (That says so where it does not.)
+      assert.match(
+        (await run(analyze ?? '', ['verify', '--man=no', unit('Environment="A=%"x\n')])).stderr,
+        /a\.service:2: /,
+      );
+    },
+  );
+
+  test('systemd-file: as a shell reads it', async () => {
+    const { stdout, expected } = await elsewhere('systemd-file');
+    for (const [name, value] of Object.entries(expected)) {
+      const script = `unset LD_PRELOAD; ${stdout}\nprintf %s "$${name}"`;
+      assert.equal((await succeed('sh', ['-c', script])).stdout, value, stdout);
+    }
   });
 
   const generator = [
@@ -140,7 +156,7 @@ describe('env', { skip: cannotPreload }, () => {
       }
     }
     // What they differ on.
-    for (const name of [hard, "a'b", 'a\\nb']) {
+    for (const name of [hard, "a'b", 'a\\nb', 'ä']) {
       const { code, stdout, stderr } = await elsewhere('dotenv', { name });
       assert.deepEqual([code, stdout], [2, ''], name);
       assert.match(stderr, /dotenv has no way to write LD_PRELOAD as .*use another format/);
@@ -295,5 +311,31 @@ describe('env', { skip: cannotPreload }, () => {
       /^export LD_PRELOAD=/,
     );
     assert.equal((await command(['env', 'rust'])).code, 126);
+    // What stood beside the switch stands there alone again.
+    const plugin = await compiled('plugin.so');
+    assert.equal(
+      (
+        await command(['env', 'default', '--preset', 'none'], {
+          env: { LD_PRELOAD: `${shim('jemalloc')}:${plugin}` },
+        })
+      ).stdout,
+      `export LD_PRELOAD='${plugin}'\n`,
+    );
+  });
+
+  test('of what this shell has set, nothing for what begins elsewhere', async () => {
+    const plugin = await compiled('plugin.so');
+    const env = {
+      LD_PRELOAD: `${shim('jemalloc')}:${plugin}`,
+      MALLOC_ARENA_MAX: '3',
+    };
+    const of = async (...words: string[]) =>
+      JSON.parse((await command(['env', ...words, '--format', 'json'], { env })).stdout) as object;
+    assert.deepEqual(await of('jemalloc', '--preset', 'none'), { LD_PRELOAD: shim('jemalloc') });
+    if (isGlibc) {
+      const restore = { MALLOC_BACKEND_RESTORE: 'MALLOC_ARENA_MAX|3' };
+      const set = ['--preset', 'none', '--set', 'arena_max=3'];
+      assert.deepEqual(await of('default', ...set), { MALLOC_ARENA_MAX: '3', ...restore });
+    }
   });
 });

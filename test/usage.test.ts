@@ -37,6 +37,7 @@ describe('usage', { skip: cannotPreload }, () => {
     ['env', 'mimalloc', '--format', 'yaml'],
     ['env', 'mimalloc', '--format', 'toString'],
     ['env', 'mimalloc', '--json'],
+    ['env', 'mimalloc', '--', '--help'],
     ['doctor', 'x'],
     ['doctor', '--pid'],
     ['doctor', '--pid', 'x'],
