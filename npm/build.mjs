@@ -55,7 +55,7 @@ function preloaded(crate, library, file, ...features) {
 // A program of its own. With musl in it, it runs on every Linux: that one is published for glibc too
 // (.github/workflows/ci.yml).
 if (files.includes('malloc-backend')) {
-  const command = ['-p', 'malloc-backend-launch', '--bin', 'malloc-backend'];
+  const command = ['-p', 'malloc-backend-cli'];
   const linked = name.endsWith('-musl') ? ['--', '-Ctarget-feature=+crt-static'] : [];
   cargo('rustc', '--release', '--locked', ...target, ...command, ...linked);
   place('malloc-backend', 'malloc-backend');

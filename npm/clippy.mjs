@@ -8,6 +8,7 @@ const sets = [
   ['-p', 'malloc-backend', '--all-targets', '--features', `${all},serde`],
   ['-p', 'malloc-backend-process', '--all-targets'],
   ['-p', 'malloc-backend-launch', '--all-targets'],
+  ['-p', 'malloc-backend-cli'],
   ['-p', 'malloc-backend-python', '--features', 'interpreter,tagged'],
   ['-p', 'malloc-backend-python', '--examples'],
   ['-p', 'malloc-backend-node'],

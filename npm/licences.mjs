@@ -12,7 +12,7 @@ const root = join(import.meta.dirname, '..');
 const file = join(import.meta.dirname, 'THIRD_PARTY_LICENSES');
 const libraries = [
   'malloc-backend-node',
-  'malloc-backend-launch',
+  'malloc-backend-cli',
   'malloc-backend-shim',
   'malloc-backend-python-hook',
 ];

@@ -9,7 +9,7 @@ import { split } from './words.js';
 
 /** The commands where there is no process surface: on another system than Linux. */
 
-/** What `run` and `env` take; crates/launch/src/bin has their help. */
+/** What `run` and `env` take; crates/cli has their help. */
 const options = {
   preset: { type: 'string' },
   set: { type: 'string', multiple: true },

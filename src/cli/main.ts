@@ -5,7 +5,7 @@ import { isSupported } from '../process/supported.js';
 import { fail } from './fail.js';
 import { main as becomeNative } from './native.js';
 
-/** Those that are a program of their own, without Node: crates/launch. */
+/** Those that are a program of their own, without Node: crates/cli. */
 const natives: readonly string[] = ['run', 'env', 'path', 'doctor'];
 
 /** Those in JavaScript, each in a file of its own (npm/bundle.mjs): none must wait for the others. */

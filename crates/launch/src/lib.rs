@@ -1,6 +1,6 @@
 //! How a program is started on a backend: which program it is ([`prepare_launch`]), with which environment
 //! ([`switched_environment`]), which options the allocator gets ([`presets`]). The command that stands on this
-//! without Node is `src/bin/malloc-backend`.
+//! without Node is `crates/cli`.
 //!
 //! Linux only, but for the presets. This crate knows no Node, and opens none of the libraries that it has preloaded.
 
