@@ -95,59 +95,67 @@ const fn option(key: &'static str, value: &'static str, reason: &'static str) ->
 
 static DEFAULT: Table = Table {
     low_rss: &[
-        option("arena_max", "1", "threads share one heap, and with it what is free in it"),
+        option("arena_max", "1", "one arena for all threads, so every thread can use its free memory"),
         option(
             "mmap_threshold",
             "131072",
-            "large blocks are mapped one by one and go back when freed; unset, the threshold grows with use",
+            "maps large blocks one by one and unmaps them when freed; without this option the threshold grows with use",
         ),
     ],
-    balanced: &[option("arena_max", "2", "not up to eight heaps a core, each with what is free in it")],
+    balanced: &[option(
+        "arena_max",
+        "2",
+        "two arenas instead of up to eight per core, each with its own free memory",
+    )],
     throughput: &[
         option(
             "mmap_threshold",
             "33554432",
-            "large blocks come from the heap, where they are used again without page faults; the most there is",
+            "takes large blocks from the heap, which reuses them without page faults; 32 MiB is glibc's maximum",
         ),
-        option("trim_threshold", "1073741824", "and the heap keeps up to 1 GiB of them"),
+        option("trim_threshold", "1073741824", "lets the heap keep up to 1 GiB of free memory"),
     ],
 };
 
 static JEMALLOC: Table = Table {
     low_rss: &[
         IDLE_TOO,
-        option("dirty_decay_ms", "500", "after half a second instead of ten"),
-        option("narenas", "2", "threads share two arenas instead of four a core"),
-        option("tcache_max", "4096", "threads keep small blocks only for themselves"),
+        option("dirty_decay_ms", "500", "returns free pages after half a second instead of ten seconds"),
+        option("narenas", "2", "two arenas for all threads instead of four per core"),
+        option("tcache_max", "4096", "thread caches keep only blocks of up to 4 KiB"),
     ],
-    balanced: &[IDLE_TOO, option("dirty_decay_ms", "1000", "after a second instead of ten"), CLEARING],
+    balanced: &[
+        IDLE_TOO,
+        option("dirty_decay_ms", "1000", "returns free pages after one second instead of ten"),
+        CLEARING,
+    ],
     throughput: &[
         option(
             "background_thread",
             "true",
-            "takes the purging, that of very large blocks too, off the threads that free",
+            "a background thread purges free pages, also of very large blocks, instead of the thread that frees",
         ),
-        option("dirty_decay_ms", "30000", "free pages are kept for half a minute"),
+        option("dirty_decay_ms", "30000", "keeps free pages for 30 seconds"),
         CLEARING,
     ],
 };
 
 const IDLE_TOO: PresetOption =
-    option("background_thread", "true", "free pages go back although the program is idle");
+    option("background_thread", "true", "returns free pages to the system even when the program is idle");
 
 const CLEARING: PresetOption = option(
     "calloc_madvise_threshold",
     "1099511627776",
-    "calloc clears blocks from 8 MiB up by writing too, not by giving pages back and faulting them in anew",
+    "calloc clears used blocks of 8 MiB and more by writing zeros, not by returning their pages and faulting new ones in",
 );
 
 static MIMALLOC: Table = Table {
-    low_rss: &[option("purge_delay", "0", "free pages go back at once")],
+    low_rss: &[option("purge_delay", "0", "returns free pages immediately")],
     balanced: &[
-        option("purge_extend_delay", "0", "what is freed nearby does not put the purge off"),
-        option("abandoned_page_purge", "1", "what an ended thread leaves goes back"),
+        option("purge_extend_delay", "0", "freeing a nearby block does not delay the purge"),
+        option("abandoned_page_purge", "1", "returns the free pages that an ended thread leaves behind"),
     ],
-    throughput: &[option("purge_delay", "1000", "free pages are kept for a second")],
+    throughput: &[option("purge_delay", "1000", "keeps free pages for one second")],
 };
 
 #[cfg(test)]
