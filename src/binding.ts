@@ -23,8 +23,11 @@ export interface Binding {
   ownerHere?(): NativeOwner | null;
   ownerOf?(pid: number): NativeAnswer & { owner?: NativeOwner };
   inspectProgram?(path: string): NativeProgram;
-  /** Arguments and environment as bytes, each ended by a zero. Returns only where it failed, with the reason. */
-  replaceProcess?(program: string, argv: Uint8Array, environment: Uint8Array): string;
+  /**
+   * Arguments as bytes, each ended by a zero; of the environment, by default this process's, only what is other there is
+   * changed. Returns only where it failed, with the reason.
+   */
+  replaceProcess?(program: string, argv: Uint8Array, env?: string[]): string;
   /** In an environment name and value stand one behind another, and so do key and value of the options in `set`. */
   switchedEnvironment?(
     backend: string,

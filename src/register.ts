@@ -18,8 +18,8 @@ import { isMainThread } from 'node:worker_threads';
 import { parseBackend } from './backend.js';
 import { notPermitted } from './binding.js';
 import { MallocBackendError } from './errors.js';
-import { SWITCHING, become, sayNow } from './process/become.js';
-import { parseChildren, switchedEnvironment, variables } from './process/environment.js';
+import { become, sayNow } from './process/become.js';
+import { environmentPairs, parseChildren, switchedEnvironment, variables } from './process/environment.js';
 import { activeBackend } from './process/owner.js';
 import { before, isFile } from './process/preloads.js';
 import { parsePreset } from './process/presets.js';
@@ -86,7 +86,7 @@ function register(given: NodeJS.ProcessEnv): void {
   sayWhatRunsTwice();
   // Also one that another module has opened, and will again.
   inspector.close();
-  become({ file: launch.file, argv }, env);
+  become({ file: launch.file, argv }, environmentPairs(env));
 }
 
 /** What Node has run before this module it runs again. */
@@ -121,8 +121,10 @@ function programEnvironment(): NodeJS.ProcessEnv {
   } catch {
     // Not PM2's.
   }
+  // As `switches` in crates/launch/src/entries.rs.
+  const switching = /^(LD_PRELOAD$|GLIBC_TUNABLES$|MALLOC_)|^MIMALLOC_/i;
   const early = Object.entries(unpacked ?? {})
-    .filter(([name, value]) => SWITCHING.test(name) && ['string', 'number', 'boolean'].includes(typeof value))
+    .filter(([name, value]) => switching.test(name) && ['string', 'number', 'boolean'].includes(typeof value))
     .map(([name, value]) => [name, String(value)]);
   return { ...process.env, ...Object.fromEntries(early) };
 }

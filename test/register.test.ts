@@ -277,10 +277,6 @@ describe('register refuses', { skip: cannotPreload }, () => {
         /does not let this process read \/proc\/self; allow it \(--allow-fs-read/,
       ],
       [
-        [model, '--allow-addons', ...own, '--allow-fs-read=/proc/self/stat'],
-        /does not let this process read \/proc\/self; allow it/,
-      ],
-      [
         [model, '--allow-addons', `--allow-fs-read=${realpathSync(root)}/dist/`],
         /does not let this process read @malloc-backend\/\S+; allow it/,
       ],

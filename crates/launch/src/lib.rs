@@ -5,6 +5,8 @@
 //! Linux only, but for the presets. This crate knows no Node, and opens none of the libraries that it has preloaded.
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod entries;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod environment;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod launch;
@@ -17,6 +19,8 @@ mod options;
 pub mod presets;
 mod refusal;
 
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+pub use entries::{changed_entries, entries, environment, strings};
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 pub use environment::{
     Children, Environment, Preloaded, Switch, Switched, is_musl, preloaded, switched_environment, variables,

@@ -68,7 +68,7 @@ fn pairs(strings: Vec<String>) -> impl Iterator<Item = (String, String)> {
     std::iter::from_fn(move || Some((strings.next()?, strings.next()?)))
 }
 
-fn environment(env: Vec<String>) -> Environment {
+pub fn variables(env: Vec<String>) -> Environment {
     pairs(env).map(|(name, value)| (name.into_bytes(), value.into_bytes())).collect()
 }
 
@@ -92,7 +92,7 @@ pub fn switched_environment(
     folder: String,
     env: Vec<String>,
 ) -> Changes {
-    let before = environment(env);
+    let before = variables(env);
     let set: Vec<_> = pairs(set).collect();
     let switched = || -> Result<Changes, Refusal> {
         let switch = Switch {
@@ -112,7 +112,7 @@ pub fn switched_environment(
 /// What gives the allocator its options, and no more.
 #[napi]
 pub fn with_options(backend: String, preset: Option<String>, set: Vec<String>, env: Vec<String>) -> Changes {
-    let before = environment(env);
+    let before = variables(env);
     let set: Vec<_> = pairs(set).collect();
     let tuned = || -> Result<Changes, Refusal> {
         let mut env = before.clone();

@@ -1,9 +1,14 @@
 use std::ffi::CString;
+use std::fs;
 use std::path::Path;
 
-use malloc_backend_launch::{Refusal, is_under_npx, look};
+use malloc_backend_launch::{
+    Environment, Refusal, changed_entries, entries, environment, is_under_npx, look,
+};
 use malloc_backend_process::{self as process, Allocator, Executable};
 use napi_derive::napi;
+
+use crate::launch::variables;
 
 /// What serves a process's `malloc`.
 #[napi(object)]
@@ -78,19 +83,52 @@ pub fn inspect_program(path: String) -> Program {
     Program { kind: kind.to_owned(), interpreter, is_python }
 }
 
-/// Replaces this process's program. Returns only where that failed, with the reason. The
-/// arguments and the environment are as in `/proc/self/cmdline` and `environ`: bytes, each ended by a zero. Under npx the
-/// program gets SIGTERM when the parent ends.
+/// Replaces this process's program. Returns only where that failed, with the reason. The arguments are as in
+/// `/proc/self/cmdline`: bytes, each ended by a zero. The environment is this process's, but for what is other in that which
+/// is given. Under npx the program gets SIGTERM when the parent ends.
 #[napi]
-pub fn replace_process(program: String, arguments: &[u8], environment: &[u8]) -> String {
+pub fn replace_process(program: String, arguments: &[u8], environment: Option<Vec<String>>) -> String {
     let Ok(program) = CString::new(program) else { return "its name has a NUL in it".to_owned() };
-    let strings = |bytes: &[u8]| -> Vec<CString> {
-        bytes
-            .split_inclusive(|byte| *byte == 0)
-            .filter_map(|string| CString::from_vec_with_nul(string.into()).ok())
-            .collect()
+    let arguments = arguments.split_inclusive(|byte| *byte == 0);
+    let arguments: Vec<CString> =
+        arguments.filter_map(|word| CString::from_vec_with_nul(word.into()).ok()).collect();
+    let entries = match environment {
+        None => all_entries(),
+        Some(env) => changed_from(all_entries(), env),
     };
-    process::replace_process(&program, &strings(arguments), &strings(environment), is_under_npx()).to_string()
+    let entries: Vec<CString> = entries.into_iter().filter_map(|entry| CString::new(entry).ok()).collect();
+    process::replace_process(&program, &arguments, &entries, is_under_npx()).to_string()
+}
+
+/// What Node takes out of the environment when it starts: a child finds the channel to its parent by it.
+const OF_NODE: [&[u8]; 3] = [b"NODE_CHANNEL_FD", b"NODE_CHANNEL_SERIALIZATION_MODE", b"NODE_UNIQUE_ID"];
+
+/// The environment, what Node has taken included. (Without a /proc that is gone.)
+fn all_entries() -> Vec<Vec<u8>> {
+    let mut entries = entries();
+    let started_with = fs::read("/proc/self/environ").unwrap_or_default();
+    let taken = started_with.split(|byte| *byte == 0).filter(|entry| {
+        OF_NODE.iter().any(|name| entry.strip_prefix(*name).is_some_and(|rest| rest.starts_with(b"=")))
+    });
+    entries.extend(taken.map(<[u8]>::to_vec));
+    entries
+}
+
+/// The entries, changed to what JavaScript wants: it has seen them as UTF-8, and none that Node has taken or whose name is
+/// no UTF-8. What looks the same to it stays, to the byte.
+fn changed_from(entries: Vec<Vec<u8>>, wanted: Vec<String>) -> Vec<Vec<u8>> {
+    let before = environment(&entries);
+    let wanted = variables(wanted);
+    let is_kept = |name: &[u8], value: &[u8]| match wanted.get(name) {
+        Some(wanted) => String::from_utf8_lossy(value).as_bytes() == wanted,
+        None => OF_NODE.contains(&name) || str::from_utf8(name).is_err(),
+    };
+    let kept = before.iter().filter(|(name, value)| is_kept(name, value));
+    let mut after: Environment = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
+    for (name, value) in wanted {
+        after.entry(name).or_insert(value);
+    }
+    changed_entries(entries, &before, &after)
 }
 
 /// What decides, outside of a program, whether it can be switched.

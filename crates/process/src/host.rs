@@ -1,6 +1,7 @@
 //! What this machine and this process are.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use crate::elf::Elf;
 
@@ -22,13 +23,20 @@ pub struct Host {
     pub data: Option<u64>,
 }
 
-/// Asks.
+/// Asks, once for what does not change.
 pub fn host() -> Host {
-    let kind_of = |file: &str| Elf::open(Path::new(file)).ok().and_then(|elf| elf.kind());
-    let own = kind_of("/proc/self/exe");
+    static PROGRAM: OnceLock<(String, Option<String>)> = OnceLock::new();
+    let (machine, interpreter) = PROGRAM.get_or_init(|| {
+        let kind_of = |file: &str| Elf::open(Path::new(file)).ok().and_then(|elf| elf.kind());
+        let own = kind_of("/proc/self/exe");
+        (
+            own.as_ref().map_or_else(|| std::env::consts::ARCH.to_owned(), |kind| kind.machine.clone()),
+            own.and_then(|kind| kind.interpreter).or_else(|| kind_of("/bin/sh")?.interpreter),
+        )
+    });
     Host {
-        machine: own.as_ref().map_or_else(|| std::env::consts::ARCH.to_owned(), |kind| kind.machine.clone()),
-        interpreter: own.and_then(|kind| kind.interpreter).or_else(|| kind_of("/bin/sh")?.interpreter),
+        machine: machine.clone(),
+        interpreter: interpreter.clone(),
         // SAFETY: takes a constant.
         page_size: unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as u64,
         // SAFETY: takes a constant.

@@ -1,8 +1,8 @@
 use std::ffi::OsString;
 
-use malloc_backend_launch::{Code, Environment, Refusal, Switched, without_switch};
+use malloc_backend_launch::{Code, Environment, Refusal, Switched, entries, environment, without_switch};
 
-use super::system::{entries, environment, folder};
+use super::system::folder;
 use super::words::{OPTIONS, Words, asks_for_help, misused};
 use super::{Answer, Failure, complain};
 

@@ -10,9 +10,9 @@ mod words;
 
 use std::ffi::{OsString, c_char, c_int};
 
-use malloc_backend_launch::{Code, Refusal};
+use malloc_backend_launch::{Code, Refusal, strings};
 
-use system::{strings, write};
+use system::write;
 
 /// What to say on standard output, if the command did not become another program.
 type Answer = Result<Vec<u8>, Failure>;

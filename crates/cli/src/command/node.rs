@@ -2,10 +2,10 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::{env, fs};
 
-use malloc_backend_launch::{Code, Context, Launch, Refusal, find_program};
+use malloc_backend_launch::{Code, Context, Launch, Refusal, entries, find_program};
 
 use super::Answer;
-use super::system::{become_program, entries, own_folder};
+use super::system::{become_program, own_folder};
 
 /// Where the rest of the command lies, by the name of the folder that the platform's package is in: in the package beside
 /// it, and in a checkout above it.

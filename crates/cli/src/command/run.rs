@@ -1,9 +1,11 @@
 use std::env::var_os;
 use std::ffi::OsString;
 
-use malloc_backend_launch::{Context, Switched, prepare_launch, variables};
+use malloc_backend_launch::{
+    Context, Switched, changed_entries, entries, environment, prepare_launch, variables,
+};
 
-use super::system::{become_program, changed_entries, entries, environment, folder};
+use super::system::{become_program, folder};
 use super::words::{OPTIONS, Words, asks_for_help, misused};
 use super::{Answer, complain};
 

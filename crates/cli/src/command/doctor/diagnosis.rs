@@ -6,14 +6,16 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use malloc_backend::MemoryAllocatorBackend;
-use malloc_backend_launch::{Code, Refusal, is_musl, look, shim_file, why_not_preloadable, why_not_process};
+use malloc_backend_launch::{
+    Code, Refusal, environment, is_musl, look, shim_file, why_not_preloadable, why_not_process,
+};
 use malloc_backend_process::{
     Allocator, Host, Owner, OwnerKind, Parts, Told, descendants, environment_of, host, memory_map,
     node_version, program_of,
 };
 use serde::{Serialize, Serializer};
 
-use super::super::system::{environment, folder};
+use super::super::system::folder;
 use super::Asked;
 use super::obstacles::{Around, Obstacle, SYSTEM, names_allocator, obstacles};
 use super::trial::{Waiting, start_on};

@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 
 use malloc_backend::MemoryAllocatorBackend;
 use malloc_backend_launch::{
-    Environment, Preloaded, is_for_musl, preloaded, shim_file, too_small_for_snmalloc,
+    Environment, Preloaded, entries, environment, is_for_musl, preloaded, shim_file, too_small_for_snmalloc,
 };
 use malloc_backend_process::{Host, environment_of, host, host_of};
 use serde::Serialize;
 
-use super::super::system::{entries, environment};
 use super::diagnosis::{Backend, Malloc, is_same, root_of};
 
 /// Something in the way of a switch.

@@ -12,12 +12,10 @@ use std::time::Duration;
 
 use malloc_backend::MemoryAllocatorBackend;
 use malloc_backend_launch::{
-    Children, Code, Context, Environment, Preset, Refusal, Switch, prepare_launch, switched_environment,
-    variables, without_switch,
+    Children, Code, Context, Environment, Preset, Refusal, Switch, entries, environment, prepare_launch,
+    switched_environment, variables, without_switch,
 };
 use serde::Deserialize;
-
-use super::super::system::{entries, environment};
 
 const SHELL: &str = "/bin/sh";
 
