@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { constants } from 'node:os';
 import { describe, test } from 'node:test';
 import { environment } from '../index.js';
 import * as tools from './fixtures-ts/tools.js';
@@ -57,6 +58,7 @@ describe('the threads', { skip }, () => {
     small: '1 -1 1 off',
     'frees a lot': '2 -1 2 on',
     thread: '2 -1 2 on',
+    'C thread': '2 -1 2 on',
     wanted: '2 -1 2 on',
     unwanted: '1 -1 1 off',
     'unwanted by number': '1 -1 1 off',
@@ -64,6 +66,13 @@ describe('the threads', { skip }, () => {
     // A child that shares its parent's memory leaves them to that.
     'vfork that frees': '2 -1 2 on',
     reset: '2 -1 2 on',
+    // 4 MiB is.
+    'frees enough': '2 -1 2 on',
+    'confined by a filter': '1 -1 1 off',
+    // What its parent has freed is not its own, and what its parent wants is what it wants.
+    'forks, small': '1 1 1 off',
+    'forks, confined': '1 1 1 off',
+    'forks, unwanted': '1 1 1 off',
   }))
     test(`of a program: ${how}`, () => says(how, expected));
 
@@ -76,6 +85,14 @@ describe('the threads', { skip }, () => {
     // Children without the thread that jemalloc remembers.
     clone: '2 0 2 on',
     vfork: '2 0 2 on',
+    setns: '2 0 2 on',
+    'setns of any kind': '2 0 2 on',
+    'again and again': '2 0 2 on',
+    // Refused, and so nothing has changed.
+    nonsense: '2 -1 2 on',
+    'capset in a clone': '2 0 2 on',
+    // One that has its own.
+    'clone that wants them': '1 0 1 off',
   }))
     test(`step aside: ${how}`, { skip: noUser }, () => says(how, expected));
 
@@ -85,17 +102,62 @@ describe('the threads', { skip }, () => {
     const hidden = ['-m', 'sh', '-c', 'umount -l /proc && exec env "$@"', 'sh', ...set];
     const small = await run('unshare', [...hidden, ...tools.asNobody, 'true']);
     assert.deepEqual([small.code, small.stderr], [0, '']);
-    const { stdout, stderr } = await run('unshare', [...hidden, await compiled('alone'), 'capset']);
-    assert.deepEqual([stdout, stderr], ['0 0 0 on\n', '']);
+    for (const how of ['capset', 'capset in a clone']) {
+      const { stdout, stderr } = await run('unshare', [...hidden, await compiled('alone'), how]);
+      assert.deepEqual([stdout, stderr], ['0 0 0 on\n', ''], how);
+    }
+  });
+
+  const noNamespaces = tools.unshares('-p', '-f', '-m', '--mount-proc');
+  test('step aside: in a child that has the same number as its parent', { skip: noNamespaces }, async () => {
+    const args = [
+      '-p',
+      '-f',
+      '-m',
+      '--mount-proc',
+      tools.native,
+      'run',
+      'jemalloc',
+      '--',
+      await compiled('alone'),
+    ];
+    const { stdout, stderr } = await run('unshare', [...args, 'capset in a namespace']);
+    assert.deepEqual([stdout, stderr], ['2 0 2 on\n', '']);
   });
 
   const cannotLimit = tools.cannotBeNobody;
+  for (const [how, result] of Object.entries({
+    'capset at the limit': 0,
+    'refused at the limit': constants.errno.EINVAL,
+  }))
+    test(`step aside, and cannot start again: ${how}`, { skip: cannotLimit }, async () => {
+      const words = [...tools.asNobody, await compiled('alone'), how];
+      const { stdout, stderr } = await run(tools.native, ['run', 'jemalloc', '--', ...words]);
+      assert.deepEqual([stdout, stderr], [`2 ${result} 1 off\n`, '']);
+    });
+
   test('do not start at the limit of processes, and nobody hears of it', { skip: cannotLimit }, async () => {
     const alone = await compiled('alone');
     const limited = [...tools.asNobody, 'prlimit', '--nproc=1', alone, 'frees a lot'];
     const { stdout, stderr } = await run(tools.native, ['run', 'jemalloc', '--', ...limited]);
     assert.deepEqual([stdout, stderr], ['1 -1 1 off\n', '']);
   });
+
+  test(
+    'start, after such a limit, when the program makes a thread and not as it frees',
+    { skip: cannotLimit },
+    async () => {
+      const limited = [
+        ...tools.asNobody,
+        'prlimit',
+        '--nproc=1:100',
+        await compiled('alone'),
+        'limit lifted',
+      ];
+      const { stdout, stderr } = await run(tools.native, ['run', 'jemalloc', '--', ...limited]);
+      assert.deepEqual([stdout, stderr], ['1 0 2 on\n', '']);
+    },
+  );
 });
 
 describe('a main thread that ends before the others', { skip }, () => {
@@ -105,6 +167,7 @@ describe('a main thread that ends before the others', { skip }, () => {
     cancel: 'main\n',
     worker: 'main\nworked\n',
     fork: 'child\nmain\n',
+    clone: 'main\n',
   };
   for (const backend of SWITCHING)
     for (const [how, expected] of Object.entries(OUTPUT))

@@ -5,12 +5,15 @@
  *   thrd      by thrd_exit
  *   cancel    it is cancelled
  *   worker    by pthread_exit, while another thread has something to do yet
- *   fork      by pthread_exit in a child whose main thread is that which forked: not its parent's */
+ *   fork      by pthread_exit in a child whose main thread is that which forked: not its parent's
+ *   clone     by pthread_exit in a child for which no handler of fork(2) has run, and in its parent */
 #define _GNU_SOURCE
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <threads.h>
 #include <unistd.h>
@@ -49,6 +52,12 @@ int main(int count, char **arguments) {
   spike();
   if (strcmp(how, "fork") == 0) {
     if (pthread_create(&thread, NULL, fork_and_leave, NULL) != 0 || pthread_join(thread, NULL) != 0) return 1;
+  }
+  if (strcmp(how, "clone") == 0) {
+    long pid = syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+    if (pid == 0) pthread_exit(NULL);
+    int status = 1;
+    if (waitpid((pid_t)pid, &status, 0) != pid || status != 0) abort();
   }
   puts("main");
   if (strcmp(how, "worker") == 0) {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use malloc_backend::MemoryAllocatorBackend;
 use malloc_backend_launch::{
     Children, Code, Context, Environment, Preset, Refusal, Switch, entries, environment, prepare_launch,
-    switched_environment, variables, without_switch,
+    switched_environment, variables,
 };
 use serde::Deserialize;
 
@@ -37,7 +37,7 @@ pub struct Report {
 /// # Errors
 /// Why the shell cannot be started so, or did not get the backend.
 pub fn start_on(backend: MemoryAllocatorBackend, folder: &Path, beside: bool) -> Result<Report, Refusal> {
-    let mut here = without_switch(&environment(&entries()));
+    let mut here = environment(&entries());
     if !beside {
         here.remove(variables::PRELOAD.as_bytes());
     }
