@@ -75,7 +75,9 @@ describe('fork', { skip: cannotPreload }, () => {
   for (const backend of SWITCHING)
     for (const beside of ['stdio', 'signal']) {
       test(`${backend}: ${beside === 'stdio' ? "beside stdio's locks" : 'in the handler of a signal'}`, async () => {
-        const env = { LD_PRELOAD: shim(backend) };
+        // So that jemalloc has a lock nearly all the time.
+        const locks = beside === 'signal' ? { MALLOC_CONF: 'tcache:false,narenas:1' } : {};
+        const env = { LD_PRELOAD: shim(backend), ...locks };
         const forks = FORKS / 20;
         const { done, report } = await watched(
           await compiled('fork_locks'),
