@@ -1,43 +1,4 @@
-/**
- * The stable codes of {@link MallocBackendError}.
- *
- * | code | what was wrong |
- * | --- | --- |
- * | `ERR_INVALID_ARGUMENT` | an argument of the wrong type or out of its range |
- * | `ERR_UNKNOWN_BACKEND` | a name that is none of the five backends |
- * | `ERR_UNKNOWN_PRESET` | a name that is none of the presets |
- * | `ERR_UNKNOWN_OPTION` | an allocator option that the backend does not have |
- * | `ERR_BACKEND_UNAVAILABLE` | the backend cannot serve the surface on this platform or in this build |
- * | `ERR_BINARY_MISSING` | the platform's package is not installed, or its addon does not load |
- * | `ERR_NOT_PERMITTED` | Node was told to load no addon, or its permission model forbids to read what is needed |
- * | `ERR_SHIM_MISSING` | the preloadable library is not there, cannot be loaded, or lies where the loader cannot be pointed at |
- * | `ERR_PROGRAM_NOT_FOUND` | no such program |
- * | `ERR_PROGRAM_NOT_EXECUTABLE` | a file that cannot be executed |
- * | `ERR_CANNOT_SWITCH` | a program into which nothing can be preloaded |
- * | `ERR_FOREIGN_PRELOAD` | `/etc/ld.so.preload` names another allocator, where libc's was asked for |
- * | `ERR_NOT_APPLIED` | the program started, and did not get the backend |
- * | `ERR_PROCESS_NOT_FOUND` | no such process |
- * | `ERR_PROCESS_ACCESS` | a process that may not be looked into |
- * | `ERR_EXEC_FAILED` | the system refused to start the program |
- * | `ERR_CANNOT_RELEASE` | the allocator has no way to give memory back on request |
- * | `ERR_CGROUP_UNREADABLE` | the files of the memory cgroup are not there or may not be read |
- * | `ERR_PYTHON_CONFIG` | a choice of domains that contradicts itself or would do nothing; a libpython of another interpreter |
- * | `ERR_PYTHON_ENVIRONMENT` | a variable or an option with which Python would discard the allocators chosen for it |
- * | `ERR_PYTHON_UNSUPPORTED` | not CPython, older than 3.8, or a build that cannot be set up so |
- * | `ERR_PYTHON_START` | the interpreter did not start, now or before in this process, or none runs |
- * | `ERR_PYTHON_RUNNING` | an interpreter with other options runs in this process |
- * | `ERR_PYTHON_EXCEPTION` | Python raised: see {@link PythonError} |
- * | `ERR_PYTHON_VALUE` | a value that the other language has no equivalent for |
- * | `ERR_LIBPYTHON_NOT_FOUND` | the interpreter has no shared library, or it does not load |
- * | `ERR_ABORTED` | a signal stopped the wait |
- * | `ERR_OUT_OF_MEMORY` | the backend could not get the memory, or no buffer can be that long |
- * | `ERR_LIMIT_EXCEEDED` | an allocator's limit, or that of one above it, would be passed |
- * | `ERR_NOT_ALLOCATED` | what was to be freed or resized is no live buffer of this allocator |
- * | `ERR_BUFFER_HELD` | a buffer that is held cannot be resized |
- * | `ERR_USE_AFTER_FREE` | a block of a region in debug mode was written to after it was freed |
- * | `ERR_DISPOSED` | the allocator or region was disposed |
- * | `ERR_EXTERNAL_BUFFERS_UNSUPPORTED` | the runtime allows no buffers over memory that is not its own |
- */
+/** The stable codes of {@link MallocBackendError}. docs/errors.md lists them all, with messages and remedies. */
 export type MallocBackendErrorCode =
   | 'ERR_INVALID_ARGUMENT'
   | 'ERR_UNKNOWN_BACKEND'
@@ -87,7 +48,10 @@ export function shown(value: unknown): string {
   }
 }
 
-/** Every error of this package. The message says what was wrong and what to do; the `code` is stable. */
+/**
+ * Every error of this package. The `code` is stable. The message names the wrong value and the remedy. docs/errors.md
+ * lists every code with its messages.
+ */
 export class MallocBackendError extends Error {
   override readonly name: string = 'MallocBackendError';
   readonly code: MallocBackendErrorCode;
