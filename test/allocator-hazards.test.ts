@@ -6,7 +6,7 @@ import { createHash, createHmac, randomFill, webcrypto } from 'node:crypto';
 import { once } from 'node:events';
 import { open, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer, connect } from 'node:net';
-import { mkdtempSync, writeSync } from 'node:fs';
+import { closeSync, constants, mkdtempSync, openSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
@@ -310,6 +310,50 @@ describe('the quarantine', () => {
     assert.equal(allocator.stats().quarantined, 0);
   });
 
+  test('shows poison to a job that reads it late', async () => {
+    const allocator = Allocator.create('jemalloc', { quarantine: 64 * KIB });
+    const path = join(folder, 'full');
+    execFileSync('mkfifo', [path]);
+    // The pipe is full, so that the write comes to its buffer when the pipe is read.
+    const full = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
+    let before = 0;
+    try {
+      for (;;) before += writeSync(full, Buffer.alloc(4 * KIB));
+    } catch (error) {
+      assert.equal((error as NodeJS.ErrnoException).code, 'EAGAIN');
+    }
+    await using file = await open(path, 'r+');
+    const buffer = allocator.allocate(16 * KIB).fill(1);
+    const writing = file.write(buffer);
+    allocator.free(buffer);
+    const read = Buffer.alloc(before + 16 * KIB);
+    for (let end = 0; end < read.length;) end += (await file.read(read, end, read.length - end)).bytesRead;
+    closeSync(full);
+    await writing;
+    assert.ok(isFilledWith(read.subarray(before), 0xdb));
+    allocator.dispose();
+    assert.equal(allocator.stats().damaged, 0, 'nobody has written to it');
+  });
+
+  test('gives back what leaves it, and what is left of it', async () => {
+    const { rss } = process.memoryUsage;
+    const before = rss();
+    // So large that libc maps each by itself, and unmaps it at once.
+    const size = 40 * KIB * KIB;
+    const allocator = Allocator.create('default', { quarantine: size });
+    for (let n = 0; n < 10; n++) allocator.free(allocator.allocate(size));
+    assert.ok(rss() - before < 3 * size, `${(rss() - before) / size} blocks`);
+    allocator.dispose();
+    // Without dispose().
+    const forget = () => {
+      const forgotten = Allocator.create('default', { quarantine: size });
+      forgotten.free(forgotten.allocate(size));
+    };
+    for (let n = 0; n < 10; n++) forget();
+    await collectUntil(() => rss() - before < 3 * size);
+    assert.ok(rss() - before < 3 * size, `${(rss() - before) / size} blocks`);
+  });
+
   test('finds what was written to after it was freed', async () => {
     const events: AllocatorEvent[] = [];
     // A read of it waits until something was written.
@@ -321,8 +365,11 @@ describe('the quarantine', () => {
     });
     await using file = await open(path, 'r+');
     const buffer = allocator.allocate(16 * KIB);
-    const reading = file.read(buffer, 0, buffer.length, null);
+    const reading = file.read(buffer, buffer.length - 4, 4, null);
+    const others = [1, 2].map(() => allocator.allocate(16 * KIB));
+    allocator.free(others[0] ?? assert.fail());
     allocator.free(buffer);
+    allocator.free(others[1] ?? assert.fail());
     writeSync(file.fd, 'late');
     await reading;
     assert.equal(allocator.stats().damaged, 0, 'it is looked for when the block leaves');
