@@ -32,8 +32,7 @@ export {
   autoRelease,
 } from './src/memory/auto.js';
 export type { ReleaseReason } from './src/memory/decide.js';
-export { type MemoryBreakdown, memory } from './src/memory/memory.js';
-export type { MemoryParts } from './src/memory/parts.js';
+export { type MemoryBreakdown, type MemoryParts, memory } from './src/memory/memory.js';
 export { type Release, releaseMemory } from './src/memory/release.js';
 export {
   type Proof,

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { binaryFolder } from '../src/binding.js';
+import { binaryFolder } from '../src/native/loader.js';
 import { interleaved, median, root, type Cost, type Subject } from './measure.js';
 import { environmentOf } from './subjects.js';
 import { markdown, milliseconds, ratio, type Options, type Table } from './table.js';

@@ -9,6 +9,7 @@ import { spawnSync } from 'node:child_process';
 import { copyFileSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { NapiCli } from '@napi-rs/cli';
 import { hostPackage } from './host.mjs';
 
 const root = join(import.meta.dirname, '..');
@@ -38,10 +39,25 @@ function place(library, file) {
   renameSync(join(folder, `${file}.new`), join(folder, file));
 }
 
-const library = { win32: 'malloc_backend_node.dll', darwin: 'libmalloc_backend_node.dylib' };
-const features = values.features === undefined ? [] : ['--features', values.features];
-cargo('build', '--release', '--locked', ...target, '-p', 'malloc-backend-node', ...features);
-place(library[os[0]] ?? 'libmalloc_backend_node.so', files[0]);
+// The addon, and the declarations of what it exports. Linux has all of it, and every Linux the same: elsewhere the
+// declarations are put aside.
+const declarations = os[0] === 'linux' ? 'src/native/binding.d.ts' : 'target/binding.d.ts';
+// Alpine's compiler is the linker. The CLI would have the name that it has where one compiles for Alpine.
+process.env.CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER ??= 'cc';
+const { task } = await new NapiCli().build({
+  cwd: root,
+  manifestPath: 'crates/node/Cargo.toml',
+  packageJsonPath: 'package.json',
+  outputDir: `npm/${name}`,
+  dts: `../../${declarations}`,
+  platform: true,
+  release: true,
+  noJsBinding: true,
+  cargoOptions: ['--locked'],
+  ...(values.target === undefined ? {} : { target: values.target }),
+  ...(values.features === undefined ? {} : { features: values.features.split(',') }),
+});
+await task;
 
 /** Without std there is nothing to unwind with; for the library's own crate alone, so that the allocators' objects are
  * shared with what else is built.

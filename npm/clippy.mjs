@@ -1,8 +1,10 @@
 // clippy over every crate with the features that it is built with; the shim once per backend.
 
-import { spawnSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 
+// As @napi-rs/cli builds it, so that what it has compiled serves here too.
+const host = execFileSync('rustc', ['--print', 'host-tuple'], { encoding: 'utf8' }).trim();
 const all = 'jemalloc,mimalloc,snmalloc';
 const sets = [
   ['-p', 'malloc-backend', '--all-targets', '--features', `${all},serde`],
@@ -11,7 +13,7 @@ const sets = [
   ['-p', 'malloc-backend-cli'],
   ['-p', 'malloc-backend-python', '--features', 'interpreter,tagged'],
   ['-p', 'malloc-backend-python', '--examples'],
-  ['-p', 'malloc-backend-node'],
+  ['-p', 'malloc-backend-node', '--target', host],
   ['-p', 'malloc-backend-python-hook'],
   ['-p', 'malloc-backend-preload', '--features', 'jemalloc,mimalloc,fork'],
   ['-p', 'malloc-backend-shim'],

@@ -19,3 +19,5 @@ await build({
 copyFileSync(join(dist, 'index.d.ts'), join(dist, 'index.d.cts'));
 // It says that the modules are CommonJS.
 copyFileSync(join(root, 'src/package.json'), join(dist, 'src/package.json'));
+// TypeScript emits no declarations that were written as such.
+copyFileSync(join(root, 'src/native/binding.d.ts'), join(dist, 'src/native/binding.d.ts'));

@@ -1,6 +1,9 @@
 import { join } from 'node:path';
-import { type Binding, binaryFolder, binding } from './binding.js';
 import { MallocBackendError } from './errors.js';
+import type { Backend, BackendInBuild } from './native/binding.js';
+import { binaryFolder, binding } from './native/loader.js';
+
+export type { BackendStats } from './native/binding.js';
 
 /**
  * Which memory allocator serves: PyOxidizer's enum of the same name, as strings.
@@ -17,10 +20,10 @@ export const MemoryAllocatorBackend = {
   Mimalloc: 'mimalloc',
   Snmalloc: 'snmalloc',
   Rust: 'rust',
-} as const;
+} as const satisfies { [Name in Backend as Capitalize<Name>]: Name };
 
 /** One of the five strings. */
-export type MemoryAllocatorBackend = (typeof MemoryAllocatorBackend)[keyof typeof MemoryAllocatorBackend];
+export type MemoryAllocatorBackend = Backend;
 
 const names: readonly string[] = Object.values(MemoryAllocatorBackend);
 
@@ -66,32 +69,10 @@ export interface BackendInfo extends Availability {
   };
 }
 
-/** What a backend can tell of itself, in bytes, for the whole process; what it cannot tell is absent. */
-export interface BackendStats {
-  /** In live blocks. */
-  allocated?: number;
-  /** In pages that hold live blocks. */
-  active?: number;
-  /** The backend's own structures. */
-  metadata?: number;
-  /** In physical memory. */
-  resident?: number;
-  /** Mapped and usable. */
-  mapped?: number;
-  /** Address space that is kept without memory behind it. */
-  retained?: number;
-}
-
-let inBuild: ReturnType<Binding['backends']> | undefined;
+let inBuild: readonly BackendInBuild[] | undefined;
 
 /** Asked once: it stays as it is, and to find out the C library's version takes a millisecond. */
-const inThisBuild = () =>
-  (inBuild ??= binding()
-    .backends()
-    .map((info) => {
-      const reason = info.name === 'snmalloc' ? tooSmallForSnmalloc(binding().host?.() ?? {}) : undefined;
-      return info.available && reason !== undefined ? { ...info, available: false, reason } : info;
-    }));
+const inThisBuild = () => (inBuild ??= binding().backends());
 
 /**
  * The five backends, whether this build has them, and where they can serve on this platform.
@@ -101,13 +82,10 @@ const inThisBuild = () =>
 export function backends(): BackendInfo[] {
   // All libraries lie in one folder.
   const unnameable = whyNotPreloadable(binaryFolder());
-  return inThisBuild().map(({ name, available, reason, version }) => {
-    const backend = parseBackend(name);
-    const unavailable = available ? undefined : reason;
+  return inThisBuild().map(({ name: backend, unavailable, version }) => {
     return {
       backend,
-      available,
-      ...(reason === undefined ? {} : { reason }),
+      ...availability(unavailable),
       ...(version === undefined ? {} : { version }),
       surfaces: {
         process: availability(whyNotProcess(backend) ?? unnameable ?? unavailable),
@@ -120,13 +98,12 @@ export function backends(): BackendInfo[] {
 
 /** Why the backend is not to be had here, if it is not. */
 export function whyNotAvailable(backend: MemoryAllocatorBackend): string | undefined {
-  const info = inThisBuild().find(({ name }) => name === backend);
-  return info?.available === true ? undefined : (info?.reason ?? 'this build does not know it');
+  return inThisBuild().find(({ name }) => name === backend)?.unavailable;
 }
 
 /** The backend that the addon's own Rust global allocator stands on; `default` is the system's. */
 export function rustGlobalAllocator(): MemoryAllocatorBackend {
-  return parseBackend(binding().globalAllocator());
+  return binding().globalAllocator();
 }
 
 function availability(reason: string | undefined): Availability {
@@ -143,27 +120,19 @@ export const hookFile = (): string => join(binaryFolder(), 'libmalloc_backend_py
 
 /** Why the loader cannot be pointed at a file, if it cannot: it takes white space and colons for separators. */
 export function whyNotPreloadable(file: string): string | undefined {
-  return binding().whyNotPreloadable?.(file) ?? undefined;
+  return binding().linux?.whyNotPreloadable(file) ?? undefined;
 }
 
 /** Why no backend can serve Python's domains here, if none can. */
 export function whyNotPython(): string | undefined {
-  const ask = binding().whyNotUsable;
-  if (ask !== undefined) return ask(hookFile()) ?? undefined;
+  const { linux } = binding();
+  if (linux !== undefined) return linux.whyNotUsable(hookFile()) ?? undefined;
   return `Python's domains are set on Linux only for now, not on ${process.platform}`;
-}
-
-/** What stands in snmalloc's way, if anything: it reserves more than such limits, in bytes, may allow. */
-export function tooSmallForSnmalloc(limits: {
-  addressSpace?: number | undefined;
-  data?: number | undefined;
-}): string | undefined {
-  return binding().tooSmallForSnmalloc?.(limits.addressSpace, limits.data) ?? undefined;
 }
 
 /** Why the backend cannot serve a whole process here, if it cannot. */
 export function whyNotProcess(backend: MemoryAllocatorBackend): string | undefined {
-  const ask = binding().whyNotProcess;
-  if (ask !== undefined) return ask(backend, binaryFolder()) ?? undefined;
+  const { linux } = binding();
+  if (linux !== undefined) return linux.whyNotProcess(backend, binaryFolder()) ?? undefined;
   return `switching a process's malloc works on Linux only for now, not on ${process.platform}`;
 }

@@ -16,10 +16,10 @@ import { readFileSync } from 'node:fs';
 import inspector from 'node:inspector';
 import { isMainThread } from 'node:worker_threads';
 import { parseBackend } from './backend.js';
-import { notPermitted } from './binding.js';
 import { MallocBackendError } from './errors.js';
+import { notPermitted } from './native/loader.js';
 import { become, sayNow } from './process/become.js';
-import { environmentPairs, parseChildren, switchedEnvironment, variables } from './process/environment.js';
+import { definedVariables, parseChildren, switchedEnvironment, variables } from './process/environment.js';
 import { activeBackend } from './process/owner.js';
 import { before, isFile } from './process/preloads.js';
 import { parsePreset } from './process/presets.js';
@@ -86,7 +86,7 @@ function register(given: NodeJS.ProcessEnv): void {
   sayWhatRunsTwice();
   // Also one that another module has opened, and will again.
   inspector.close();
-  become({ file: launch.file, argv }, environmentPairs(env));
+  become({ file: launch.file, argv }, definedVariables(env));
 }
 
 /** What Node has run before this module it runs again. */

@@ -12,7 +12,7 @@ import {
   activeBackend,
   backends as packageBackends,
 } from '../index.js';
-import { linuxBinding } from '../src/binding.js';
+import { linuxBinding } from '../src/native/loader.js';
 import * as tools from './fixtures-ts/tools.js';
 import { compiled } from './support/native.js';
 import { ended, kill, run, start, succeed } from './support/run.js';
@@ -508,7 +508,7 @@ describe('doctor', { skip: cannotPreload }, () => {
   test('a program for the other C library', { skip: notGlibc }, async () => {
     // A loader that is musl's by its name.
     const loader = tools.scratch('ld-musl-x.so.1');
-    copyFileSync(linuxBinding().host().interpreter ?? assert.fail(), loader);
+    copyFileSync(linuxBinding().inspectProgram(process.execPath).interpreter ?? assert.fail(), loader);
     const child = await waiting(tools.cc('musl', tools.ECHO, [`-Wl,--dynamic-linker=${loader}`]), []);
     const { libc, codes, switchable, obstacles } = await diagnose(['--pid', `${child.pid}`]);
     assert.deepEqual([libc.name, codes, switchable], ['musl', ['LIBC'], false]);

@@ -7,10 +7,9 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { type MemoryAllocatorBackend, environment, spawn } from '../index.js';
-import { linuxBinding } from '../src/binding.js';
 import * as tools from './fixtures-ts/tools.js';
 import { run, succeed } from './support/run.js';
-import { SWITCHING, cannotPreload, notGlibc, root, shim } from './support/shims.js';
+import { SWITCHING, cannotPreload, machine, notGlibc, root, shim } from './support/shims.js';
 
 const BACKENDS = ['default', ...SWITCHING] as const;
 
@@ -81,7 +80,7 @@ describe('beside libraries that stand in for functions of libc', { skip: notGlib
     ['libfaketime', 'faketime/libfaketimeMT.so.1', { FAKETIME: '+1d' }],
     ['libeatmydata1', 'libeatmydata.so', {}],
   ];
-  const folder = `/usr/lib/${linuxBinding().host().machine}-linux-gnu`;
+  const folder = `/usr/lib/${machine}-linux-gnu`;
   for (const [name, library, variables] of LIBRARIES) {
     const file = join(folder, library);
     const skip = !existsSync(file) && `${name} is not installed`;

@@ -360,7 +360,11 @@ describe('installed', { skip }, () => {
        console.log(Object.keys(esm).every((name) => esm[name] === cjs[name]));`,
     ]);
     assert.equal(both.stdout, 'true\n');
-    const inner = await run(process.execPath, ['-e', "import('malloc-backend/dist/src/binding.js')"], at());
+    const inner = await run(
+      process.execPath,
+      ['-e', "import('malloc-backend/dist/src/native/loader.js')"],
+      at(),
+    );
     assert.match(inner.stderr, /ERR_PACKAGE_PATH_NOT_EXPORTED/);
   });
 

@@ -5,7 +5,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import { type AllocatorOptions, type Preset, environment, fork, presets, spawn } from '../index.js';
-import { linuxBinding } from '../src/binding.js';
+import { linuxBinding } from '../src/native/loader.js';
 import * as tools from './fixtures-ts/tools.js';
 import { run, succeed } from './support/run.js';
 import { cannotPreload, notGlibc, root } from './support/shims.js';
@@ -362,7 +362,7 @@ describe('mimalloc', { skip: cannotPreload }, () => {
 });
 
 describe('default', { skip: notGlibc }, () => {
-  const loader = linuxBinding().host().interpreter ?? '';
+  const loader = linuxBinding().inspectProgram(process.execPath).interpreter ?? '';
 
   /** glibc's loader lists its tunables, as the environment has set them. */
   const asked: Asked = async (env, keys) => {

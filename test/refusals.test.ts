@@ -15,11 +15,11 @@ import {
 import { basename, dirname } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { type MallocBackendErrorCode, spawn } from '../index.js';
-import { linuxBinding } from '../src/binding.js';
+import { linuxBinding } from '../src/native/loader.js';
 import * as tools from './fixtures-ts/tools.js';
 import { environment } from './support/environment.js';
 import { run } from './support/run.js';
-import { cannotPreload, notGlibc } from './support/shims.js';
+import { cannotPreload, machine, notGlibc } from './support/shims.js';
 
 const { command, file, scratch } = tools;
 const env = environment();
@@ -266,12 +266,12 @@ describe('the program', { skip: cannotPreload }, () => {
     narrow.writeUInt16LE(52, 40);
     await refuses(file('narrow', narrow), 'ERR_CANNOT_SWITCH', 126, /built for i386 \(32 bits\)/);
     narrow.writeUInt16LE(own, 18);
-    const reason = new RegExp(`built for ${linuxBinding().host().machine} \\(32 bits\\)`);
+    const reason = new RegExp(`built for ${machine} \\(32 bits\\)`);
     await refuses(file('narrow', narrow), 'ERR_CANNOT_SWITCH', 126, reason);
   });
 
   test('for another C library, or another loader', { skip: notGlibc }, async () => {
-    const loader = linuxBinding().host().interpreter ?? assert.fail();
+    const loader = linuxBinding().inspectProgram(process.execPath).interpreter ?? assert.fail();
     const link = (name: string, interpreter: string) =>
       tools.cc(name, TRACE, [`-Wl,--dynamic-linker=${interpreter}`]);
     const missing = link('missing-loader', scratch('no-loader'));

@@ -6,7 +6,7 @@ import {
   parseBackend,
   whyNotAvailable,
 } from '../backend.js';
-import { binding, COPY, type NativeAllocator, Refused, ZERO } from '../binding.js';
+import { binding, COPY, type NativeAllocator, Refused, ZERO } from '../native/loader.js';
 import { MallocBackendError } from '../errors.js';
 import { checkOptions, namesOf, requireOptions } from '../options.js';
 import { bytesOr, checkAlignment, checkBytes, flag, optionalFunction, optionalString } from './arguments.js';
@@ -91,7 +91,7 @@ export class Allocator implements Disposable {
     this.#parent = parent;
     this.#native =
       parent === undefined
-        ? binding().createAllocator(backend, this.limit, quarantine, this.#numbers)
+        ? (binding().createAllocator(backend, this.limit, quarantine, this.#numbers) as NativeAllocator)
         : parent.#native.child(this.limit, quarantine, this.#numbers);
   }
 

@@ -1,4 +1,4 @@
-import type { NativeRegion } from '../binding.js';
+import type { NativeRegion } from '../native/loader.js';
 import { MallocBackendError, shown } from '../errors.js';
 import { namesOf, requireOptions } from '../options.js';
 import { checkAlignment, checkBytes, flag } from './arguments.js';

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { binaryFolder } from '../binding.js';
+import { binaryFolder } from '../native/loader.js';
 import { MallocBackendError } from '../errors.js';
 import { become } from '../process/become.js';
 

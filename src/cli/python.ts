@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util';
 import { parseBackend } from '../backend.js';
 import { MallocBackendError } from '../errors.js';
 import { become, sayNow } from '../process/become.js';
-import { type SwitchOptions, environmentPairs } from '../process/environment.js';
+import { type SwitchOptions, definedVariables } from '../process/environment.js';
 import type { AllocatorOptions, Preset } from '../process/presets.js';
 import { isSupported, leaveOut } from '../process/supported.js';
 import { type PythonOptionNames, parsePythonConfig } from '../python/config.js';
@@ -96,7 +96,7 @@ export function main(args: string[]): void | Promise<void> {
   };
   const env = hookedEnvironment(config, python, switched, { tell: sayNow });
   if (values.report) env[hookVariables.report] = '2';
-  become(preparePython(values.python, python, { malloc }), environmentPairs(env));
+  become(preparePython(values.python, python, { malloc }), definedVariables(env));
 }
 
 /** The values of these options as {@link SwitchOptions}. What is wrong with a value is said where it is used. */

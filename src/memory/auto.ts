@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events';
 import { performance } from 'node:perf_hooks';
-import { linuxBinding } from '../binding.js';
+import { linuxBinding } from '../native/loader.js';
 import { MallocBackendError, shown } from '../errors.js';
 import { namesOf, requireOptions } from '../options.js';
 import { memoryCgroups, nearest } from './cgroup.js';

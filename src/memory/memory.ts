@@ -1,9 +1,11 @@
 import { getHeapStatistics } from 'node:v8';
 import type { BackendStats } from '../backend.js';
-import { type NativeMemory, granted, linuxBinding } from '../binding.js';
+import type { MemoryParts } from '../native/binding.js';
+import { linuxBinding } from '../native/loader.js';
 import { type ActiveBackend, activeBackend } from '../process/owner.js';
 import { ownMalloc } from './own.js';
-import type { MemoryParts } from './parts.js';
+
+export type { MemoryParts } from '../native/binding.js';
 
 /** Where a process's physical memory is. */
 export interface MemoryBreakdown {
@@ -35,12 +37,12 @@ export async function memory(pid: number = process.pid): Promise<MemoryBreakdown
     pid === process.pid
       ? { arrayBuffers: process.memoryUsage().arrayBuffers, heap: getHeapStatistics().total_physical_size }
       : undefined;
-  const { rss, parts, stats } = granted<NativeMemory>(await native.readMemory(pid, malloc.allocator, v8));
+  const { rss, parts, stats } = await native.readMemory(pid, malloc.allocator, v8);
   return {
     pid,
     rss,
     parts,
     malloc,
-    ...(v8 === undefined ? {} : { allocator: stats }),
+    ...(stats === undefined ? {} : { allocator: stats }),
   };
 }

@@ -1,4 +1,4 @@
-import { linuxBinding } from '../binding.js';
+import { linuxBinding } from '../native/loader.js';
 import { MallocBackendError } from '../errors.js';
 import type { ActiveBackend } from '../process/owner.js';
 import { ownMalloc } from './own.js';

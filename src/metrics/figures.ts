@@ -1,6 +1,6 @@
 import type { BackendStats } from '../backend.js';
 import { type MemoryBreakdown, memory } from '../memory/memory.js';
-import type { MemoryParts } from '../memory/parts.js';
+import type { MemoryParts } from '../native/binding.js';
 import { releases } from '../memory/release.js';
 
 /** What the allocator tells of itself, and what it means. */

@@ -13,7 +13,7 @@
 
 import '../bundled.js';
 import { type MeterProvider, type Observable, createNoopMeter, metrics } from '@opentelemetry/api';
-import { linuxBinding } from '../binding.js';
+import { linuxBinding } from '../native/loader.js';
 import { MallocBackendError, shown } from '../errors.js';
 import { ownMalloc } from '../memory/own.js';
 import { backendLabel, labelledParts, read, statistics, totals } from './figures.js';

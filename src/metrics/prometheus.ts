@@ -14,7 +14,7 @@
 
 import '../bundled.js';
 import { Counter, Gauge, type Registry, register as standard } from 'prom-client';
-import { linuxBinding } from '../binding.js';
+import { linuxBinding } from '../native/loader.js';
 import { MallocBackendError, shown } from '../errors.js';
 import type { MemoryBreakdown } from '../memory/memory.js';
 import { ownMalloc } from '../memory/own.js';

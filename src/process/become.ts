@@ -1,20 +1,18 @@
 import { readFileSync, writeSync } from 'node:fs';
-import { linuxBinding, notPermitted } from '../binding.js';
-import { MallocBackendError } from '../errors.js';
+import { linuxBinding, notPermitted } from '../native/loader.js';
 import type { Launch } from './program.js';
 
 /**
  * Replaces this process's program: same process id, open files and working directory. Does not return.
  *
- * @param env - Names and values, one behind another. Default: this process's.
+ * @param env - Default: this process's.
  *
  * @throws {@link MallocBackendError} `ERR_EXEC_FAILED`
  */
-export function become({ file, argv }: Launch, env?: string[]): never {
+export function become({ file, argv }: Launch, env?: Record<string, string>): never {
   const { replaceProcess } = linuxBinding();
   closeInspector();
-  const reason = replaceProcess(file, argumentBytes(argv), env);
-  throw new MallocBackendError('ERR_EXEC_FAILED', `cannot start ${file}: ${reason}`);
+  return replaceProcess(file, argumentBytes(argv), env);
 }
 
 /** Says something before this process is replaced, which is before the next tick. */

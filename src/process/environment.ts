@@ -1,6 +1,7 @@
-import { type NativeChanges, binaryFolder, granted, linuxBinding } from '../binding.js';
 import { type MemoryAllocatorBackend, parseBackend } from '../backend.js';
 import { MallocBackendError, shown } from '../errors.js';
+import type { AllocatorOption, Children, EnvironmentDiff } from '../native/binding.js';
+import { binaryFolder, linuxBinding } from '../native/loader.js';
 import { namesOf, requireOptions } from '../options.js';
 import { type AllocatorOptions, type Preset, parsePreset } from './presets.js';
 
@@ -10,7 +11,7 @@ export interface SwitchOptions {
    * Whether the programs that it starts are switched too, by inheritance (`inherit`, the default), or run as if
    * it had not been (`none`).
    */
-  children?: 'inherit' | 'none';
+  children?: Children;
   /** What the allocator is tuned for. Default: `balanced`. snmalloc has no presets and refuses one. */
   preset?: Preset;
   /** Single options of the allocator, over the preset and over the user's variables. */
@@ -72,11 +73,11 @@ export function switchedEnvironment(
   const preset = options.preset === undefined ? undefined : parsePreset(options.preset);
   requireObject('set', set);
   requireObject('env', env);
-  const { switchedEnvironment: switched } = linuxBinding();
-  const folder = binaryFolder();
-  const change = (pairs: string[]) =>
-    switched(backend, preset, optionPairs(set), children, probe, folder, pairs);
-  return changed(env, change, tell);
+  const linux = linuxBinding();
+  const native = { backend, preset, set: optionList(set), children, probe, folder: binaryFolder() };
+  const diff = linux.switchedEnvironment(native, definedVariables(env));
+  if (diff.notice) tell(diff.notice);
+  return changed(env, diff);
 }
 
 const warned = new Set<string>();
@@ -95,34 +96,31 @@ export function withOptions(
   set: AllocatorOptions,
   env: NodeJS.ProcessEnv,
 ): NodeJS.ProcessEnv {
-  const { withOptions: tuned } = linuxBinding();
-  return changed(env, (pairs) => tuned(backend, parsePreset(preset), optionPairs(set), pairs));
+  const linux = linuxBinding();
+  return changed(
+    env,
+    linux.withOptions(backend, parsePreset(preset), optionList(set), definedVariables(env)),
+  );
 }
 
-/** A copy of the environment with the changes that the addon makes in it. */
-function changed(
-  env: NodeJS.ProcessEnv,
-  change: (pairs: string[]) => NativeChanges,
-  tell?: (notice: string) => void,
-): NodeJS.ProcessEnv {
-  const { set, unset, notice } = granted(change(environmentPairs(env)));
-  if (notice) tell?.(notice);
+/** A copy of the environment, changed. */
+function changed(env: NodeJS.ProcessEnv, { set, unset }: EnvironmentDiff): NodeJS.ProcessEnv {
   const copy = { ...env };
   for (const name of unset) delete copy[name];
-  for (let at = 0; at < set.length; at += 2) copy[set[at]!] = set[at + 1];
-  return copy;
+  return Object.assign(copy, set);
 }
 
-/** Name and value one behind another, as the addon takes them. */
-export function environmentPairs(env: NodeJS.ProcessEnv): string[] {
-  return Object.entries(env).flatMap(([name, value]) => (value === undefined ? [] : [name, `${value}`]));
+/** The variables that have a value, as the strings that child_process would make of them. */
+export function definedVariables(env: NodeJS.ProcessEnv): Record<string, string> {
+  const entries = Object.entries(env).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries.map(([name, value]) => [name, `${value}`]));
 }
 
-/** Key and value one behind another. What a string may be is the addon's to say. */
-function optionPairs(set: AllocatorOptions): string[] {
-  return Object.entries(set).flatMap(([key, value]) => {
+/** In their order. What a string may be is the addon's to say. */
+function optionList(set: AllocatorOptions): AllocatorOption[] {
+  return Object.entries(set).map(([key, value]) => {
     const isPlain = typeof value === 'string' || typeof value === 'boolean' || Number.isFinite(value);
-    if (isPlain) return [key, String(value)];
+    if (isPlain) return { key, value: String(value) };
     throw new MallocBackendError(
       'ERR_INVALID_ARGUMENT',
       `cannot set the option ${JSON.stringify(key)}: its value must be a string, a number or a boolean, not ${shown(value)}`,
@@ -136,7 +134,7 @@ function requireObject(what: string, value: unknown): void {
 }
 
 /** What `children` may be. */
-export function parseChildren(children: unknown = 'inherit'): 'inherit' | 'none' {
+export function parseChildren(children: unknown = 'inherit'): Children {
   if (children === 'inherit' || children === 'none') return children;
   throw new MallocBackendError(
     'ERR_INVALID_ARGUMENT',

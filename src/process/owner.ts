@@ -1,6 +1,7 @@
 import { type MemoryAllocatorBackend, parseBackend } from '../backend.js';
-import { type NativeOwner, granted, linuxBinding } from '../binding.js';
 import { MallocBackendError, shown } from '../errors.js';
+import type { Owner, OwnerKind } from '../native/binding.js';
+import { linuxBinding } from '../native/loader.js';
 
 /** What serves a process's `malloc`. */
 export interface ActiveBackend {
@@ -10,7 +11,7 @@ export interface ActiveBackend {
    * - `libc`: the C library's
    * - `static`: the program is static and does not show what it contains
    */
-  owner: 'shim' | 'foreign' | 'libc' | 'static';
+  owner: OwnerKind;
   /** `jemalloc`, `mimalloc`, `snmalloc`, `tcmalloc`, `glibc`, `musl` …, or `unknown`. */
   allocator: string;
   /** The backend that this is: a shim's, and `default` for libc's. Absent for what is none of ours. */
@@ -39,10 +40,10 @@ export function activeBackend(pid: number = process.pid): ActiveBackend {
   }
   const native = linuxBinding();
   const own = pid === process.pid ? native.ownerHere() : undefined;
-  return describe(own ?? granted(native.ownerOf(pid)).owner);
+  return describe(own ?? native.ownerOf(pid));
 }
 
-function describe({ kind, allocator = 'unknown', version, path }: NativeOwner): ActiveBackend {
+function describe({ kind, allocator = 'unknown', version, path }: Owner): ActiveBackend {
   const backend = kind === 'shim' ? parseBackend(allocator) : kind === 'libc' ? 'default' : undefined;
   return {
     owner: kind,

@@ -1,23 +1,9 @@
 import type { MemoryAllocatorBackend } from '../backend.js';
-import { binding } from '../binding.js';
 import { MallocBackendError, shown } from '../errors.js';
+import type { Preset, PresetOption } from '../native/binding.js';
+import { binding } from '../native/loader.js';
 
-/**
- * What an allocator is tuned for. `none` is the allocator with its own defaults.
- *
- * - `low-rss`: free memory goes back to the system soon
- * - `balanced`: in between; the default
- * - `throughput`: free memory is kept for the next request
- */
-export type Preset = 'low-rss' | 'balanced' | 'throughput' | 'none';
-
-/** One option of an allocator, under the name that the allocator's own documentation has. */
-export interface PresetOption {
-  key: string;
-  value: string;
-  /** Why it is in the preset. */
-  reason: string;
-}
+export type { Preset, PresetOption } from '../native/binding.js';
 
 /** The options of each preset. */
 export type PresetTable = Record<Exclude<Preset, 'none'>, readonly PresetOption[]>;

@@ -1,6 +1,9 @@
 import type { MemoryAllocatorBackend } from '../backend.js';
-import { type NativeContext, binaryFolder, granted, linuxBinding } from '../binding.js';
 import { MallocBackendError } from '../errors.js';
+import type { Launch, LaunchContext } from '../native/binding.js';
+import { binaryFolder, linuxBinding } from '../native/loader.js';
+
+export type { Launch } from '../native/binding.js';
 
 /** Where and as whom a command is to run. Default: as this process does. */
 export interface Context {
@@ -8,13 +11,6 @@ export interface Context {
   env?: NodeJS.ProcessEnv | undefined;
   uid?: number | undefined;
   gid?: number | undefined;
-}
-
-/** What to hand to `execve` for a command. */
-export interface Launch {
-  file: string;
-  /** With `argv[0]`. */
-  argv: string[];
 }
 
 /**
@@ -33,16 +29,15 @@ export function prepareLaunch(
   context: Context = {},
 ): Launch {
   requireText(command);
-  const { prepareLaunch: prepare } = linuxBinding();
   // What child_process takes for a word; it throws where a symbol is to be one.
   const words = Array.from(args, (word) => `${word}`);
-  return granted(prepare(backend, binaryFolder(), command, words, native(context)));
+  return linuxBinding().prepareLaunch(backend, binaryFolder(), command, words, native(context));
 }
 
 /** The absolute path of the file that a command names: one with a slash is a path, any other is looked for in PATH. */
 export function findProgram(command: string, context: Context = {}, what = 'the command'): string {
   requireText(command);
-  return granted(linuxBinding().findProgram(command, native(context), what)).file;
+  return linuxBinding().findProgram(command, native(context), what);
 }
 
 function requireText(command: unknown): void {
@@ -54,7 +49,7 @@ function requireText(command: unknown): void {
 }
 
 /** What is of another type than this, child_process itself judges. */
-function native({ cwd, env = process.env, uid, gid }: Context): NativeContext {
+function native({ cwd, env = process.env, uid, gid }: Context): LaunchContext {
   const { PATH: path, LD_LIBRARY_PATH: libraryPath } = env;
   return {
     cwd,

@@ -1,5 +1,8 @@
 import { type MemoryAllocatorBackend, parseBackend, whyNotAvailable } from '../backend.js';
 import { MallocBackendError, shown } from '../errors.js';
+import type { PythonDomain } from '../native/binding.js';
+
+export type { PythonDomain } from '../native/binding.js';
 
 /**
  * Which allocator serves which of CPython's domains. Names and defaults are those of PyOxidizer's
@@ -35,9 +38,6 @@ export const ALLOCATOR_CONFIG: Record<keyof PythonAllocatorConfig, true> = {
   counters: true,
   unsetPythonMalloc: true,
 };
-
-/** One of the domains, or the arenas under pymalloc. */
-export type PythonDomain = 'raw' | 'mem' | 'obj' | 'arena';
 
 export const DOMAINS: readonly PythonDomain[] = ['raw', 'mem', 'obj', 'arena'];
 

@@ -1,5 +1,5 @@
 import { type MemoryAllocatorBackend, hookFile, whyNotPreloadable, whyNotPython } from '../backend.js';
-import { linuxBinding } from '../binding.js';
+import { linuxBinding } from '../native/loader.js';
 import { MallocBackendError } from '../errors.js';
 import {
   type SwitchOptions,

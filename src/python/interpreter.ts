@@ -1,8 +1,9 @@
 import { constants } from 'node:buffer';
 import { isMainThread } from 'node:worker_threads';
 import { join } from 'node:path';
-import { type NativePort, linuxBinding } from '../binding.js';
 import { MallocBackendError, shown } from '../errors.js';
+import type { PythonJob, PythonOutcome } from '../native/binding.js';
+import { linuxBinding } from '../native/loader.js';
 import { namesOf, requireOptions } from '../options.js';
 import { activeBackend } from '../process/owner.js';
 import {
@@ -12,7 +13,7 @@ import {
   parsePythonConfig,
   withoutOverride,
 } from './config.js';
-import { type Located, locatePython } from './locate.js';
+import { locatePython } from './locate.js';
 import { type PythonCounters, type PythonReport, describeCounters, describeReport } from './report.js';
 import { type PythonArgument, type PythonValue, isPlain, toPython } from './value.js';
 
@@ -96,13 +97,11 @@ let running: { interpreter: PythonInterpreter; key: string } | undefined;
  * What is asked of it is done in order. What it prints is written when the process exits, if not before.
  */
 export class PythonInterpreter {
-  readonly #port: NativePort;
   readonly #pending = new Map<number, Pending>();
   readonly #native = linuxBinding();
+  readonly #port = new this.#native.PythonPort((outcomes) => this.#settle(outcomes), constants.MAX_LENGTH);
 
-  private constructor() {
-    this.#port = this.#native.pythonPort((outcomes) => this.#settle(outcomes), constants.MAX_LENGTH);
-  }
+  private constructor() {}
 
   /**
    * Starts the interpreter, or gives the one that runs if it was started with the same options.
@@ -139,7 +138,7 @@ export class PythonInterpreter {
     const wanted = { ...process.env, ...own };
     const env = isolated ? wanted : withoutOverride(wanted, config);
     const { venv, python = venv === undefined ? undefined : join(venv, 'bin', 'python3') } = options;
-    const located: Located = await locatePython(python, options.libpython, config, env, isolated);
+    const located = await locatePython(python, options.libpython, config, env, isolated);
     const start = {
       ...located,
       isolated,
@@ -151,10 +150,11 @@ export class PythonInterpreter {
     };
     // Where one runs, nothing is set: it is the same, or an error.
     const undo = native.pythonInfo() === null ? changeEnvironment(env) : () => {};
-    const { failure, message } = await native.pythonStart(start);
-    if (failure !== undefined) {
+    try {
+      await native.pythonStart(start);
+    } catch (error) {
       undo();
-      throw startError(failure, message ?? '', located);
+      throw error;
     }
     const key = JSON.stringify(start);
     if (running?.key !== key) running = { interpreter: new PythonInterpreter(), key };
@@ -198,7 +198,7 @@ export class PythonInterpreter {
   }
 
   async #submit(
-    kind: string,
+    job: PythonJob,
     what: string,
     text: unknown,
     args: readonly unknown[],
@@ -230,9 +230,9 @@ export class PythonInterpreter {
     const positional = Array.from(args, (value, index) => toPython(value, `argument ${index}`));
     const isEmpty = kwargs === undefined || Object.keys(kwargs).length === 0;
     const named = isEmpty ? undefined : toPython(kwargs, 'the keyword arguments');
-    const number = this.#native.pythonSubmit(this.#port, kind, text, positional, named, repr);
+    const number = this.#port.submit(job, text, positional, named, repr);
     if (number === null) throw notRunning();
-    if (this.#pending.size === 0) this.#native.pythonHold(this.#port, true);
+    if (this.#pending.size === 0) this.#port.hold(true);
     const outcome = new Promise<PythonValue>((resolve, reject) =>
       this.#pending.set(number, { resolve, reject }),
     );
@@ -247,16 +247,15 @@ export class PythonInterpreter {
 
   #take(number: number): Pending | undefined {
     const pending = this.#pending.get(number);
-    if (this.#pending.delete(number) && this.#pending.size === 0) this.#native.pythonHold(this.#port, false);
+    if (this.#pending.delete(number) && this.#pending.size === 0) this.#port.hold(false);
     return pending;
   }
 
-  #settle(outcomes: readonly unknown[]): void {
-    for (let at = 0; at < outcomes.length; at += 3) {
-      const [number, kind, payload] = outcomes.slice(at, at + 3) as [number, string, unknown];
-      const pending = this.#take(number);
-      if (kind === 'value') pending?.resolve(payload as PythonValue);
-      else pending?.reject(failure(kind, payload));
+  #settle(outcomes: readonly PythonOutcome[]): void {
+    for (const outcome of outcomes) {
+      const pending = this.#take(outcome.number);
+      if (outcome.value === undefined) pending?.reject(failure(outcome));
+      else pending?.resolve(outcome.value);
     }
   }
 }
@@ -278,12 +277,12 @@ function checkedOptions(options: unknown): { signal: AbortSignal | undefined; re
 /** In Node 20, and not yet in the declarations of es2023. */
 const isWellFormed = (text: string): boolean => (text as string & { isWellFormed(): boolean }).isWellFormed();
 
-function failure(kind: string, payload: unknown): Error {
-  if (kind === 'exception') return new PythonError(...(payload as [string, string, string]));
-  if (kind === 'no-equivalent') {
+function failure({ exception, noEquivalent }: PythonOutcome): Error {
+  if (exception !== undefined) return new PythonError(...exception);
+  if (noEquivalent !== undefined) {
     return new MallocBackendError(
       'ERR_PYTHON_VALUE',
-      `the result is or contains ${String(payload)}, which JavaScript has no equivalent for; convert it in Python, ` +
+      `the result is or contains ${noEquivalent}, which JavaScript has no equivalent for; convert it in Python, ` +
         'or ask for its repr by { repr: true }',
     );
   }
@@ -348,29 +347,4 @@ function requireMainThread(what: string): void {
     `to change ${what} would change the environment of the process, which a worker has only a copy of; start on the ` +
       'main thread',
   );
-}
-
-function startError(failure: string, message: string, { libpython }: Located): MallocBackendError {
-  switch (failure) {
-    case 'running':
-      return new MallocBackendError(
-        'ERR_PYTHON_RUNNING',
-        'an interpreter with other options runs in this process, and there can be one only; start it with the same ' +
-          'options, or another process by spawnPython',
-      );
-    case 'foreign':
-      return new MallocBackendError(
-        'ERR_PYTHON_RUNNING',
-        'a Python that was not started by this package runs in this process: its domains cannot be set any more',
-      );
-    case 'library':
-      return new MallocBackendError('ERR_LIBPYTHON_NOT_FOUND', `cannot load ${libpython}: ${message}`);
-    case 'too-old':
-    case 'free-threaded':
-      return new MallocBackendError('ERR_PYTHON_UNSUPPORTED', message);
-    case 'not-applied':
-      return new MallocBackendError('ERR_NOT_APPLIED', message);
-    default:
-      return new MallocBackendError('ERR_PYTHON_START', `Python did not start: ${message}`);
-  }
 }

@@ -32,7 +32,7 @@ const MAX_DEPTH = 500;
  *
  * @throws {@link MallocBackendError} `ERR_PYTHON_VALUE`, which names the place and the type
  */
-export function toPython(value: unknown, place: string, depth = 0): unknown {
+export function toPython(value: unknown, place: string, depth = 0): PythonValue {
   switch (typeof value) {
     case 'boolean':
     case 'number':
@@ -49,7 +49,7 @@ export function toPython(value: unknown, place: string, depth = 0): unknown {
   }
 }
 
-function objectToPython(value: object, place: string, depth: number): unknown {
+function objectToPython(value: object, place: string, depth: number): PythonValue {
   if (depth >= MAX_DEPTH)
     throw refused(place.slice(0, 80), `is nested more than ${MAX_DEPTH} deep, or within itself`);
   if (Array.isArray(value)) {
@@ -70,7 +70,7 @@ function objectToPython(value: object, place: string, depth: number): unknown {
   ) {
     throw refused(place, 'has a property whose key is a symbol, which a dict of strings has no place for');
   }
-  const copy = Object.create(null) as Record<string, unknown>;
+  const copy = Object.create(null) as Record<string, PythonValue>;
   for (const [name, item] of Object.entries(value))
     copy[name] = toPython(item, `${place}.${name}`, depth + 1);
   return copy;

@@ -5,15 +5,26 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { Worker, isMainThread, parentPort, workerData } from 'node:worker_threads';
-import { binding } from '../../src/binding.js';
+import { Allocator, type MemoryAllocatorBackend } from '../../index.js';
 
-const BACKENDS = ['default', 'jemalloc', 'mimalloc', 'snmalloc', 'rust'];
+const BACKENDS: readonly MemoryAllocatorBackend[] = ['default', 'jemalloc', 'mimalloc', 'snmalloc', 'rust'];
 const SIZES = [0, 1, 100, 5000, 300_000];
 
 /** One round through every backend. */
 function exercise(): void {
-  for (const backend of BACKENDS)
-    for (const bytes of SIZES) assert.ok(binding().exercise(backend, bytes), `${backend}, ${bytes} bytes`);
+  for (const backend of BACKENDS) {
+    const allocator = Allocator.create(backend);
+    for (const bytes of SIZES) {
+      const block = allocator.allocate(bytes).fill(0xa5);
+      const grown = allocator.reallocate(block, bytes * 2 + 1);
+      assert.ok(
+        grown.subarray(0, bytes).every((byte) => byte === 0xa5),
+        `${backend}, ${bytes} bytes`,
+      );
+      allocator.free(grown);
+    }
+    allocator.dispose();
+  }
 }
 
 const worker = (what: string) => new Worker(new URL(import.meta.url), { workerData: what });

@@ -24,6 +24,9 @@ export const cannotPreload: string | false =
 /** Why a test that takes glibc's own functions for comparison cannot run; false where it can. */
 export const notGlibc: string | false = cannotPreload || (isGlibc ? false : 'the C library is not glibc');
 
+/** This machine, as ELF files and Debian's folders call it. */
+export const machine = process.arch === 'x64' ? 'x86_64' : 'aarch64';
+
 export const platform = `${process.platform}-${process.arch}${process.platform === 'linux' ? (isGlibc ? '-gnu' : '-musl') : ''}`;
 
 /** Where the build puts them, or where the package itself is told to look. */

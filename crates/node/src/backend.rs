@@ -2,28 +2,67 @@ use malloc_backend::{Functions, GLOBAL_ALLOCATOR, MemoryAllocatorBackend, Stats}
 use malloc_backend_launch::presets;
 use napi_derive::napi;
 
-/// One of the five backends, as it is in this build.
+/// Which memory allocator serves.
+#[napi(string_enum = "lowercase")]
+pub enum Backend {
+    Default,
+    Jemalloc,
+    Mimalloc,
+    Snmalloc,
+    Rust,
+}
+
+impl From<MemoryAllocatorBackend> for Backend {
+    fn from(backend: MemoryAllocatorBackend) -> Self {
+        match backend {
+            MemoryAllocatorBackend::Default => Self::Default,
+            MemoryAllocatorBackend::Jemalloc => Self::Jemalloc,
+            MemoryAllocatorBackend::Mimalloc => Self::Mimalloc,
+            MemoryAllocatorBackend::Snmalloc => Self::Snmalloc,
+            MemoryAllocatorBackend::Rust => Self::Rust,
+        }
+    }
+}
+
+impl From<Backend> for MemoryAllocatorBackend {
+    fn from(backend: Backend) -> Self {
+        match backend {
+            Backend::Default => Self::Default,
+            Backend::Jemalloc => Self::Jemalloc,
+            Backend::Mimalloc => Self::Mimalloc,
+            Backend::Snmalloc => Self::Snmalloc,
+            Backend::Rust => Self::Rust,
+        }
+    }
+}
+
+/// A backend as it is in this build and on this system.
 #[napi(object)]
-pub struct Backend {
-    pub name: String,
-    pub available: bool,
-    /// Why it is not.
-    pub reason: Option<String>,
+pub struct BackendInBuild {
+    pub name: Backend,
+    /// Why it cannot serve, if it cannot.
+    pub unavailable: Option<String>,
     pub version: Option<String>,
 }
 
-/// What an allocator can tell of itself, in bytes; absent what it cannot.
+/// What a backend can tell of itself, in bytes, for the whole process; what it cannot tell is absent.
 #[napi(object)]
-pub struct AllocatorStats {
+pub struct BackendStats {
+    /// In live blocks.
     pub allocated: Option<f64>,
+    /// In pages that hold live blocks.
     pub active: Option<f64>,
+    /// The backend's own structures.
     pub metadata: Option<f64>,
+    /// In physical memory.
     pub resident: Option<f64>,
+    /// Mapped and usable.
     pub mapped: Option<f64>,
+    /// Address space that is kept without memory behind it.
     pub retained: Option<f64>,
 }
 
-impl From<Stats> for AllocatorStats {
+impl From<Stats> for BackendStats {
     fn from(stats: Stats) -> Self {
         let number = |bytes: Option<u64>| bytes.map(|bytes| bytes as f64);
         Self {
@@ -38,91 +77,98 @@ impl From<Stats> for AllocatorStats {
 }
 
 /// The functions of a backend that this build has.
-fn functions(backend: &str) -> Option<Functions> {
-    backend.parse::<MemoryAllocatorBackend>().ok()?.functions().ok()
+fn functions(backend: Backend) -> Option<Functions> {
+    MemoryAllocatorBackend::from(backend).functions().ok()
 }
 
 /// The backend's statistics.
 #[napi]
-pub fn backend_stats(backend: String) -> AllocatorStats {
-    functions(&backend).map(|functions| (functions.stats)()).unwrap_or_default().into()
+pub fn backend_stats(backend: Backend) -> BackendStats {
+    functions(backend).map(|functions| (functions.stats)()).unwrap_or_default().into()
 }
 
 /// Has the backend give free memory back to the system. False where it has no way to.
 #[napi]
-pub fn backend_release(backend: String) -> bool {
-    functions(&backend).is_some_and(|functions| (functions.release)().is_ok())
+pub fn backend_release(backend: Backend) -> bool {
+    functions(backend).is_some_and(|functions| (functions.release)().is_ok())
 }
 
 /// The five backends.
 #[napi]
-pub fn backends() -> Vec<Backend> {
+pub fn backends() -> Vec<BackendInBuild> {
     MemoryAllocatorBackend::ALL
         .map(|backend| {
             let functions = backend.functions();
-            Backend {
-                name: backend.to_string(),
-                available: functions.is_ok(),
-                reason: functions.err().map(|unavailable| unavailable.to_string()),
+            BackendInBuild {
+                name: backend.into(),
+                unavailable: match &functions {
+                    Err(unavailable) => Some(unavailable.to_string()),
+                    Ok(_) => why_not_here(backend),
+                },
                 version: functions.ok().and_then(|functions| (functions.version)()),
             }
         })
         .into()
 }
 
-/// The enum's default value on this platform.
-#[napi]
-pub fn default_backend() -> String {
-    MemoryAllocatorBackend::default().to_string()
+/// What stands in a backend's way on this system, if anything.
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+fn why_not_here(backend: MemoryAllocatorBackend) -> Option<String> {
+    if backend != MemoryAllocatorBackend::Snmalloc {
+        return None;
+    }
+    let host = malloc_backend_process::host();
+    malloc_backend_launch::too_small_for_snmalloc(host.address_space, host.data)
+}
+
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+fn why_not_here(_: MemoryAllocatorBackend) -> Option<String> {
+    None
 }
 
 /// The backend that this addon's Rust global allocator stands on: `default` is the system's.
 #[napi]
-pub fn global_allocator() -> String {
-    GLOBAL_ALLOCATOR.to_string()
+pub fn global_allocator() -> Backend {
+    GLOBAL_ALLOCATOR.into()
 }
 
-/// Takes a block from the backend through all that a block can go through, and says whether everything was as
-/// it should be: aligned, large enough, its contents kept when resized. False also for an unknown backend, and
-/// for `bytes` that cannot be had.
-#[napi]
-pub fn exercise(backend: String, bytes: u32) -> bool {
-    let Some(functions) = functions(&backend) else { return false };
-    let size = bytes as usize;
-    let block = (functions.malloc)(size);
-    if block.is_null() {
-        return false;
-    }
-    // SAFETY: the block is live until it is resized, the resized one until it is freed, and each is written to
-    // within the size that it has at that time.
-    unsafe {
-        let sound =
-            block.addr() % malloc_backend::MIN_ALIGNMENT == 0 && (functions.usable_size)(block) >= size;
-        block.cast::<u8>().write_bytes(0xa5, size);
-        let grown = (functions.realloc)(block, size * 2 + 1);
-        if grown.is_null() {
-            (functions.free)(block);
-            return false;
+/// What an allocator is tuned for. `none` is the allocator with its own defaults.
+///
+/// - `low-rss`: free memory goes back to the system soon
+/// - `balanced`: in between; the default
+/// - `throughput`: free memory is kept for the next request
+#[napi(string_enum = "kebab-case")]
+pub enum Preset {
+    LowRss,
+    Balanced,
+    Throughput,
+    None,
+}
+
+impl From<Preset> for presets::Preset {
+    fn from(preset: Preset) -> Self {
+        match preset {
+            Preset::LowRss => Self::LowRss,
+            Preset::Balanced => Self::Balanced,
+            Preset::Throughput => Self::Throughput,
+            Preset::None => Self::None,
         }
-        let kept = std::slice::from_raw_parts(grown.cast::<u8>(), size).iter().all(|byte| *byte == 0xa5);
-        (functions.free)(grown);
-        sound && kept
     }
 }
 
-/// One option of an allocator.
+/// One option of an allocator, under the name that the allocator's own documentation has.
 #[napi(object)]
 pub struct PresetOption {
     pub key: String,
     pub value: String,
+    /// Why it is in the preset.
     pub reason: String,
 }
 
-/// The options of a preset; none for a name that is none.
+/// The options of a preset; none where the backend has no presets.
 #[napi]
-pub fn preset_options(backend: String, preset: String) -> Vec<PresetOption> {
-    let (Ok(backend), Ok(preset)) = (backend.parse(), preset.parse()) else { return Vec::new() };
-    presets::preset_options(backend, preset)
+pub fn preset_options(backend: Backend, preset: Preset) -> Vec<PresetOption> {
+    presets::preset_options(backend.into(), preset.into())
         .iter()
         .map(|option| PresetOption {
             key: option.key.to_owned(),

@@ -1,19 +1,28 @@
-//! How a program is started on a backend. Environments come as name and value, one behind another; only what has changed is
-//! handed back, so that other strings stay as they are which JavaScript could not read as UTF-8.
+//! How a program is started on a backend. Of an environment only what is to change is handed back, so that other strings stay
+//! as they are which JavaScript could not read as UTF-8.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use malloc_backend_launch::{self as launch, Context, Environment, Refusal, Switch, Switched};
+use malloc_backend_launch::{self as launch, Context, Environment, Switch, Switched};
 use napi_derive::napi;
 
+use crate::backend::{Backend, Preset};
+use crate::errors::{Result, refused};
+
 /// Who starts a command, and where.
-#[napi(object)]
+#[napi(object, object_to_js = false)]
 pub struct LaunchContext {
+    #[napi(ts_type = "string | undefined")]
     pub cwd: Option<String>,
+    #[napi(ts_type = "string | undefined")]
     pub path: Option<String>,
+    #[napi(ts_type = "string | undefined")]
     pub library_path: Option<String>,
+    #[napi(ts_type = "number | undefined")]
     pub uid: Option<u32>,
+    #[napi(ts_type = "number | undefined")]
     pub gid: Option<u32>,
 }
 
@@ -29,121 +38,128 @@ impl From<LaunchContext> for Context {
     }
 }
 
-/// What to hand to `execve`, or the code and the message of a refusal.
+/// What to hand to `execve`.
 #[napi(object)]
-#[derive(Default)]
 pub struct Launch {
-    pub failure: Option<String>,
-    pub message: Option<String>,
-    pub file: Option<String>,
-    pub argv: Option<Vec<String>>,
+    pub file: String,
+    /// With `argv[0]`.
+    pub argv: Vec<String>,
 }
 
-/// What is to be set in an environment, name and value one behind another, and what is to be taken out of it, with a word
-/// to whoever asked for it, if there is one; or the code and the message of a refusal.
+/// What is to change in an environment.
 #[napi(object)]
-#[derive(Default)]
-pub struct Changes {
-    pub failure: Option<String>,
-    pub message: Option<String>,
-    pub set: Option<Vec<String>>,
-    pub unset: Option<Vec<String>>,
+pub struct EnvironmentDiff {
+    pub set: BTreeMap<String, String>,
+    pub unset: Vec<String>,
+    /// A word to whoever asked for it.
     pub notice: Option<String>,
 }
 
-impl From<Refusal> for Launch {
-    fn from(Refusal { code, message }: Refusal) -> Self {
-        Self { failure: Some(code.as_str().to_owned()), message: Some(message), ..Self::default() }
+/// One option of an allocator.
+#[napi(object)]
+pub struct AllocatorOption {
+    pub key: String,
+    pub value: String,
+}
+
+/// Whether the programs that a program starts are switched too, by inheritance (`inherit`), or run as if it had not been
+/// (`none`).
+#[napi(string_enum = "lowercase")]
+pub enum Children {
+    Inherit,
+    None,
+}
+
+impl From<Children> for launch::Children {
+    fn from(children: Children) -> Self {
+        match children {
+            Children::Inherit => Self::Inherit,
+            Children::None => Self::None,
+        }
     }
 }
 
-impl From<Refusal> for Changes {
-    fn from(Refusal { code, message }: Refusal) -> Self {
-        Self { failure: Some(code.as_str().to_owned()), message: Some(message), ..Self::default() }
-    }
+/// How a program is to be switched.
+#[napi(object, object_to_js = false)]
+pub struct SwitchOptions {
+    pub backend: Backend,
+    #[napi(ts_type = "Preset | undefined")]
+    pub preset: Option<Preset>,
+    /// Single options of the allocator, over the preset and over the user's variables.
+    pub set: Vec<AllocatorOption>,
+    pub children: Children,
+    /// For `default`: with the library that proves that libc owns `malloc`.
+    pub probe: bool,
+    /// The folder of the preloadable libraries.
+    pub folder: String,
 }
 
-fn pairs(strings: Vec<String>) -> impl Iterator<Item = (String, String)> {
-    let mut strings = strings.into_iter();
-    std::iter::from_fn(move || Some((strings.next()?, strings.next()?)))
+fn pairs(options: Vec<AllocatorOption>) -> Vec<(String, String)> {
+    options.into_iter().map(|AllocatorOption { key, value }| (key, value)).collect()
 }
 
-pub fn variables(env: Vec<String>) -> Environment {
-    pairs(env).map(|(name, value)| (name.into_bytes(), value.into_bytes())).collect()
+pub fn variables(env: BTreeMap<String, String>) -> Environment {
+    env.into_iter().map(|(name, value)| (name.into_bytes(), value.into_bytes())).collect()
 }
 
-fn changes(before: &Environment, after: &Environment) -> Changes {
+fn difference(before: &Environment, after: &Environment, notice: Option<String>) -> EnvironmentDiff {
     let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
     let is_new = |(name, value): &(&Vec<u8>, &Vec<u8>)| before.get(*name) != Some(value);
-    let set = after.iter().filter(is_new).flat_map(|(name, value)| [text(name), text(value)]);
-    let unset = before.keys().filter(|name| !after.contains_key(*name)).map(text);
-    Changes { set: Some(set.collect()), unset: Some(unset.collect()), ..Changes::default() }
+    EnvironmentDiff {
+        set: after.iter().filter(is_new).map(|(name, value)| (text(name), text(value))).collect(),
+        unset: before.keys().filter(|name| !after.contains_key(*name)).map(text).collect(),
+        notice,
+    }
 }
 
 /// What makes the environment one that switches a program.
-#[napi]
-#[allow(clippy::too_many_arguments)]
+#[napi(namespace = "linux")]
 pub fn switched_environment(
-    backend: String,
-    preset: Option<String>,
-    set: Vec<String>,
-    children: String,
-    probe: bool,
-    folder: String,
-    env: Vec<String>,
-) -> Changes {
+    options: SwitchOptions,
+    env: BTreeMap<String, String>,
+) -> Result<EnvironmentDiff> {
+    let SwitchOptions { backend, preset, set, children, probe, folder } = options;
     let before = variables(env);
-    let set: Vec<_> = pairs(set).collect();
-    let switched = || -> Result<Changes, Refusal> {
-        let switch = Switch {
-            backend: backend.parse()?,
-            preset: preset.as_deref().map(str::parse).transpose()?,
-            set: &set,
-            children: children.parse()?,
-            probe,
-            folder: Path::new(&folder),
-        };
-        let Switched { variables, notice } = launch::switched_environment(&switch, &before)?;
-        Ok(Changes { notice, ..changes(&before, &variables) })
+    let switch = Switch {
+        backend: backend.into(),
+        preset: preset.map(Into::into),
+        set: &pairs(set),
+        children: children.into(),
+        probe,
+        folder: Path::new(&folder),
     };
-    switched().unwrap_or_else(Changes::from)
+    let Switched { variables, notice } = launch::switched_environment(&switch, &before).map_err(refused)?;
+    Ok(difference(&before, &variables, notice))
 }
 
 /// What gives the allocator its options, and no more.
-#[napi]
-pub fn with_options(backend: String, preset: Option<String>, set: Vec<String>, env: Vec<String>) -> Changes {
+#[napi(namespace = "linux")]
+pub fn with_options(
+    backend: Backend,
+    preset: Preset,
+    set: Vec<AllocatorOption>,
+    env: BTreeMap<String, String>,
+) -> Result<EnvironmentDiff> {
     let before = variables(env);
-    let set: Vec<_> = pairs(set).collect();
-    let tuned = || -> Result<Changes, Refusal> {
-        let mut env = before.clone();
-        launch::with_options(
-            backend.parse()?,
-            preset.as_deref().map(str::parse).transpose()?,
-            &set,
-            &mut env,
-        )?;
-        Ok(changes(&before, &env))
-    };
-    tuned().unwrap_or_else(Changes::from)
+    let mut after = before.clone();
+    launch::with_options(backend.into(), Some(preset.into()), &pairs(set), &mut after).map_err(refused)?;
+    Ok(difference(&before, &after, None))
 }
 
 /// The program of a command and its arguments.
-#[napi]
+#[napi(namespace = "linux")]
 pub fn prepare_launch(
-    backend: String,
+    backend: Backend,
     folder: String,
     command: String,
-    arguments: Vec<String>,
+    args: Vec<String>,
     context: LaunchContext,
-) -> Launch {
-    let arguments: Vec<OsString> = arguments.into_iter().map(OsString::from).collect();
-    let prepared = || -> Result<Launch, Refusal> {
-        let (folder, command) = (Path::new(&folder), OsStr::new(&command));
-        let launch = launch::prepare_launch(backend.parse()?, folder, command, &arguments, &context.into())?;
-        let argv = launch.arguments.into_iter().map(text).collect();
-        Ok(Launch { file: Some(text(launch.file.into())), argv: Some(argv), ..Launch::default() })
-    };
-    prepared().unwrap_or_else(Launch::from)
+) -> Result<Launch> {
+    let args: Vec<OsString> = args.into_iter().map(OsString::from).collect();
+    let (folder, command) = (Path::new(&folder), OsStr::new(&command));
+    let launch = launch::prepare_launch(backend.into(), folder, command, &args, &context.into());
+    let launch::Launch { file, arguments } = launch.map_err(refused)?;
+    Ok(Launch { file: text(file.into()), argv: arguments.into_iter().map(text).collect() })
 }
 
 fn text(string: OsString) -> String {
@@ -151,40 +167,27 @@ fn text(string: OsString) -> String {
 }
 
 /// The absolute path of the file that a command names; `what` is what a message calls it.
-#[napi]
-pub fn find_program(command: String, context: LaunchContext, what: String) -> Launch {
+#[napi(namespace = "linux")]
+pub fn find_program(command: String, context: LaunchContext, what: String) -> Result<String> {
     let context = Context::from(context);
-    match launch::find_program(OsStr::new(&command), &context, &what) {
-        Ok(file) => {
-            Launch { file: Some(text(launch::absolute(&file, &context).into())), ..Launch::default() }
-        }
-        Err(refusal) => refusal.into(),
-    }
+    let file = launch::find_program(OsStr::new(&command), &context, &what).map_err(refused)?;
+    Ok(text(launch::absolute(&file, &context).into()))
 }
 
 /// Why the backend cannot serve a whole process, if it cannot.
-#[napi]
-pub fn why_not_process(backend: String, folder: String) -> Option<String> {
-    match backend.parse() {
-        Ok(backend) => launch::why_not_process(backend, Path::new(&folder)),
-        Err(error) => Some(error.to_string()),
-    }
+#[napi(namespace = "linux")]
+pub fn why_not_process(backend: Backend, folder: String) -> Option<String> {
+    launch::why_not_process(backend.into(), Path::new(&folder))
 }
 
 /// Why the loader would go on without a library, if it would.
-#[napi]
+#[napi(namespace = "linux")]
 pub fn why_not_usable(file: String) -> Option<String> {
     launch::why_not_usable(Path::new(&file))
 }
 
 /// Why the loader cannot be pointed at a file, if it cannot.
-#[napi]
+#[napi(namespace = "linux")]
 pub fn why_not_preloadable(file: String) -> Option<String> {
     launch::why_not_preloadable(Path::new(&file))
-}
-
-/// What stands in snmalloc's way under these limits, in bytes, if anything.
-#[napi]
-pub fn too_small_for_snmalloc(address_space: Option<f64>, data: Option<f64>) -> Option<String> {
-    launch::too_small_for_snmalloc(address_space.map(|bytes| bytes as u64), data.map(|bytes| bytes as u64))
 }

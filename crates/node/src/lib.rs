@@ -1,5 +1,6 @@
-//! The Node-API bindings: each function hands its arguments to a crate below and shapes what comes back for
-//! `src/binding.ts`, which has the same declarations in TypeScript. What an allocator of JavaScript's keeps of its
+//! The Node-API bindings. Each function hands its arguments to a crate below and shapes the result. The build makes
+//! `src/native/binding.d.ts` of these items and their comments. It does so on Linux, which has them all: the namespace
+//! `linux` is absent elsewhere. What an allocator of JavaScript's keeps of its
 //! buffers is here too (`account`, `heap`, `local`, `slots`, `quarantine`): it follows when V8 lets go of them.
 
 mod account;
@@ -7,6 +8,8 @@ mod allocator;
 mod backend;
 #[cfg(target_os = "linux")]
 mod backing_store;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod errors;
 mod external;
 mod functions;
 mod heap;

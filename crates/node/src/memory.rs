@@ -1,37 +1,51 @@
 use std::time::Instant;
 
 use malloc_backend::{Default as Active, RawAllocator};
-use malloc_backend_launch::{Refusal, look};
+use malloc_backend_launch::look;
 use malloc_backend_process::{self as process, MemoryMap, Parts, Told, V8};
 use napi::bindgen_prelude::AsyncTask;
 use napi::{Env, Result, Task};
 use napi_derive::napi;
 
-use crate::backend::AllocatorStats;
+use crate::backend::BackendStats;
+use crate::errors::{refused, rejection};
 
-/// A process's physical memory by its parts, in bytes; or the code and the message of a refusal.
+/// A process's physical memory by its parts, in bytes.
 #[napi(object)]
-#[derive(Default)]
 pub struct Memory {
-    pub failure: Option<String>,
-    pub message: Option<String>,
-    pub rss: Option<f64>,
-    pub parts: Option<MemoryParts>,
+    pub rss: f64,
+    pub parts: MemoryParts,
     /// What this process's `malloc` tells of itself; absent for another process.
-    pub stats: Option<AllocatorStats>,
+    pub stats: Option<BackendStats>,
 }
 
-/// What crates/process/src/parts.rs says of each.
+/// The parts of a process's physical memory, in bytes. Each byte is in one part; what cannot be known is absent, and the
+/// memory is then in the part that is named.
 #[napi(object)]
 pub struct MemoryParts {
+    /// V8's memory but for its code: the heaps of the main thread and of all workers, WebAssembly memories, and resizable
+    /// array buffers. Absent for a process without V8.
     pub v8_heap: Option<f64>,
+    /// Code that was compiled at run time. The program's own is in `mappedFiles`, but with `--use-largepages` here.
     pub code: f64,
+    /// The contents of this thread's array buffers and with them Buffers, which lie in `malloc`'s memory and are in no
+    /// other part. Absent for another process. A buffer that was never written to has no memory: where `malloc`'s
+    /// blocks are larger than its memory, the difference is taken to be of buffers.
     pub array_buffers: Option<f64>,
+    /// In live blocks of `malloc` that are no array buffers. What threads keep for their next request counts as live.
     pub malloc_live: Option<f64>,
+    /// `malloc`'s memory besides its live blocks: free and kept, lost to rounding, and its own structures.
     pub malloc_cached: Option<f64>,
+    /// All of `malloc`'s memory that is no array buffer, in place of `mallocLive` and `mallocCached`: where the allocator
+    /// does not count its live blocks (mimalloc, snmalloc), and for another process, with its array buffers. There glibc's blocks of 128 KiB and
+    /// more, which are mapped for themselves, are in `other`. Absent for allocators that this package does not know:
+    /// then it is in `other`.
     pub malloc: Option<f64>,
+    /// Programs, libraries and other files that are mapped, and memory shared between processes.
     pub mapped_files: f64,
+    /// The stacks of all threads.
     pub stacks: f64,
+    /// The rest.
     pub other: f64,
 }
 
@@ -67,6 +81,7 @@ pub struct ReadMemory {
     v8: Option<V8>,
 }
 
+#[napi]
 impl Task for ReadMemory {
     type Output = std::io::Result<(MemoryMap, Told)>;
     type JsValue = Memory;
@@ -81,29 +96,20 @@ impl Task for ReadMemory {
         Ok(process::memory_map(self.pid).map(|map| (map, told)))
     }
 
-    fn resolve(&mut self, _: Env, read: Self::Output) -> Result<Memory> {
-        Ok(match read {
-            Ok((map, told)) => Memory {
-                rss: Some(map.rss as f64),
-                parts: Some(Parts::new(&map, &self.allocator, &told).into()),
-                stats: told.v8.map(|_| told.stats.into()),
-                ..Memory::default()
-            },
-            Err(error) => {
-                let Refusal { code, message } = look::why_not_seen(self.pid, &error);
-                Memory {
-                    failure: Some(code.as_str().to_owned()),
-                    message: Some(message),
-                    ..Memory::default()
-                }
-            }
+    fn resolve(&mut self, env: Env, read: Self::Output) -> Result<Memory> {
+        let (map, told) =
+            read.map_err(|error| rejection(&env, refused(look::why_not_seen(self.pid, &error))))?;
+        Ok(Memory {
+            rss: map.rss as f64,
+            parts: Parts::new(&map, &self.allocator, &told).into(),
+            stats: told.v8.map(|_| told.stats.into()),
         })
     }
 }
 
 /// What a process's physical memory is, of which that allocator serves `malloc`; `v8` is this process's, and absent for
 /// another one.
-#[napi]
+#[napi(namespace = "linux")]
 pub fn read_memory(pid: u32, allocator: String, v8: Option<V8Figures>) -> AsyncTask<ReadMemory> {
     let v8 = v8.map(|v8| V8 { array_buffers: v8.array_buffers as u64, heap: v8.heap as u64 });
     AsyncTask::new(ReadMemory { pid, allocator, v8 })
@@ -126,6 +132,7 @@ pub struct ReleaseMemory {
     started: Instant,
 }
 
+#[napi]
 impl Task for ReleaseMemory {
     type Output = bool;
     type JsValue = Release;
@@ -144,7 +151,7 @@ impl Task for ReleaseMemory {
 }
 
 /// Gives memory that is free within this process's `malloc` back to the system.
-#[napi]
+#[napi(namespace = "linux")]
 pub fn release_memory() -> AsyncTask<ReleaseMemory> {
     let task = ReleaseMemory { before: resident(), started: Instant::now() };
     Active::collect_thread(false);

@@ -10,6 +10,7 @@ use napi::bindgen_prelude::{
     TypeName, Uint8ArraySlice, Unknown, ValidateNapiValue,
 };
 use napi::{Env, Error, JsString, Status, ValueType, check_status, sys};
+use napi_derive::napi;
 
 /// The largest integer up to which every one is a number.
 const MAX_SAFE_INTEGER: f64 = 9_007_199_254_740_991.0;
@@ -105,43 +106,51 @@ fn entries(object: &Object) -> Result<Value> {
     Ok(Value::Dict(entries))
 }
 
-/// The outcomes of jobs: for each its number, what kind it is, and what there is to say.
+/// The outcome of a job. A job that was called off before it began has none of the three.
+#[napi(object, object_from_js = false)]
+pub struct PythonOutcome {
+    /// The job's.
+    pub number: f64,
+    #[napi(ts_type = "PythonValue")]
+    pub value: Option<Unknown<'static>>,
+    #[napi(ts_type = "[type: string, message: string, traceback: string]")]
+    pub exception: Option<Unknown<'static>>,
+    /// What the value is or contains that JavaScript has no equivalent for.
+    pub no_equivalent: Option<String>,
+}
+
 pub struct Outcomes(pub Vec<(u64, Outcome)>);
 
 impl ToNapiValue for Outcomes {
-    unsafe fn to_napi_value(raw: sys::napi_env, outcomes: Self) -> Result<sys::napi_value> {
-        let env = Env::from_raw(raw);
-        let mut all = env.create_array(0)?;
-        for (number, outcome) in outcomes.0 {
-            // Each by itself: one that the engine cannot hold takes no other with it.
-            // SAFETY: the caller's environment.
-            let converted = outcome.and_then(|value| unsafe { convert(raw, value) });
-            all.insert(number as f64)?;
-            match converted {
-                Ok(value) => {
-                    all.insert("value")?;
-                    all.insert(value)?;
-                }
-                Err(Failure::Exception { class, message, traceback }) => {
-                    all.insert("exception")?;
-                    // SAFETY: the caller's environment.
-                    match unsafe { texts(raw, [&class, &message, &traceback]) } {
-                        Ok(said) => all.insert(said)?,
-                        Err(_) => all.insert(vec![class, TOO_LONG.to_owned(), String::new()])?,
-                    }
-                }
-                Err(Failure::NoEquivalent(what)) => {
-                    all.insert("no-equivalent")?;
-                    all.insert(what)?;
-                }
-                Err(Failure::Cancelled) => {
-                    all.insert("cancelled")?;
-                    all.insert(Null)?;
-                }
-            }
+    unsafe fn to_napi_value(env: sys::napi_env, outcomes: Self) -> Result<sys::napi_value> {
+        let outcomes = outcomes.0.into_iter();
+        // SAFETY: the caller's environment.
+        unsafe {
+            let all: Result<Vec<PythonOutcome>> =
+                outcomes.map(|(number, outcome)| describe(env, number, outcome)).collect();
+            Vec::to_napi_value(env, all?)
         }
-        // SAFETY: of this environment.
-        unsafe { Array::to_napi_value(raw, all) }
+    }
+}
+
+/// Each by itself: one that the engine cannot hold takes no other with it.
+///
+/// # Safety
+/// A live environment.
+unsafe fn describe(env: sys::napi_env, number: u64, outcome: Outcome) -> Result<PythonOutcome> {
+    let nothing = PythonOutcome { number: number as f64, value: None, exception: None, no_equivalent: None };
+    // SAFETY: the caller's environment.
+    match outcome.and_then(|value| unsafe { convert(env, value) }) {
+        Ok(value) => Ok(PythonOutcome { value: Some(value), ..nothing }),
+        Err(Failure::Exception { class, message, traceback }) => {
+            // SAFETY: the caller's environment.
+            let said = unsafe {
+                texts(env, [&class, &message, &traceback]).or_else(|_| texts(env, [&class, TOO_LONG, ""]))
+            };
+            Ok(PythonOutcome { exception: Some(said?), ..nothing })
+        }
+        Err(Failure::NoEquivalent(what)) => Ok(PythonOutcome { no_equivalent: Some(what), ..nothing }),
+        Err(Failure::Cancelled) => Ok(nothing),
     }
 }
 

@@ -1,106 +1,23 @@
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import type { BackendStats } from './backend.js';
-import { BUNDLED } from './bundled.js';
-import type { MemoryParts } from './memory/parts.js';
-import { MallocBackendError, type MallocBackendErrorCode } from './errors.js';
-import { whyNotSupported } from './process/supported.js';
+import { BUNDLED } from '../bundled.js';
+import { MallocBackendError, type MallocBackendErrorCode } from '../errors.js';
+import { whyNotSupported } from '../process/supported.js';
+import type * as declared from './binding.js';
 
-/** What `crates/node` exports. The two files say the same; test/binding.test.ts compares them. */
-export interface Binding {
-  backends(): { name: string; available: boolean; reason?: string; version?: string }[];
-  defaultBackend(): string;
-  globalAllocator(): string;
-  exercise(backend: string, bytes: number): boolean;
-  /** Infinity for no limit; 0 for no quarantine. */
-  createAllocator(backend: string, limit: number, quarantine: number, numbers: Float64Array): NativeAllocator;
-  /** Live bytes and buffers, of all threads. */
-  allocatedEverywhere(backend: string): number[];
-  backendStats(backend: string): BackendStats;
-  backendRelease(backend: string): boolean;
-  presetOptions(backend: string, preset: string): { key: string; value: string; reason: string }[];
-  /** Linux only, as are all below. */
-  ownerHere?(): NativeOwner | null;
-  ownerOf?(pid: number): NativeAnswer & { owner?: NativeOwner };
-  inspectProgram?(path: string): NativeProgram;
-  /**
-   * Arguments as bytes, each ended by a zero; of the environment, by default this process's, only what is other there is
-   * changed. Returns only where it failed, with the reason.
-   */
-  replaceProcess?(program: string, argv: Uint8Array, env?: string[]): string;
-  /** In an environment name and value stand one behind another, and so do key and value of the options in `set`. */
-  switchedEnvironment?(
-    backend: string,
-    preset: string | undefined,
-    set: string[],
-    children: string,
-    probe: boolean,
-    folder: string,
-    env: string[],
-  ): NativeChanges;
-  withOptions?(backend: string, preset: string | undefined, set: string[], env: string[]): NativeChanges;
-  prepareLaunch?(
-    backend: string,
-    folder: string,
-    command: string,
-    args: string[],
-    context: NativeContext,
-  ): NativeLaunch;
-  /** An absolute path. */
-  findProgram?(command: string, context: NativeContext, what: string): NativeLaunch;
-  whyNotProcess?(backend: string, folder: string): string | null;
-  whyNotUsable?(file: string): string | null;
-  whyNotPreloadable?(file: string): string | null;
-  tooSmallForSnmalloc?(addressSpace: number | undefined, data: number | undefined): string | null;
-  host?(): NativeHost;
-  /** `v8` is this process's, and absent for another one. */
-  readMemory?(
-    pid: number,
-    allocator: string,
-    v8?: { arrayBuffers: number; heap: number },
-  ): Promise<NativeMemory>;
-  releaseMemory?(): Promise<NativeRelease>;
-  pythonStart?(options: NativePythonOptions): Promise<{ failure?: string; message?: string }>;
-  pythonInfo?(): NativePythonInfo | null;
-  /** The outcomes come flat: number, kind and payload of each. No buffer is larger than `maxBuffer` bytes. */
-  pythonPort?(callback: (outcomes: unknown[]) => void, maxBuffer: number): NativePort;
-  pythonHold?(port: NativePort, hold: boolean): void;
-  pythonSubmit?(
-    port: NativePort,
-    kind: string,
-    text: string,
-    args: unknown[],
-    kwargs: unknown,
-    orRepr: boolean,
-  ): number | null;
-  pythonInterrupt?(number: number): void;
-}
-
-/** Where a thread gets the outcomes of what it asks Python. */
-export type NativePort = object;
-
-export interface NativePythonOptions {
-  libpython: string;
-  executable: string;
-  isolated: boolean;
-  deepBind: boolean;
-  /** The variables that were set for it, `name=value`, in order: to tell other options by. */
-  env: string[];
-  config: string;
-}
-
-export interface NativePythonInfo {
-  version: string;
-  freeThreaded: boolean;
-  executable: string;
-  libpython: string;
-  backend: string;
-  backendVersion?: string;
-  domains: string[];
-  unknown: string[];
-  debug: boolean;
-  counters?: number[][];
-}
+/*
+ * The addon: what `binding.d.ts` declares, which `npm run build` makes of `crates/node`.
+ *
+ * This module loads the addon, not the loader that @napi-rs/cli can generate. That one
+ *
+ * - loads the addon when it is imported, not at the first use;
+ * - requires the platform's package as the addon itself, so @vercel/nft traces neither the libraries nor the command there;
+ * - names some 30 packages `@malloc-backend/malloc-backend-<platform>`, of which 7 could exist, under other names than ours;
+ * - takes from its own variable a file, not the folder of the addon and the libraries;
+ * - throws for a missing package, a broken file and `--no-addons` the same error, without a code, which blames npm.
+ */
+type Linux = typeof declared.linux;
+type Addon = Omit<typeof declared, 'linux'> & { linux?: Linux };
 
 /**
  * An allocator. What `allocate`, `reallocate` and `free` are asked for stands in the three `numbers` that it was made
@@ -159,71 +76,6 @@ export type Refused = (typeof Refused)[keyof typeof Refused];
 export const ZERO = 1;
 export const COPY = 2;
 
-export interface NativeOwner {
-  kind: 'shim' | 'foreign' | 'libc' | 'static';
-  allocator?: string;
-  version?: string;
-  path: string;
-}
-
-export interface NativeProgram {
-  kind: 'elf' | 'script' | 'unknown' | 'error';
-  /** Of an ELF program its dynamic loader, of a script the program that reads it. */
-  interpreter?: string;
-  isPython: boolean;
-}
-
-/** An answer of the addon's that may be a refusal: a code and a message. */
-export interface NativeAnswer {
-  failure?: string;
-  message?: string;
-}
-
-/** What is to be set in an environment, name and value one behind another, and what is to be taken out of it. */
-export interface NativeChanges extends NativeAnswer {
-  set?: string[];
-  unset?: string[];
-  /** A word to whoever asked for it. */
-  notice?: string;
-}
-
-/** Where and as whom a command is to run; `path` and `libraryPath` are the variables' values. */
-export interface NativeContext {
-  cwd?: string | undefined;
-  path?: string | undefined;
-  libraryPath?: string | undefined;
-  uid?: number | undefined;
-  gid?: number | undefined;
-}
-
-export interface NativeLaunch extends NativeAnswer {
-  file?: string;
-  argv?: string[];
-}
-
-export interface NativeHost {
-  machine: string;
-  interpreter?: string;
-  pageSize: number;
-  secure: boolean;
-  addressSpace?: number;
-  data?: number;
-}
-
-/** Bytes of physical memory by the parts of the process. */
-export interface NativeMemory extends NativeAnswer {
-  rss?: number;
-  parts?: MemoryParts;
-  stats?: BackendStats;
-}
-
-export interface NativeRelease {
-  possible: boolean;
-  before: number;
-  after: number;
-  durationMs: number;
-}
-
 /** The variable that names the folder of the addon and the preloadable libraries. */
 const OVERRIDE = 'MALLOC_BACKEND_BINARY_DIR';
 
@@ -261,7 +113,7 @@ function requirePackage(name: (typeof names)[number]): { folder: string } | { er
   }
 }
 
-function load(): { binding: Binding; folder: string } {
+function load(): { addon: Addon; folder: string } {
   const here = `${process.platform}-${process.arch}`;
   // On Linux two. Which C library runs is known only once an addon loaded.
   const candidates = names.filter((name) => name === here || name.startsWith(`${here}-`));
@@ -283,7 +135,7 @@ function load(): { binding: Binding; folder: string } {
       continue;
     }
     try {
-      return { binding: require(file) as Binding, folder: found.folder };
+      return { addon: withErrors(require(file) as Addon), folder: found.folder };
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ERR_DLOPEN_DISABLED') throw addonsDisabled(error);
       failures.push(`${file} does not load: ${(error as Error).message}`);
@@ -331,8 +183,8 @@ export function notPermitted(file: string, cause?: unknown): MallocBackendError 
 let loaded: ReturnType<typeof load> | undefined;
 
 /** The addon, loaded at the first use: to import the package costs nothing. */
-export function binding(): Binding {
-  return (loaded ??= load()).binding;
+export function binding(): Addon {
+  return (loaded ??= load()).addon;
 }
 
 /** The folder with the addon and the preloadable libraries. */
@@ -341,17 +193,35 @@ export function binaryFolder(): string {
 }
 
 /** The functions that only Linux has; `what` stands on them. */
-export function linuxBinding(what = "switching a process's malloc"): Required<Binding> {
-  const { ownerHere } = binding();
-  if (ownerHere !== undefined) return binding() as Required<Binding>;
+export function linuxBinding(what = "switching a process's malloc"): Linux {
+  const { linux } = binding();
+  if (linux !== undefined) return linux;
   throw new MallocBackendError('ERR_BACKEND_UNAVAILABLE', whyNotSupported(what));
 }
 
-/** The answer, where it is one; a refusal is thrown. */
-export function granted<Answer extends NativeAnswer>(
-  answer: Answer,
-): Required<Omit<Answer, keyof NativeAnswer>> {
-  const { failure, message, ...rest } = answer;
-  if (failure !== undefined) throw new MallocBackendError(failure as MallocBackendErrorCode, message ?? '');
-  return rest as Required<Omit<Answer, keyof NativeAnswer>>;
+/** The same functions, but an error with one of our codes is a {@link MallocBackendError}, thrown or in a rejection. */
+function withErrors<Functions extends object>(functions: Functions): Functions {
+  const entries = Object.entries(functions).map(([name, value]) => [name, convert(value)]);
+  return Object.fromEntries(entries) as Functions;
+}
+
+function convert(exported: unknown): unknown {
+  if (typeof exported === 'object' && exported !== null) return withErrors(exported);
+  // A class is one for its methods. None throws such an error.
+  const isClass = (made: Function) => Object.getOwnPropertyNames(made.prototype).length > 1;
+  if (typeof exported !== 'function' || isClass(exported)) return exported;
+  return (...args: unknown[]): unknown => {
+    try {
+      const result: unknown = exported(...args);
+      return result instanceof Promise ? result.catch(rethrow) : result;
+    } catch (error) {
+      return rethrow(error);
+    }
+  };
+}
+
+function rethrow(error: unknown): never {
+  const { code, message } = error as { code?: unknown; message: string };
+  if (typeof code !== 'string' || !code.startsWith('ERR_')) throw error;
+  throw new MallocBackendError(code as MallocBackendErrorCode, message);
 }
