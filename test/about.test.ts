@@ -1,11 +1,11 @@
 // glibc's functions about malloc, under each backend: what programs read there, and that malloc_trim gives memory back.
 
 import assert from 'node:assert/strict';
-import { before, describe, test } from 'node:test';
 import * as tools from './fixtures-ts/tools.js';
 import { noPython, python } from './support/pythons.js';
 import { run, succeed } from './support/run.js';
 import { SWITCHING, notGlibc, shim } from './support/shims.js';
+import { beforeAll, describe, test } from './support/suite.js';
 
 const MiB = 2 ** 20;
 /** Nothing is to go back before it is asked for. */
@@ -54,7 +54,7 @@ const SOURCE = `#define _GNU_SOURCE
   }`;
 
 let program: string;
-before(() => {
+beforeAll(() => {
   if (notGlibc === false) program = tools.cc('about', SOURCE, ['-fno-builtin', '-ldl']);
 });
 

@@ -9,15 +9,15 @@ import { createServer, connect } from 'node:net';
 import { closeSync, constants, mkdtempSync, openSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import { MessageChannel, Worker, markAsUntransferable, receiveMessageOnPort } from 'node:worker_threads';
 import { deflate, inflate } from 'node:zlib';
 import { Allocator, type AllocatorEvent } from '../index.js';
 import { BACKENDS, codeOf, collectUntil, isFilledWith } from './support/allocators.js';
+import { afterAll, describe, test } from './support/suite.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'malloc-backend-'));
-after(() => rm(folder, { recursive: true }));
+afterAll(() => rm(folder, { recursive: true }));
 
 const text = 'Prüfung of a buffer, 0123456789. '.repeat(3000);
 const plain = Buffer.from(text);

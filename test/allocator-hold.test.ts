@@ -6,11 +6,11 @@ import { type ServerResponse, createServer } from 'node:http';
 import { type AddressInfo, type Socket, connect } from 'node:net';
 import { finished } from 'node:stream/promises';
 import { setImmediate as turn } from 'node:timers/promises';
-import { describe, test } from 'node:test';
 import { LRUCache } from 'lru-cache';
 import { Allocator, type AllocatedBuffer } from '../index.js';
 import { until } from './support/progress.js';
 import { BACKENDS, codeOf, collectUntil, isFilledWith } from './support/allocators.js';
+import { describe, test } from './support/suite.js';
 
 const MIB = 2 ** 20;
 const backend = BACKENDS.includes('jemalloc') ? 'jemalloc' : 'default';
@@ -214,7 +214,7 @@ for (const each of BACKENDS) {
 
     test(
       'what is transferred meanwhile is its new owner’s',
-      { skip: process.platform !== 'linux' },
+      { skip: process.platform !== 'linux' && 'a buffer can be transferred on Linux only' },
       async () => {
         const { allocator, buffer } = make();
         const hold = allocator.hold(buffer);

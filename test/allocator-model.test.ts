@@ -2,17 +2,17 @@
 
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
-import { before, describe, test } from 'node:test';
 import { type AllocatedBuffer, Allocator, type MemoryAllocatorBackend } from '../index.js';
 import { BACKENDS, Random, collectUntil, isFilledWith, seed } from './support/allocators.js';
 import { compiled } from './support/native.js';
+import { beforeAll, describe, test } from './support/suite.js';
 
 const OPERATIONS = 100_000;
 /** Live bytes at most: what goes beyond is refused, by the model and by the limit. */
 const LIMIT = 256 * 2 ** 20;
 
 let address: (buffer: Buffer) => number;
-before(async () => {
+beforeAll(async () => {
   ({ address } = createRequire(import.meta.url)(await compiled('address.node')) as {
     address: typeof address;
   });

@@ -2,10 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
-import { before, describe, test } from 'node:test';
 import { Allocator } from '../index.js';
 import { BACKENDS, codeOf, isFilledWith } from './support/allocators.js';
 import { compiled } from './support/native.js';
+import { beforeAll, describe, test } from './support/suite.js';
 
 /** In no class of sizes that one would think of. */
 const SIZE = 60_000;
@@ -15,7 +15,7 @@ const USABLE = 15 * 4096;
 const KEPT = 32;
 
 let address: (buffer: Buffer) => number;
-before(async () => {
+beforeAll(async () => {
   ({ address } = createRequire(import.meta.url)(await compiled('address.node')) as {
     address: typeof address;
   });

@@ -2,11 +2,12 @@
 
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { describe, test } from 'node:test';
 import { BACKENDS } from './support/allocators.js';
 import { TERMINATES, succeed } from './support/run.js';
+import { describe, test } from './support/suite.js';
+import { root } from './support/shims.js';
 
-const tenants = join(import.meta.dirname, 'fixtures-ts', 'tenants.js');
+const tenants = join(root, 'dist', 'test', 'fixtures-ts', 'tenants.js');
 
 describe('200 workers with an allocator each, ended by terminate()', () => {
   for (const backend of BACKENDS) {

@@ -3,13 +3,13 @@
 import assert from 'node:assert/strict';
 import { constants } from 'node:buffer';
 import { join } from 'node:path';
-import { describe, test } from 'node:test';
 import { Allocator, type AllocatorEvent, backends, defaultBackend } from '../index.js';
 import { index } from './fixtures-ts/tools.js';
 import { BACKENDS, codeOf, collectUntil, isFilledWith } from './support/allocators.js';
 import { compiled } from './support/native.js';
 import { succeed } from './support/run.js';
-import { cannotPreload } from './support/shims.js';
+import { cannotPreload, root } from './support/shims.js';
+import { describe, test } from './support/suite.js';
 
 const MIB = 2 ** 20;
 
@@ -476,7 +476,7 @@ test('a loop that never awaits keeps nothing of what it freed', { skip: noV8 }, 
 describe('a runtime that refuses buffers over foreign memory', { skip: cannotPreload }, () => {
   test('is told apart, and gets its own memory only where that was allowed', async () => {
     const refuse = await compiled('refuse-external.so');
-    const script = join(import.meta.dirname, 'fixtures-ts', 'refused.js');
+    const script = join(root, 'dist', 'test', 'fixtures-ts', 'refused.js');
     const { stdout, stderr } = await succeed(process.execPath, [script], { env: { LD_PRELOAD: refuse } });
     assert.deepEqual([stdout, stderr], ['done\n', '']);
   });

@@ -2,11 +2,11 @@
 
 import assert from 'node:assert/strict';
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { describe, test } from 'node:test';
 import { type AutoRelease, type MallocBackendErrorCode, autoRelease } from '../index.js';
 import * as tools from './fixtures-ts/tools.js';
 import { run, succeed } from './support/run.js';
 import { cannotPreload, notGlibc, shim } from './support/shims.js';
+import { describe, test } from './support/suite.js';
 
 /** A cgroup of version 2 with a limit of 1000. */
 function cgroup(name: string, used: number): string {

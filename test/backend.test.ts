@@ -4,7 +4,6 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { copyFileSync, realpathSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
 import {
   type ActiveBackend,
   MallocBackendError,
@@ -20,6 +19,7 @@ import * as tools from './fixtures-ts/tools.js';
 import { compiled } from './support/native.js';
 import { kill, run, start } from './support/run.js';
 import { type Shim, SWITCHING, cannotPreload, isGlibc, notGlibc, shim } from './support/shims.js';
+import { afterAll, beforeAll, describe, test } from './support/suite.js';
 
 const FIVE = ['default', 'jemalloc', 'mimalloc', 'snmalloc', 'rust'];
 const linux = process.platform === 'linux';
@@ -162,9 +162,9 @@ describe('activeBackend() here', { skip: cannotPreload }, () => {
 
 describe('activeBackend(pid)', { skip: cannotPreload }, () => {
   const children: ReturnType<typeof start>[] = [];
-  after(() => children.forEach(kill));
+  afterAll(() => children.forEach(kill));
   let echo: string;
-  before(() => void (echo = tools.cc('echo', tools.ECHO)));
+  beforeAll(() => void (echo = tools.cc('echo', tools.ECHO)));
 
   /** A program that has begun: it answers what it is given. */
   async function running(env: Record<string, string> = {}, program = echo, args: string[] = []) {

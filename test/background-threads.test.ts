@@ -4,7 +4,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { constants } from 'node:os';
-import { describe, test } from 'node:test';
 import { environment } from '../index.js';
 import * as tools from './fixtures-ts/tools.js';
 import { givenBack } from './support/idle.js';
@@ -12,6 +11,7 @@ import { compiled } from './support/native.js';
 import { noPython, pythons } from './support/pythons.js';
 import { run, start, succeed } from './support/run.js';
 import { cannotPreload, isGlibc, SWITCHING } from './support/shims.js';
+import { describe, test } from './support/suite.js';
 
 const skip = cannotPreload;
 

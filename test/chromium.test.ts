@@ -5,10 +5,10 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, test } from 'node:test';
 import * as tools from './fixtures-ts/tools.js';
 import { run } from './support/run.js';
 import { cannotPreload, SWITCHING } from './support/shims.js';
+import { describe, test } from './support/suite.js';
 
 const chromium = ['chromium', 'chromium-browser', 'google-chrome'].map(tools.which).find(Boolean);
 const skip = cannotPreload || (chromium === undefined && 'Chromium is not installed');

@@ -4,12 +4,13 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync, realpathSync } from 'node:fs';
-import { type TestContext, describe, test } from 'node:test';
+import { type TestContext } from 'vitest';
 import { activeBackend } from '../index.js';
 import * as tools from './fixtures-ts/tools.js';
 import { compiled } from './support/native.js';
 import { ended, kill, run, start, succeed } from './support/run.js';
 import { SWITCHING, cannotPreload, notGlibc, shim } from './support/shims.js';
+import { describe, test } from './support/suite.js';
 
 const { command, cli, entries } = tools;
 const bash = tools.which('bash');
@@ -239,7 +240,7 @@ describe('run leaves as it was', { skip: cannotPreload }, () => {
       require('child_process').spawn('sh', args, { stdio: 'inherit' }).on('exit', () => console.log('gone'));
       setInterval(() => {}, 60_000);`;
     const child = start(process.execPath, ['-e', starter], { env: { npm_command: 'exec' } });
-    t.after(() => kill(child));
+    t.onTestFinished(() => kill(child));
     let said = '';
     child.stdout?.on('data', (chunk) => (said += String(chunk)));
     const echo = async (line: string) => {

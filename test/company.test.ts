@@ -5,13 +5,13 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { cpSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { before, describe, test } from 'node:test';
 import { environment, spawn } from '../index.js';
 import * as tools from './fixtures-ts/tools.js';
 import { compiled } from './support/native.js';
 import { python } from './support/pythons.js';
 import { type Outcome, kill, run, start } from './support/run.js';
 import { SWITCHING, cannotPreload, notGlibc, root, shim } from './support/shims.js';
+import { beforeAll, describe, test } from './support/suite.js';
 
 const ALL = ['default', ...SWITCHING] as const;
 const { native, scratch } = tools;
@@ -34,7 +34,7 @@ threads = [threading.Thread(target=work) for _ in range(8)]
 print(work(), hashlib.sha256(b"x" * 100000).hexdigest()[:8], len(re.findall("a", "a" * 10000)))`;
 
 let programs: Record<string, readonly string[]>;
-before(async () => {
+beforeAll(async () => {
   if (notGlibc !== false) return;
   programs = {
     'a C++ program': [await compiled('operators')],
@@ -166,7 +166,7 @@ describe('named in /etc/ld.so.preload', { skip: notGlibc || noMounts }, () => {
 
   test(
     'doctor names it, and says that default cannot be had',
-    { skip: others[0]?.skip ?? true },
+    { skip: others[0]?.skip ?? 'there is none' },
     async () => {
       const { file = '' } = others[0] ?? {};
       const [program = '', ...args] = [

@@ -6,13 +6,13 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, statSync, symlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { before, describe, test } from 'node:test';
 import { stripVTControlCharacters } from 'node:util';
 import { build } from 'esbuild';
 import * as tools from './fixtures-ts/tools.js';
 import { packAll } from './support/registry.js';
 import { run, succeed } from './support/run.js';
 import { SWITCHING, cannotPreload, platform, root } from './support/shims.js';
+import { beforeAll, describe, test } from './support/suite.js';
 
 const skip = cannotPreload || (tools.which('npm') === undefined && 'npm is not installed');
 const consumer = tools.scratch('consumer');
@@ -29,7 +29,7 @@ const inConsumer = (name: string) => join(consumer, name);
 const write = (name: string, content: string) => tools.file(`consumer/${name}`, content);
 const node = (file: string) => run(process.execPath, [file], { cwd: dirname(file) });
 
-before(async () => {
+beforeAll(async () => {
   if (skip !== false) return;
   for (const each of ['', 'jest', 'vitest', 'bundle', 'webpack']) mkdirSync(join(consumer, each));
   write('package.json', '{ "name": "consumer", "private": true }');

@@ -3,10 +3,10 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { describe, test } from 'node:test';
 import { memoryCgroups, nearest } from '../src/memory/cgroup.js';
 import { type Bounds, begin, decide } from '../src/memory/decide.js';
 import * as tools from './fixtures-ts/tools.js';
+import { describe, test } from './support/suite.js';
 
 const bounds: Bounds = { idle: 0.1, threshold: 0.9, interval: 100 };
 

@@ -3,11 +3,11 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { describe, test } from 'node:test';
 import * as tools from './fixtures-ts/tools.js';
 import { allOn, starter, tree } from './support/deploy.js';
 import { run, succeed } from './support/run.js';
 import { cannotPreload } from './support/shims.js';
+import { describe, test } from './support/suite.js';
 
 const missing = (program: string) => tools.which(program) === undefined && `${program} is not installed`;
 

@@ -5,7 +5,6 @@ import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { copyFileSync, mkdirSync, readFileSync, readlinkSync, realpathSync, symlinkSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { after, describe, test } from 'node:test';
 import {
   MemoryAllocatorBackend,
   type MemoryBreakdown,
@@ -17,6 +16,7 @@ import * as tools from './fixtures-ts/tools.js';
 import { compiled } from './support/native.js';
 import { ended, kill, run, start, succeed } from './support/run.js';
 import { SWITCHING, cannotPreload, isGlibc, notGlibc, platform, shim } from './support/shims.js';
+import { afterAll, describe, test } from './support/suite.js';
 
 const { command, cli, native } = tools;
 
@@ -51,7 +51,7 @@ interface Diagnosis {
 
 describe('doctor', { skip: cannotPreload }, () => {
   const children: ReturnType<typeof start>[] = [];
-  after(() => children.forEach(kill));
+  afterAll(() => children.forEach(kill));
 
   /** A program that is started and shows it, and lives until the tests are done. */
   async function waiting(program: string, args: readonly string[]) {

@@ -3,7 +3,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync } from 'node:fs';
-import { describe, test } from 'node:test';
 import * as dotenv from 'dotenv';
 import { parse } from 'yaml';
 import { activeBackend } from '../index.js';
@@ -11,6 +10,7 @@ import * as tools from './fixtures-ts/tools.js';
 import { run, succeed } from './support/run.js';
 import { compiled } from './support/native.js';
 import { cannotPreload, isGlibc, shim } from './support/shims.js';
+import { describe, test } from './support/suite.js';
 
 const { command, cli } = tools;
 const bash = tools.which('bash');
@@ -186,19 +186,30 @@ describe('env', { skip: cannotPreload }, () => {
       assert.ok(listed.includes(`\n${name}=${value}\n`), listed);
   });
 
-  test('text alone where the format is text', { skip: !existsSync('/proc/self/fd') }, async () => {
-    const odd = tools.copyOfBinaries('text');
-    const script = `folder="$2/$(printf 'a\\377')"; mv "$1" "$folder"; MALLOC_BACKEND_BINARY_DIR="$folder" exec "$0" env mimalloc --preset=none --format "$3"`;
-    for (const [format, status] of [
-      ['docker', 0],
-      ['json', 2],
-    ] as const) {
-      const { code, stderr } = await run('sh', ['-c', script, tools.native, odd, tools.scratch('.'), format]);
-      assert.equal(code, status, stderr);
-      if (status === 2) assert.match(stderr, /is not UTF-8; use the format shell/);
-      execFileSync('sh', ['-c', `mv "$0"/a?* "$1" 2>/dev/null; :`, tools.scratch('.'), odd]);
-    }
-  });
+  test(
+    'text alone where the format is text',
+    { skip: !existsSync('/proc/self/fd') && 'there is no /proc' },
+    async () => {
+      const odd = tools.copyOfBinaries('text');
+      const script = `folder="$2/$(printf 'a\\377')"; mv "$1" "$folder"; MALLOC_BACKEND_BINARY_DIR="$folder" exec "$0" env mimalloc --preset=none --format "$3"`;
+      for (const [format, status] of [
+        ['docker', 0],
+        ['json', 2],
+      ] as const) {
+        const { code, stderr } = await run('sh', [
+          '-c',
+          script,
+          tools.native,
+          odd,
+          tools.scratch('.'),
+          format,
+        ]);
+        assert.equal(code, status, stderr);
+        if (status === 2) assert.match(stderr, /is not UTF-8; use the format shell/);
+        execFileSync('sh', ['-c', `mv "$0"/a?* "$1" 2>/dev/null; :`, tools.scratch('.'), odd]);
+      }
+    },
+  );
 
   test('--if-supported: on another system nothing is set, and a line says so', async () => {
     const preload = ['--require', tools.file('macos.cjs', tools.ELSEWHERE), cli, 'env', 'mimalloc'];

@@ -1,12 +1,12 @@
 // environment(): what is set, what of the user's stays, and what is refused.
 
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
 import { type EnvironmentOptions, type MemoryAllocatorBackend, type Preset, environment } from '../index.js';
 import * as tools from './fixtures-ts/tools.js';
 import { compiled } from './support/native.js';
 import { run, succeed } from './support/run.js';
 import { SWITCHING, cannotPreload, notGlibc, shim } from './support/shims.js';
+import { describe, test } from './support/suite.js';
 
 const PROCESS = ['default', ...SWITCHING] as const;
 type Env = Record<string, string | undefined>;

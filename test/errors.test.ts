@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, test } from 'node:test';
 import { root } from './support/shims.js';
+import { describe, test } from './support/suite.js';
 
 const read = (...path: string[]) => readFileSync(join(root, ...path), 'utf8');
 

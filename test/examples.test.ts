@@ -2,12 +2,13 @@
 
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { describe, test } from 'node:test';
 import { BACKENDS } from './support/allocators.js';
 import { succeed } from './support/run.js';
+import { describe, test } from './support/suite.js';
+import { root } from './support/shims.js';
 
 const example = async (name: string, ...args: string[]): Promise<string> => {
-  const script = join(import.meta.dirname, '..', 'examples', `${name}.js`);
+  const script = join(root, 'dist', 'examples', `${name}.js`);
   return (await succeed(process.execPath, [script, ...args])).stdout;
 };
 

@@ -5,11 +5,11 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, test } from 'node:test';
 import { type MemoryAllocatorBackend, environment, spawn } from '../index.js';
 import * as tools from './fixtures-ts/tools.js';
 import { run, succeed } from './support/run.js';
 import { SWITCHING, cannotPreload, machine, notGlibc, root, shim } from './support/shims.js';
+import { describe, test } from './support/suite.js';
 
 const BACKENDS = ['default', ...SWITCHING] as const;
 

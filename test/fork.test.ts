@@ -4,11 +4,11 @@
 import assert from 'node:assert/strict';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
-import { describe, test } from 'node:test';
 import { compiled } from './support/native.js';
 import { whereabouts } from './support/progress.js';
 import { ended, start } from './support/run.js';
 import { cannotPreload, notGlibc, shim, type Switching, SWITCHING } from './support/shims.js';
+import { describe, test } from './support/suite.js';
 
 const FORKS = Number(process.env['MALLOC_BACKEND_TEST_FORKS'] ?? 10_000);
 /** Looks, one a second, at which a child may have used no processor time; and seconds of that at the most. */

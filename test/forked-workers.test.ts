@@ -5,7 +5,6 @@ import { once } from 'node:events';
 import { request } from 'node:http';
 import { dirname } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { describe, test } from 'node:test';
 import * as tools from './fixtures-ts/tools.js';
 import { fixture } from './support/programs.js';
 import { FREED, freed, givenBack } from './support/idle.js';
@@ -13,6 +12,7 @@ import { until } from './support/progress.js';
 import { noPython, pythons } from './support/pythons.js';
 import { ended, kill, start } from './support/run.js';
 import { cannotPreload } from './support/shims.js';
+import { describe, test } from './support/suite.js';
 
 const onJemalloc = ['run', 'jemalloc', '--'];
 

@@ -9,8 +9,10 @@ import { join } from 'node:path';
 import { markdown } from '../bench/table.js';
 import { type Result, check, checkElsewhere, columns, places } from './support/installs.js';
 import { managers } from './support/managers.js';
+import { endWhenStuck } from './support/progress.js';
 import { packAll, serve } from './support/registry.js';
 
+endWhenStuck(() => 'test/installs.ts');
 const wanted = process.argv.slice(2);
 const chosen = managers.filter(
   ({ name }) => wanted.length === 0 || wanted.some((part) => name.includes(part)),

@@ -1,11 +1,11 @@
 // Programs that lock their memory, so that none of it is swapped out.
 
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
 import * as tools from './fixtures-ts/tools.js';
 import { compiled } from './support/native.js';
 import { run } from './support/run.js';
 import { cannotPreload, SWITCHING } from './support/shims.js';
+import { describe, test } from './support/suite.js';
 
 describe('mlockall', { skip: cannotPreload }, () => {
   for (const backend of ['default', ...SWITCHING])

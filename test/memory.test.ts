@@ -3,12 +3,12 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { after, describe, test } from 'node:test';
 import { type MemoryParts, memory } from '../index.js';
 import type { Probe, Probes } from './fixtures-ts/memory.js';
 import * as tools from './fixtures-ts/tools.js';
 import { kill, start, succeed } from './support/run.js';
 import { SWITCHING, cannotPreload, isGlibc, notGlibc, root, shim } from './support/shims.js';
+import { afterAll, describe, test } from './support/suite.js';
 
 const MiB = 2 ** 20;
 
@@ -81,7 +81,7 @@ describe('memory()', { skip: cannotPreload }, () => {
     });
 
   const children: ReturnType<typeof start>[] = [];
-  after(() => children.forEach(kill));
+  afterAll(() => children.forEach(kill));
 
   test('of another process: what its mappings say', async () => {
     for (const backend of ['default', ...SWITCHING] as const) {

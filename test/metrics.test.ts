@@ -6,7 +6,6 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { after, describe, test } from 'node:test';
 import { metrics as global } from '@opentelemetry/api';
 import {
   AggregationTemporality,
@@ -21,10 +20,11 @@ import { collectMallocMetrics } from '../src/metrics/prometheus.js';
 import * as tools from './fixtures-ts/tools.js';
 import { kill, start } from './support/run.js';
 import { SWITCHING, cannotPreload, isGlibc, root, shim } from './support/shims.js';
+import { afterAll, describe, test } from './support/suite.js';
 
 const fixture = join(root, 'dist', 'test', 'fixtures-ts', 'metrics.js');
 const children: ChildProcess[] = [];
-after(() => children.forEach(kill));
+afterAll(() => children.forEach(kill));
 
 function started(command: string, args: string[], env: Record<string, string> = {}): ChildProcess {
   const child = start(command, args, { env });

@@ -3,11 +3,11 @@
 import assert from 'node:assert/strict';
 import { copyFileSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
-import { describe, test } from 'node:test';
 import { binaryFolder, linuxBinding } from '../src/native/loader.js';
 import * as tools from './fixtures-ts/tools.js';
 import { succeed } from './support/run.js';
 import { cannotPreload, platform, root } from './support/shims.js';
+import { describe, test } from './support/suite.js';
 
 describe('the file', () => {
   test('no function of an allocator is to be seen in the process', { skip: cannotPreload }, async () => {

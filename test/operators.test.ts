@@ -1,16 +1,16 @@
 // Every form of C++'s operator new and delete under each backend, also where another allocator is preloaded behind it.
 
 import assert from 'node:assert/strict';
-import { before, describe, test } from 'node:test';
 import * as tools from './fixtures-ts/tools.js';
 import { compiled } from './support/native.js';
 import { run } from './support/run.js';
 import { SWITCHING, cannotPreload, notGlibc, shim } from './support/shims.js';
+import { beforeAll, describe, test } from './support/suite.js';
 
 let programs: Record<string, string[]>;
 let exhaust: string;
 let ownMalloc: string;
-before(async () => {
+beforeAll(async () => {
   if (cannotPreload !== false) return;
   exhaust = await compiled('operators');
   if (notGlibc === false) ownMalloc = await compiled('operators-own-malloc');

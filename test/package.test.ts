@@ -19,11 +19,11 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join, posix } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { before, describe, test } from 'node:test';
 import * as tools from './fixtures-ts/tools.js';
 import { noPython, python } from './support/pythons.js';
 import { type Options, run, succeed } from './support/run.js';
 import { SWITCHING, cannotPreload, notGlibc, platform, root } from './support/shims.js';
+import { beforeAll, describe, test } from './support/suite.js';
 
 const npm = tools.which('npm');
 const noCargo = tools.which('cargo') === undefined && 'cargo is not installed';
@@ -68,7 +68,7 @@ const platforms = () =>
 
 const packed = { root: [] as string[], platform: [] as string[] };
 
-before(async () => {
+beforeAll(async () => {
   if (skip !== false) return;
   // A copy: npm's hooks change package.json and build while they pack.
   mkdirSync(checkout);

@@ -1,11 +1,11 @@
 // What a call of malloc and free costs more than in the allocator itself: nothing.
 
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { allocators, calledDirectly, inSingleSteps } from '../bench/pair.js';
 import { compile } from '../bench/measure.js';
 import { environmentOf } from '../bench/subjects.js';
 import { cannotPreload } from './support/shims.js';
+import { test } from './support/suite.js';
 
 for (const allocator of allocators) {
   test(`a pair under ${allocator} takes the instructions of its own`, { skip: cannotPreload }, async () => {

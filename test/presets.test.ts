@@ -3,12 +3,12 @@
 import assert from 'node:assert/strict';
 import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { before, describe, test } from 'node:test';
 import { type AllocatorOptions, type Preset, environment, fork, presets, spawn } from '../index.js';
 import { linuxBinding } from '../src/native/loader.js';
 import * as tools from './fixtures-ts/tools.js';
 import { run, succeed } from './support/run.js';
 import { cannotPreload, notGlibc, root } from './support/shims.js';
+import { beforeAll, describe, test } from './support/suite.js';
 
 const NAMES = ['low-rss', 'balanced', 'throughput'] as const;
 const BACKENDS = ['default', 'jemalloc', 'mimalloc'] as const;
@@ -119,7 +119,7 @@ function reaches(backend: Tuned, asked: Asked, options: () => AllocatorOptions, 
 
 describe('jemalloc', { skip: cannotPreload }, () => {
   let options: string;
-  before(() => {
+  beforeAll(() => {
     // An option's type shows in its size. Where calloc's threshold is cannot be asked: whether it is above 10 MiB shows
     // in the page faults that such a block has when it was used before.
     const source = `#include <dlfcn.h>
@@ -210,7 +210,7 @@ describe('jemalloc', { skip: cannotPreload }, () => {
 
   describe('takes what is let through, and no other', () => {
     let names: string[];
-    before(() => {
+    beforeAll(() => {
       const refusal = (): string => {
         try {
           environment('jemalloc', { env: {}, preset: 'none', set: { '?': '1' } });

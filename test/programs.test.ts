@@ -4,12 +4,12 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, test } from 'node:test';
 import { compiled } from './support/native.js';
 import { onPath, programs, session } from './support/programs.js';
 import { until } from './support/progress.js';
 import { ended, kill, type Outcome, run, start, succeed } from './support/run.js';
 import { cannotPreload, root, type Shim, shim, SWITCHING } from './support/shims.js';
+import { beforeAll, describe, test } from './support/suite.js';
 
 const ALL: readonly Shim[] = ['default', ...SWITCHING];
 
@@ -28,14 +28,20 @@ const spoken = ({ code, signal, stdout, stderr }: Outcome) => ({ code, signal, s
 describe('real programs', { skip: cannotPreload }, () => {
   for (const program of programs) {
     const missing = ['node', 'C++'].includes(program.name) || onPath(program.name) ? false : 'not on PATH';
-    test(program.name, { skip: missing }, async (t) => {
-      const plain = await session(program, [], async (pid) => {
-        const { backend, owner } = await doctor(pid);
-        assert.deepEqual([backend, owner], ['default', 'libc'], 'where nothing is switched');
+    describe(program.name, { skip: missing }, () => {
+      let plain: Outcome;
+      let before: Record<string, unknown>;
+      beforeAll(async () => {
+        plain = await session(program, [], async (pid) => void (before = await doctor(pid)));
       });
-      assert.equal(plain.code, program.code, plain.stdout + plain.stderr);
+
+      test('where nothing is switched', () => {
+        assert.equal(plain.code, program.code, plain.stdout + plain.stderr);
+        assert.deepEqual([before['backend'], before['owner']], ['default', 'libc']);
+      });
+
       for (const backend of ALL) {
-        await t.test(`on ${backend}`, async () => {
+        test(`on ${backend}`, async () => {
           let looked = false;
           const outcome = await session(program, under(backend), async (pid) => {
             const found = await doctor(pid);
@@ -69,9 +75,9 @@ function group(leader: number): number[] {
 }
 
 describe('the process', { skip: cannotPreload }, () => {
-  test('stays the same one, takes signals itself, and is alone', async (t) => {
+  describe('stays the same one, takes signals itself, and is alone', () => {
     for (const backend of ALL) {
-      await t.test(backend, async () => {
+      test(backend, async () => {
         const words = [...under(backend), 'sleep', '300'].map((word) => `'${word}'`).join(' ');
         const child = start('sh', ['-c', `exec ${words}`]);
         const outcome = ended(child);

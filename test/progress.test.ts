@@ -1,9 +1,9 @@
 // The tests' own watchdog: what is stuck is ended and shown, and what is slow goes on.
 
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
 import { until } from './support/progress.js';
 import { run, start } from './support/run.js';
+import { describe, test } from './support/suite.js';
 
 const noProc = process.platform === 'linux' ? false : 'there is no /proc';
 const node = (code: string): [string, string[]] => [process.execPath, ['-e', code]];

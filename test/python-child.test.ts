@@ -4,13 +4,13 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, test } from 'node:test';
 import { type PythonChild, type SpawnPythonOptions, spawnPython } from '../index.js';
 import { file, rejects, scratch, watched } from './fixtures-ts/tools.js';
 import { environment } from './support/environment.js';
 import { testRealProgram } from './support/matrix.js';
 import { BACKENDS, noPython, python } from './support/pythons.js';
 import { root } from './support/shims.js';
+import { describe, test } from './support/suite.js';
 
 const env = environment({});
 

@@ -5,13 +5,13 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, test } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import { PythonError, PythonInterpreter } from '../index.js';
 import { evaluate, index, rejects, scratch, until, watched } from './fixtures-ts/tools.js';
 import { noPython, python as found } from './support/pythons.js';
 import { run } from './support/run.js';
 import { root } from './support/shims.js';
+import { describe, test } from './support/suite.js';
 
 const options = {
   python: found?.file ?? '',

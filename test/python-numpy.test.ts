@@ -5,12 +5,12 @@ import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { describe, test } from 'node:test';
 import { spawnPython } from '../index.js';
 import * as tools from './fixtures-ts/tools.js';
 import { environment } from './support/environment.js';
 import { BACKENDS, noPython, pythons } from './support/pythons.js';
 import { root } from './support/shims.js';
+import { describe, test } from './support/suite.js';
 
 const PROGRAM = `
 import numpy, sys

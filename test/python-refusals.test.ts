@@ -4,7 +4,6 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, realpathSync } from 'node:fs';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { describe, test } from 'node:test';
 import {
   type MallocBackendErrorCode,
   type PythonAllocatorConfig,
@@ -17,6 +16,7 @@ import { parsePythonConfig } from '../src/python/config.js';
 import { locatePython } from '../src/python/locate.js';
 import { noPython, python as found, pythons, tooOld } from './support/pythons.js';
 import { root } from './support/shims.js';
+import { describe, test } from './support/suite.js';
 
 const python = found?.file ?? '';
 const env = environment({});

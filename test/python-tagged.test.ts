@@ -4,18 +4,18 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { copyFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { before, describe, test } from 'node:test';
 import type { PythonCounters } from '../index.js';
 import * as tools from './fixtures-ts/tools.js';
 import { BACKENDS, SETS, noPython, pythons, python } from './support/pythons.js';
 import { root } from './support/shims.js';
+import { beforeAll, describe, test } from './support/suite.js';
 
 const program = join(root, 'test', 'python', 'program.py');
 
-describe('blocks that come back', { skip: noPython, concurrency: 2 }, () => {
+describe('blocks that come back', { skip: noPython, concurrent: true }, () => {
   let folder = '';
 
-  before(() => {
+  beforeAll(() => {
     folder = tools.copyOfBinaries('tagged');
     const args = [
       'rustc',

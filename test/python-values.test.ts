@@ -1,10 +1,10 @@
 // PythonInterpreter: what values become on their way into Python and out of it.
 
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
 import { PythonInterpreter, type PythonArgument, type PythonValue } from '../index.js';
 import { evaluate, rejects } from './fixtures-ts/tools.js';
 import { noPython, python as found } from './support/pythons.js';
+import { describe, test } from './support/suite.js';
 
 const options = { python: found?.file ?? '', allocatorBackend: 'mimalloc' } as const;
 const start = () => PythonInterpreter.start(options);

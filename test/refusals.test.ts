@@ -13,13 +13,13 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { basename, dirname } from 'node:path';
-import { after, describe, test } from 'node:test';
 import { type MallocBackendErrorCode, spawn } from '../index.js';
 import { linuxBinding } from '../src/native/loader.js';
 import * as tools from './fixtures-ts/tools.js';
 import { environment } from './support/environment.js';
 import { run } from './support/run.js';
 import { cannotPreload, machine, notGlibc } from './support/shims.js';
+import { afterAll, describe, test } from './support/suite.js';
 
 const { command, file, scratch } = tools;
 const env = environment();
@@ -534,4 +534,4 @@ describe('a script', { skip: cannotPreload }, () => {
   });
 });
 
-after(nothingRan);
+afterAll(nothingRan);

@@ -3,12 +3,13 @@
 
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { describe, test } from 'node:test';
 import { BACKENDS } from './support/allocators.js';
 import { NEWEST, newestNode } from './support/nodes.js';
 import { succeed } from './support/run.js';
+import { describe, test } from './support/suite.js';
+import { root } from './support/shims.js';
 
-const fixture = join(import.meta.dirname, 'fixtures-ts', 'transfer.js');
+const fixture = join(root, 'dist', 'test', 'fixtures-ts', 'transfer.js');
 const skip =
   process.platform === 'linux' && BACKENDS.includes('jemalloc')
     ? false

@@ -3,18 +3,19 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { createRequire } from 'node:module';
-import { before, describe, test } from 'node:test';
 import { Allocator, type MemoryAllocatorBackend, type Region, type RegionView } from '../index.js';
 import { BACKENDS, Random, codeOf, collectUntil, isFilledWith, seed } from './support/allocators.js';
 import { compiled } from './support/native.js';
 import { succeed } from './support/run.js';
+import { beforeAll, describe, test } from './support/suite.js';
+import { root } from './support/shims.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
 const CAPABLE = BACKENDS.filter((each) => process.platform !== 'win32' && /jemalloc/.test(each));
 
 let address: (buffer: Buffer) => number;
-before(async () => {
+beforeAll(async () => {
   ({ address } = createRequire(import.meta.url)(await compiled('address.node')) as {
     address: typeof address;
   });
@@ -408,7 +409,7 @@ for (const backend of CAPABLE) {
   });
 }
 
-describe('jemalloc', { skip: !CAPABLE.includes('jemalloc') }, () => {
+describe('jemalloc', { skip: !CAPABLE.includes('jemalloc') && 'this build has no jemalloc' }, () => {
   test('nothing that is written within the region damages the heap', () => {
     const { region } = make('jemalloc');
     const random = new Random(1);
@@ -432,7 +433,7 @@ describe('jemalloc', { skip: !CAPABLE.includes('jemalloc') }, () => {
 describe('workers that are ended', () => {
   for (const backend of CAPABLE) {
     test(backend, async () => {
-      const script = join(import.meta.dirname, 'fixtures-ts', 'regions.js');
+      const script = join(root, 'dist', 'test', 'fixtures-ts', 'regions.js');
       const { stdout, stderr } = await succeed(process.execPath, [script, backend, '40']);
       assert.deepEqual([stdout, stderr], ['done\n', '']);
     });

@@ -2,11 +2,11 @@
 
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { describe, test } from 'node:test';
 import type { Outcome } from './fixtures-ts/release.js';
 import * as tools from './fixtures-ts/tools.js';
 import { succeed } from './support/run.js';
 import { cannotPreload, isGlibc, notGlibc, root, shim } from './support/shims.js';
+import { describe, test } from './support/suite.js';
 
 const MiB = 2 ** 20;
 const fixture = join(root, 'dist', 'test', 'fixtures-ts', 'release.js');

@@ -7,7 +7,6 @@ import { chmodSync, closeSync, mkdirSync, openSync, readFileSync, readdirSync, r
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
-import { describe, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import {
   type Proof,
@@ -20,10 +19,11 @@ import {
 } from '../index.js';
 import * as tools from './fixtures-ts/tools.js';
 import { environment } from './support/environment.js';
-import { SWITCHING, cannotPreload, notGlibc, shim } from './support/shims.js';
+import { SWITCHING, cannotPreload, notGlibc, shim, root } from './support/shims.js';
+import { afterAll, describe, test } from './support/suite.js';
 
 const ALL = ['default', ...SWITCHING] as const;
-const child = join(import.meta.dirname, 'fixtures-ts', 'child.js');
+const child = join(root, 'dist', 'test', 'fixtures-ts', 'child.js');
 const env = environment();
 
 /** The package's promise, its streams and its end, bounded: a promise that stays open must not hang the tests. */
@@ -251,7 +251,7 @@ describe('like child_process', { skip: cannotPreload }, () => {
 
   // Every shape of stdio: what the child has open, what the parent has, and what goes through.
   const here = openSync('/dev/null', 'r');
-  test.after(() => closeSync(here));
+  afterAll(() => closeSync(here));
   const shapes: childProcess.StdioOptions[] = [
     'pipe',
     'ignore',

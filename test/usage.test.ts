@@ -3,11 +3,11 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { describe, test } from 'node:test';
 import * as tools from './fixtures-ts/tools.js';
 import { environment } from './support/environment.js';
 import { run } from './support/run.js';
 import { cannotPreload, root } from './support/shims.js';
+import { describe, test } from './support/suite.js';
 
 const { command } = tools;
 const env = environment();

@@ -2,11 +2,11 @@
 
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { test } from 'node:test';
 import { TERMINATES, succeed } from './support/run.js';
-import { SWITCHING, cannotPreload, shim } from './support/shims.js';
+import { SWITCHING, cannotPreload, shim, root } from './support/shims.js';
+import { test } from './support/suite.js';
 
-const churn = join(import.meta.dirname, 'fixtures-ts', 'churn.js');
+const churn = join(root, 'dist', 'test', 'fixtures-ts', 'churn.js');
 const ROUNDS: [string, string[]][] = [
   ['200 workers, one after the other', ['one-by-one', '200']],
   ['two workers and the main thread at once', ['together']],

@@ -3,12 +3,12 @@
 import assert from 'node:assert/strict';
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, describe, test } from 'node:test';
 import * as tools from '../fixtures-ts/tools.js';
 import { allOn, npmInstalled, pipInstalled, starter, tree } from '../support/deploy.js';
 import { environment } from '../support/environment.js';
 import { run, succeed } from '../support/run.js';
 import { cannotPreload } from '../support/shims.js';
+import { afterAll, describe, test } from '../support/suite.js';
 
 const { native } = tools;
 const library = `require('fs').readFileSync('/proc/self/maps', 'utf8').match(/libmalloc_backend_([a-z]+)/)?.[1]`;
@@ -43,7 +43,7 @@ describe('deploy', { skip: cannotPreload }, () => {
       return (await apps()).filter((each) => each.name === name);
     }
 
-    after(async () => {
+    afterAll(async () => {
       if (why === false) await run(process.execPath, [pm2, 'kill'], { env });
     });
 

@@ -15,12 +15,12 @@ import {
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { MallocBackendError } from '../../index.js';
 import { type Options, type Outcome, run, succeed } from '../support/run.js';
 import { family, watch } from '../support/progress.js';
 import { platform, root } from '../support/shims.js';
+import { afterAll } from '../support/suite.js';
 
 export { until } from '../support/progress.js';
 
@@ -41,7 +41,7 @@ export const binaries = join(root, 'npm', platform);
 
 const folder = realpathSync(mkdtempSync(join(tmpdir(), 'malloc-backend-test-')));
 chmodSync(folder, 0o755);
-after(() => rmSync(folder, { recursive: true, force: true }));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 /** A path in this test file's scratch folder, which others can reach too. */
 export const scratch = (name: string) => join(folder, name);

@@ -4,16 +4,16 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after } from 'node:test';
 import * as tools from '../fixtures-ts/tools.js';
 import { environment } from './environment.js';
 import { kill, start } from './run.js';
 import { root } from './shims.js';
+import { afterAll } from './suite.js';
 
 /** Starts programs for a suite, and gives their process ids. Those that still run are ended with the suite. */
 export function starter(): (...what: Parameters<typeof start>) => number {
   const children: ReturnType<typeof start>[] = [];
-  after(() => children.forEach(kill));
+  afterAll(() => children.forEach(kill));
   return (...what) => {
     const child = start(...what);
     child.stdout?.resume();

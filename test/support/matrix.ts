@@ -2,11 +2,11 @@
 
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { after, describe, test } from 'node:test';
 import type { PythonAllocatorConfig, PythonCounters, PythonReport } from '../../index.js';
 import { BACKENDS, SETS, noPython, pythons } from './pythons.js';
 import { succeed } from './run.js';
 import { root } from './shims.js';
+import { afterAll, describe, test } from './suite.js';
 
 const program = join(root, 'test', 'python', 'program.py');
 
@@ -50,12 +50,12 @@ export function testRealProgram(
   fewest: 0 | 1,
   run: (program: string, config: PythonAllocatorConfig & { python: string }) => Promise<Ran>,
 ): void {
-  describe('a real program', { skip: noPython, concurrency: 2 }, () => {
+  describe('a real program', { skip: noPython, concurrent: true }, () => {
     const matrix = new Matrix();
-    after(() => console.log(`${matrix}`));
+    afterAll(() => console.log(`${matrix}`));
 
     for (const { file, version } of pythons) {
-      describe(`${file} (${version})`, { concurrency: 2 }, () => {
+      describe(`${file} (${version})`, { concurrent: true }, () => {
         const plain = succeed(file, [program]);
 
         for (const backend of BACKENDS) {

@@ -2,7 +2,7 @@
 // never by the clock.
 
 import { spawnSync } from 'node:child_process';
-import { readFileSync, readdirSync } from 'node:fs';
+import { readFileSync, readdirSync, writeSync } from 'node:fs';
 
 /** Milliseconds between two looks. A test that does not get to run itself does not look either. */
 const INTERVAL = 2_000;
@@ -155,20 +155,30 @@ export function whereabouts(pid: number): string {
   }
 }
 
-// A test that waits for what never comes would wait for ever: it has no time limit of its own. What it started ends too.
-watch(
-  () => family(process.pid),
-  (why) => {
-    console.error(`${process.argv[1]} is stuck: ${why}`);
-    for (const { pid } of children()) {
-      console.error(`process ${pid}:\n${whereabouts(pid)}`);
-      try {
-        process.kill(pid, 'SIGKILL');
-      } catch {
-        // It has ended.
+/**
+ * Ends this process, and what it has started, when none of them makes progress: a test that waits for what never comes
+ * has no time limit of its own.
+ *
+ * @param name - Names what is stuck.
+ */
+export function endWhenStuck(name: () => string): void {
+  // The process ends before a stream would be written.
+  const say = (text: string) => writeSync(2, `${text}\n`);
+  watch(
+    () => family(process.pid),
+    (why) => {
+      say(`${name()} is stuck: ${why}`);
+      for (const { pid } of children()) {
+        say(`process ${pid}:\n${whereabouts(pid)}`);
+        try {
+          process.kill(pid, 'SIGKILL');
+        } catch {
+          // It has ended.
+        }
       }
-    }
-    process.exit(1);
-  },
-  { looks: 150, processor: Infinity },
-);
+      // In a vitest worker process.exit() only throws.
+      process.kill(process.pid, 'SIGKILL');
+    },
+    { looks: 150, processor: Infinity },
+  );
+}

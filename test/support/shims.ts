@@ -3,7 +3,8 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 
-export const root = join(import.meta.dirname, '..', '..', '..');
+/** The checkout. This module is in test/support for vitest, and in dist/test/support for a program that Node starts. */
+export const root = import.meta.dirname.replace(/([\\/]dist)?[\\/]test[\\/]support$/, '');
 
 /** The backends whose library replaces malloc. */
 export const SWITCHING = ['jemalloc', 'mimalloc', 'snmalloc'] as const;
@@ -17,7 +18,7 @@ export const isGlibc =
   process.platform === 'linux' &&
   'glibcVersionRuntime' in (process.report.getReport() as { header: object }).header;
 
-/** Why nothing can be preloaded here; false where it can. For `node:test`'s `skip`. */
+/** Why nothing can be preloaded here; false where it can. For a test's `skip`. */
 export const cannotPreload: string | false =
   process.platform === 'linux' ? false : `no LD_PRELOAD on ${process.platform}`;
 
