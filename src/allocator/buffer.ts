@@ -1,11 +1,17 @@
 import { isUint8Array } from 'node:util/types';
-import type { Allocator } from './allocator.js';
 
 /**
  * A Buffer whose memory a backend owns. `using` frees it, `allocator.free(buffer)` does as well, and one that nobody
  * frees is freed when it is collected.
  */
 export type AllocatedBuffer = Buffer & Disposable;
+
+/** What hands the buffers out: an allocator. */
+interface Owner {
+  readonly name: string | undefined;
+  owns(buffer: unknown): boolean;
+  free(buffer: Uint8Array): void;
+}
 
 /** In place of a slot: the buffer is freed. */
 export const FREED = -1;
@@ -21,12 +27,12 @@ export const HELD = -3;
  * A field costs next to nothing where a WeakMap or a property of its own would cost more than the block.
  */
 export class OwnedBuffer extends Uint8Array {
-  readonly #allocator: Allocator;
+  readonly #allocator: Owner;
   /** Its `buffer`, which a property of that name cannot change. */
   readonly #memory: ArrayBuffer;
   #slot: number;
 
-  constructor(memory: ArrayBuffer, allocator: Allocator, slot: number) {
+  constructor(memory: ArrayBuffer, allocator: Owner, slot: number) {
     super(memory);
     this.#allocator = allocator;
     this.#memory = memory;
@@ -38,7 +44,7 @@ export class OwnedBuffer extends Uint8Array {
   }
 
   /** The slot of a buffer that is this allocator's to free; negative for any other value. */
-  static slotOf(value: unknown, allocator: Allocator): number {
+  static slotOf(value: unknown, allocator: Owner): number {
     return typeof value === 'object' && value !== null && #slot in value && value.#allocator === allocator
       ? value.#slot
       : FREED;
@@ -55,7 +61,7 @@ export class OwnedBuffer extends Uint8Array {
   }
 
   /** Why a value is not this allocator's to free. */
-  static whyNot(value: unknown, allocator: Allocator): string {
+  static whyNot(value: unknown, allocator: Owner): string {
     if (!isUint8Array(value)) return 'it is no Buffer';
     if (!(#slot in value)) {
       return 'no allocator handed it out: it is a plain Buffer, or a view or copy of an allocated one';
@@ -69,7 +75,7 @@ export class OwnedBuffer extends Uint8Array {
   }
 }
 
-function named({ name }: Allocator): string {
+function named({ name }: Owner): string {
   return name === undefined ? '' : ` (${JSON.stringify(name)})`;
 }
 

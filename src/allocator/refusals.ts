@@ -2,9 +2,17 @@
 
 import { constants } from 'node:buffer';
 import { isUint8Array } from 'node:util/types';
+import type { MemoryAllocatorBackend } from '../backend.js';
 import { MallocBackendError, shown } from '../errors.js';
-import type { Allocator } from './allocator.js';
 import { OwnedBuffer } from './buffer.js';
+
+/** What an error says of the allocator. */
+interface Allocator {
+  readonly backend: MemoryAllocatorBackend;
+  readonly name: string | undefined;
+  readonly limit: number;
+  readonly bytesAllocated: number;
+}
 
 function title({ name, backend }: Allocator): string {
   return name === undefined ? `this ${backend} allocator` : `allocator ${shown(name)}`;
@@ -63,7 +71,11 @@ export function heldBuffer(buffer: Uint8Array): MallocBackendError {
 }
 
 /** Why a value is not the allocator's to be freed, or whatever `what` says. */
-export function notAllocated(value: unknown, allocator: Allocator, what: string): MallocBackendError {
+export function notAllocated(
+  value: unknown,
+  allocator: Parameters<typeof OwnedBuffer.whyNot>[1],
+  what: string,
+): MallocBackendError {
   const isBuffer = isUint8Array(value);
   return new MallocBackendError(
     isBuffer ? 'ERR_NOT_ALLOCATED' : 'ERR_INVALID_ARGUMENT',

@@ -1,5 +1,10 @@
 import { isUint8Array } from 'node:util/types';
-import type { Region } from './region.js';
+
+/** What hands the views out: a region. */
+interface Owner {
+  owns(view: unknown): boolean;
+  free(view: Uint8Array): void;
+}
 
 /** In place of a generation: the view was freed. */
 const FREED = -1;
@@ -9,13 +14,13 @@ const FREED = -1;
  * block cannot be changed from outside, as `byteOffset` and `length` can by a property of that name.
  */
 export class BlockView extends Uint8Array {
-  readonly #region: Region;
+  readonly #region: Owner;
   readonly #offset: number;
   readonly #bytes: number;
   /** That of the region when the block was allocated. */
   #generation: number;
 
-  constructor(memory: ArrayBuffer, offset: number, bytes: number, region: Region, generation: number) {
+  constructor(memory: ArrayBuffer, offset: number, bytes: number, region: Owner, generation: number) {
     super(memory, offset, bytes);
     this.#region = region;
     this.#offset = offset;
@@ -28,7 +33,7 @@ export class BlockView extends Uint8Array {
   }
 
   /** Whether the view's block is live in this region. */
-  static isLive(value: unknown, region: Region, generation: number): value is BlockView {
+  static isLive(value: unknown, region: Owner, generation: number): value is BlockView {
     return (
       typeof value === 'object' &&
       value !== null &&
@@ -52,7 +57,7 @@ export class BlockView extends Uint8Array {
   }
 
   /** Why a value is none of the region's live views. */
-  static whyNot(value: unknown, region: Region): string {
+  static whyNot(value: unknown, region: Owner): string {
     if (!isUint8Array(value)) return 'it is no Buffer';
     if (!(#generation in value)) {
       return 'no region handed it out: it is a plain Buffer, or a view or copy of one that was';

@@ -1,6 +1,6 @@
 //! Rust's global allocator, as the `global-*` features choose it.
 
-use crate::{Functions, MemoryAllocatorBackend};
+use crate::{MemoryAllocatorBackend, RawAllocator};
 
 #[cfg(any(
     all(feature = "global-jemalloc", feature = "global-mimalloc"),
@@ -23,18 +23,19 @@ static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[global_allocator]
 static GLOBAL: snmalloc_rs::SnMalloc = snmalloc_rs::SnMalloc;
 
-/// What Rust's global allocator stands on: [`Default`](MemoryAllocatorBackend::Default) is the system's.
-pub const GLOBAL_ALLOCATOR: MemoryAllocatorBackend = if cfg!(all(feature = "global-jemalloc", not(windows))) {
-    MemoryAllocatorBackend::Jemalloc
-} else if cfg!(feature = "global-mimalloc") {
-    MemoryAllocatorBackend::Mimalloc
-} else if cfg!(feature = "global-snmalloc") {
-    MemoryAllocatorBackend::Snmalloc
-} else {
-    MemoryAllocatorBackend::Default
-};
+/// What Rust's global allocator stands on.
+#[cfg(all(feature = "global-jemalloc", not(windows)))]
+pub(crate) type Global = crate::Jemalloc;
+#[cfg(feature = "global-mimalloc")]
+pub(crate) type Global = crate::Mimalloc;
+#[cfg(feature = "global-snmalloc")]
+pub(crate) type Global = crate::Snmalloc;
+#[cfg(not(any(
+    all(feature = "global-jemalloc", not(windows)),
+    feature = "global-mimalloc",
+    feature = "global-snmalloc"
+)))]
+pub(crate) type Global = crate::Default;
 
-/// Those of what the global allocator stands on. (A `global-*` feature turns its allocator's feature on.)
-pub(crate) fn functions() -> Functions {
-    GLOBAL_ALLOCATOR.functions().unwrap_or(Functions::of::<crate::Default>())
-}
+/// The name of what Rust's global allocator stands on: [`Default`](MemoryAllocatorBackend::Default) is the system's.
+pub const GLOBAL_ALLOCATOR: MemoryAllocatorBackend = Global::BACKEND;

@@ -63,15 +63,12 @@ unsafe impl RawAllocator for Rust {
     /// The global allocator's name, and its version where it has one.
     fn version() -> Option<String> {
         let name = GLOBAL_ALLOCATOR.as_str();
-        Some(
-            (global::functions().version)()
-                .map_or_else(|| name.to_owned(), |version| format!("{name} {version}")),
-        )
+        Some(global::Global::version().map_or_else(|| name.to_owned(), |version| format!("{name} {version}")))
     }
     fn stats() -> Stats {
-        (global::functions().stats)()
+        global::Global::stats()
     }
     fn release() -> Result<(), CannotRelease> {
-        (global::functions().release)().map_err(|_| CannotRelease(Self::BACKEND))
+        global::Global::release().map_err(|_| CannotRelease(Self::BACKEND))
     }
 }

@@ -1,6 +1,5 @@
 //! The environment under which a program runs on a backend, and how that is undone.
 
-use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -12,26 +11,8 @@ use malloc_backend_process::{Loader, host};
 
 use crate::library::{BINARY_DIR, shim_file, why_not_preloadable, why_not_usable};
 use crate::options::{PRIVATE, option_variables};
+use crate::variables::{self, Environment};
 use crate::{Code, Preset, Refusal};
-
-/// Variables by their names. Bytes, as the system has them.
-pub type Environment = BTreeMap<Vec<u8>, Vec<u8>>;
-
-/// The variables of `crates/malloc-shim/src/startup.rs`, where each is explained.
-pub mod variables {
-    /// What the dynamic loader preloads.
-    pub const PRELOAD: &str = "LD_PRELOAD";
-    /// The descriptor that the proof is written to.
-    pub const REPORT: &str = "MALLOC_BACKEND_REPORT";
-    /// The program does not begin where the switch had no effect.
-    pub const REQUIRE: &str = "MALLOC_BACKEND_REQUIRE";
-    /// `none`: what the program starts is not switched.
-    pub const CHILDREN: &str = "MALLOC_BACKEND_CHILDREN";
-    /// What was set of the allocator's options, to be undone.
-    pub const RESTORE: &str = "MALLOC_BACKEND_RESTORE";
-
-    pub(super) const ALL: [&str; 5] = [PRELOAD, REPORT, REQUIRE, CHILDREN, RESTORE];
-}
 
 /// Whether the programs that a program starts are switched too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

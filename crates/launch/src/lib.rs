@@ -18,13 +18,15 @@ pub mod look;
 mod options;
 pub mod presets;
 mod refusal;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+pub mod variables;
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 pub use entries::{changed_entries, entries, environment, strings};
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 pub use environment::{
-    Children, Environment, Preloaded, Switch, Switched, is_musl, preloaded, switched_environment, variables,
-    why_not_process, with_options, without_switch,
+    Children, Preloaded, Switch, Switched, is_musl, preloaded, switched_environment, why_not_process,
+    with_options, without_switch,
 };
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 pub use launch::{
@@ -34,3 +36,5 @@ pub use launch::{
 pub use library::{BINARY_DIR, is_for_musl, shim_file, why_not_preloadable, why_not_usable};
 pub use presets::Preset;
 pub use refusal::{Code, Refusal};
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+pub use variables::Environment;

@@ -5,9 +5,10 @@ use std::io;
 use malloc_backend::MemoryAllocatorBackend;
 use malloc_backend_process::{Barrier, Owner, barrier, owner_of};
 
-use crate::environment::{Environment, variables, with_options, without_switch};
+use crate::environment::{with_options, without_switch};
 use crate::options::PRIVATE;
 use crate::presets::has_presets;
+use crate::variables::{self, Environment};
 use crate::{Code, Preset, Refusal};
 
 /// Whose `malloc` the process runs on.

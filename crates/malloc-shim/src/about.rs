@@ -10,7 +10,7 @@ use core::sync::atomic::Ordering;
 use malloc_backend::{MallInfo2, RawAllocator, Stats};
 use malloc_backend_preload::report::write;
 
-use crate::Backend;
+use crate::backend::Backend;
 use crate::wrap::GIVEN_BACK;
 
 /// Gives free memory back to the system, as the backend does (malloc_trim(3)): 1 where some went back, else 0. None of

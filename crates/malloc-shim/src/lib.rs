@@ -19,6 +19,7 @@ compile_error!("a process has one malloc: choose one of the features jemalloc, m
 
 #[cfg(any(feature = "jemalloc", feature = "mimalloc", feature = "snmalloc"))]
 mod about;
+mod backend;
 #[cfg(feature = "jemalloc")]
 mod background_threads;
 #[cfg(any(feature = "jemalloc", feature = "snmalloc"))]
@@ -39,19 +40,12 @@ mod startup;
 mod system_calls;
 mod wrap;
 
-#[cfg(not(any(feature = "jemalloc", feature = "mimalloc", feature = "snmalloc")))]
-use malloc_backend::Default as Backend;
-#[cfg(feature = "jemalloc")]
-use malloc_backend::Jemalloc as Backend;
-#[cfg(feature = "mimalloc")]
-use malloc_backend::Mimalloc as Backend;
-#[cfg(feature = "snmalloc")]
-use malloc_backend::Snmalloc as Backend;
-
 extern crate alloc;
 
 use malloc_backend::shim::Shim;
 use malloc_backend_preload::Global;
+
+use crate::backend::Backend;
 
 /// For the few strings at start-up.
 #[global_allocator]

@@ -9,7 +9,7 @@ use core::ptr;
 
 use malloc_backend::RawAllocator;
 
-use crate::Backend;
+use crate::backend::Backend;
 use malloc_backend_preload::errno::{errno, set_errno};
 
 /// What C says of a block that could not be had: null, and `errno` says ENOMEM.

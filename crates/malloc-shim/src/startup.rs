@@ -18,7 +18,7 @@ use malloc_backend_preload::environment::{get, leave_preload, remove, restore, t
 use malloc_backend_preload::own;
 use malloc_backend_preload::report::{json, write};
 
-use crate::Backend;
+use crate::backend::Backend;
 
 /// A file descriptor ([`descriptor::find`]): one line of JSON goes there, and it is closed.
 const REPORT: &CStr = c"MALLOC_BACKEND_REPORT";

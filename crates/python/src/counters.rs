@@ -1,3 +1,4 @@
+use core::ffi::c_void;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// What went through one domain's table. Every figure only grows; what lives is the difference of two.
@@ -38,6 +39,15 @@ impl Counters {
             bytes_freed: AtomicU64::new(0),
             foreign: AtomicU64::new(0),
         }
+    }
+
+    /// Those of a table's context.
+    ///
+    /// # Safety
+    /// `context` is that of a table that counts.
+    pub(crate) unsafe fn of<'a>(context: *mut c_void) -> &'a Self {
+        // SAFETY: such a table has nothing else for a context, and it is static.
+        unsafe { &*context.cast() }
     }
 
     /// The figures, in the order above.

@@ -7,8 +7,9 @@ use core::ptr;
 use malloc_backend::owner::Object;
 use malloc_backend::{MemoryAllocatorBackend, RawAllocator, Unavailable, Visitor};
 
+use crate::c_api::{PyMemAllocatorEx, PyObjectArenaAllocator};
 use crate::counters::DomainCounters;
-use crate::tables::{PyMemAllocatorEx, PyObjectArenaAllocator, Tables};
+use crate::tables::Tables;
 use crate::{AllocatorSymbols, Config, Domain, PythonVersion};
 
 /// Why the domains were left as they are.

@@ -14,6 +14,7 @@
 extern crate alloc;
 
 mod arguments;
+mod c_api;
 mod config;
 mod counters;
 mod domains;

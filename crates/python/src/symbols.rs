@@ -1,7 +1,7 @@
 use alloc::string::{String, ToString};
 use core::ffi::{CStr, c_char, c_int, c_void};
 
-use crate::tables::{PyMemAllocatorEx, PyObjectArenaAllocator};
+use crate::c_api::{PyMemAllocatorEx, PyObjectArenaAllocator};
 
 /// CPython's functions that read and set the domains (c-api/memory, "Customize Memory Allocators"). They may be called
 /// before the interpreter is initialised.

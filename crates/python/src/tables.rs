@@ -7,66 +7,9 @@ use core::ffi::c_void;
 
 use malloc_backend::RawAllocator;
 
+use crate::c_api::{PyMemAllocatorEx, PyObjectArenaAllocator};
 use crate::counters::{Counters, DomainCounters};
 use crate::{Config, Domain};
-
-type Malloc = unsafe extern "C" fn(*mut c_void, usize) -> *mut c_void;
-type Calloc = unsafe extern "C" fn(*mut c_void, usize, usize) -> *mut c_void;
-type Realloc = unsafe extern "C" fn(*mut c_void, *mut c_void, usize) -> *mut c_void;
-type Free = unsafe extern "C" fn(*mut c_void, *mut c_void);
-
-/// CPython's structure of that name (Include/cpython/pymem.h).
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-pub struct PyMemAllocatorEx {
-    pub ctx: *mut c_void,
-    pub malloc: Option<Malloc>,
-    pub calloc: Option<Calloc>,
-    pub realloc: Option<Realloc>,
-    pub free: Option<Free>,
-}
-
-impl PyMemAllocatorEx {
-    pub fn new(ctx: *mut c_void, malloc: Malloc, calloc: Calloc, realloc: Realloc, free: Free) -> Self {
-        Self { ctx, malloc: Some(malloc), calloc: Some(calloc), realloc: Some(realloc), free: Some(free) }
-    }
-
-    /// Where its slots point, to tell one table from another.
-    pub fn addresses(&self) -> [usize; 5] {
-        let [malloc, calloc, realloc, free] = self.functions();
-        [self.ctx as usize, malloc, calloc, realloc, free]
-    }
-
-    /// The same of its functions alone.
-    pub fn functions(&self) -> [usize; 4] {
-        [
-            self.malloc.map_or(0, |function| function as usize),
-            self.calloc.map_or(0, |function| function as usize),
-            self.realloc.map_or(0, |function| function as usize),
-            self.free.map_or(0, |function| function as usize),
-        ]
-    }
-}
-
-/// CPython's structure of that name (Include/cpython/objimpl.h).
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-pub struct PyObjectArenaAllocator {
-    pub ctx: *mut c_void,
-    pub alloc: Option<unsafe extern "C" fn(*mut c_void, usize) -> *mut c_void>,
-    pub free: Option<unsafe extern "C" fn(*mut c_void, *mut c_void, usize)>,
-}
-
-impl PyObjectArenaAllocator {
-    /// As above.
-    pub fn addresses(&self) -> [usize; 3] {
-        [
-            self.ctx as usize,
-            self.alloc.map_or(0, |function| function as usize),
-            self.free.map_or(0, |function| function as usize),
-        ]
-    }
-}
 
 /// The pools of pymalloc are of 16 KiB (4 KiB before 3.10), and it wastes one of an arena that does not begin at a
 /// multiple of that (Objects/obmalloc.c, `new_arena`).
@@ -174,18 +117,11 @@ pub mod counted {
     }
 
     /// # Safety
-    /// `ctx` is that of a table made above.
-    pub unsafe fn counters<'a>(ctx: *mut c_void) -> &'a Counters {
-        // SAFETY: the tables have nothing else for a context, and it is static.
-        unsafe { &*ctx.cast() }
-    }
-
-    /// # Safety
-    /// `ctx` as above; `block` is null or a live block of `A`.
+    /// `ctx` is that of a table made above; `block` is null or a live block of `A`.
     unsafe fn handed_out<A: RawAllocator>(ctx: *mut c_void, block: *mut c_void) -> *mut c_void {
         if !block.is_null() {
             // SAFETY: the caller's obligations.
-            unsafe { counters(ctx).allocated(A::usable_size(block)) };
+            unsafe { Counters::of(ctx).allocated(A::usable_size(block)) };
         }
         block
     }
@@ -213,7 +149,7 @@ pub mod counted {
             let before = A::usable_size(block);
             let resized = A::realloc(block, size);
             if !resized.is_null() {
-                counters(ctx).reallocated(before, A::usable_size(resized));
+                Counters::of(ctx).reallocated(before, A::usable_size(resized));
             }
             resized
         }
@@ -225,7 +161,7 @@ pub mod counted {
         }
         // SAFETY: see `realloc`.
         unsafe {
-            counters(ctx).freed(A::usable_size(block));
+            Counters::of(ctx).freed(A::usable_size(block));
             A::free(block);
         }
     }

@@ -6,8 +6,8 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use malloc_backend::RawAllocator;
 
-use crate::tables::PyMemAllocatorEx;
-use crate::tables::counted::counters;
+use crate::c_api::PyMemAllocatorEx;
+use crate::counters::Counters;
 
 /// Before a block; as large as the alignment that is asked for.
 #[repr(C, align(16))]
@@ -52,7 +52,7 @@ unsafe fn mark_of(ctx: *mut c_void, block: *mut c_void) -> Option<*mut Mark> {
         if (*mark).tag == tag(ctx) {
             return Some(mark);
         }
-        counters(ctx).foreign.fetch_add(1, Relaxed);
+        Counters::of(ctx).foreign.fetch_add(1, Relaxed);
     }
     None
 }
@@ -63,7 +63,7 @@ unsafe extern "C" fn malloc<A: RawAllocator>(ctx: *mut c_void, size: usize) -> *
     unsafe {
         let block = marked(ctx, A::malloc(total).cast(), size);
         if !block.is_null() {
-            counters(ctx).allocated(size);
+            Counters::of(ctx).allocated(size);
         }
         block
     }
@@ -97,7 +97,7 @@ unsafe extern "C" fn realloc<A: RawAllocator>(
         let before = (*mark).size;
         let resized = marked(ctx, A::realloc(mark.cast(), total).cast(), size);
         if !resized.is_null() {
-            counters(ctx).reallocated(before, size);
+            Counters::of(ctx).reallocated(before, size);
         }
         resized
     }
@@ -110,7 +110,7 @@ unsafe extern "C" fn free<A: RawAllocator>(ctx: *mut c_void, block: *mut c_void)
     // SAFETY: see `realloc`.
     unsafe {
         let Some(mark) = mark_of(ctx, block) else { return };
-        counters(ctx).freed((*mark).size);
+        Counters::of(ctx).freed((*mark).size);
         (*mark).tag = 0;
         A::free(mark.cast());
     }

@@ -3,8 +3,8 @@
 //! They go by glibc's own variables, also those of a preset. No other allocator reads them, and what the program starts
 //! is to have them where it is switched too: nothing of ours is in it.
 
-use super::{Judged, Variables, put};
-use crate::environment::Environment;
+use super::set::{Judged, Variables, put};
+use crate::variables::Environment;
 
 struct GlibcOption {
     key: &'static str,

@@ -3,7 +3,8 @@
 
 use Kind::{Boolean, Integer, Ratio, Settings, Size, Statistics, Word};
 
-use super::Judged;
+use super::glibc;
+use super::set::Judged;
 
 /// Read in crates/preload/src/jemalloc_options.rs.
 pub(super) const VARIABLE: &str = "MALLOC_BACKEND_JEMALLOC";
@@ -157,7 +158,7 @@ const LETTERS: &str = "Jgmdablxeh";
 
 /// As jemalloc reads it: in base 8 and 16 too.
 fn number(text: &str) -> Option<i128> {
-    let number = i128::from(super::glibc::number(text.strip_prefix('-').unwrap_or(text))?);
+    let number = i128::from(glibc::number(text.strip_prefix('-').unwrap_or(text))?);
     // (Of two signs it was not one.)
     let is_plain = !text.starts_with("--");
     is_plain.then_some(if text.starts_with('-') { -number } else { number })

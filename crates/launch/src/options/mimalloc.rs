@@ -1,6 +1,6 @@
 //! The options of mimalloc. They go by a variable of ours, `MIMALLOC_*` being read by every mimalloc there is.
 
-use super::{Judged, put};
+use super::set::{Judged, put};
 
 /// Read in crates/preload/src/mimalloc_options.rs.
 pub(super) const VARIABLE: &str = "MALLOC_BACKEND_MIMALLOC";

@@ -3,17 +3,16 @@
 mod glibc;
 mod jemalloc;
 mod mimalloc;
+mod set;
 #[cfg(test)]
 mod tests;
 
 use malloc_backend::MemoryAllocatorBackend;
+use set::{Variables, put};
 
-use crate::environment::Environment;
 use crate::presets::{Preset, has_presets, preset_options};
 use crate::refusal::{Code, Refusal};
-
-/// Variables with their values.
-type Variables = Vec<(Vec<u8>, Vec<u8>)>;
+use crate::variables::Environment;
 
 /// The variables of `crates/preload` that only our libraries read.
 pub const PRIVATE: [&str; 2] = [jemalloc::VARIABLE, mimalloc::VARIABLE];
@@ -58,14 +57,6 @@ pub fn option_variables(
         }
         MemoryAllocatorBackend::Snmalloc | MemoryAllocatorBackend::Rust => Variables::new(),
     })
-}
-
-/// Sets what stands under the key, or adds it.
-fn put<Key: PartialEq, Value>(list: &mut Vec<(Key, Value)>, key: Key, value: Value) {
-    match list.iter_mut().find(|(other, _)| *other == key) {
-        Some((_, old)) => *old = value,
-        None => list.push((key, value)),
-    }
 }
 
 fn pair((key, value): &(&str, &str)) -> String {
@@ -125,9 +116,6 @@ fn check(backend: MemoryAllocatorBackend, key: &str, value: &str, is_musl: bool)
         }
     }
 }
-
-/// What a value must be, if it is not that; or who has which options, if not this one.
-type Judged = Result<Option<String>, (&'static str, Vec<&'static str>)>;
 
 /// The name that was probably meant.
 fn nearest<'names>(key: &str, names: &[&'names str]) -> Option<&'names str> {

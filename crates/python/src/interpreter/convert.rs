@@ -5,6 +5,8 @@ use std::ffi::{CStr, c_char};
 use std::ptr;
 
 use super::library::{Library, Object};
+use super::owned_bytes::OwnedBytes;
+use super::state::is_free_threaded;
 use super::value::{Bytes, MAX_DEPTH, Value};
 
 /// From here on a `bytes` is handed over rather than copied.
@@ -325,9 +327,9 @@ impl Library {
         unsafe {
             let length = (self.PyBytes_Size)(object.get());
             let data: *const u8 = (self.PyBytes_AsString)(object.get()).cast();
-            let is_only_one = !super::is_free_threaded() && object.get().cast::<isize>().read() == 1;
+            let is_only_one = !is_free_threaded() && object.get().cast::<isize>().read() == 1;
             if length >= HAND_OVER && is_only_one {
-                return Bytes::Owned(super::OwnedBytes::new(object.give(), data.cast_mut(), length as usize));
+                return Bytes::Owned(OwnedBytes::new(object.give(), data.cast_mut(), length as usize));
             }
             Bytes::Copied(std::slice::from_raw_parts(data, length as usize).to_vec())
         }

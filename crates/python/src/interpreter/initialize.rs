@@ -8,7 +8,8 @@ use std::{mem, ptr};
 use malloc_backend::owner::Object;
 
 use super::library::{Library, deep};
-use super::{COUNTERS, Options, StartError};
+use super::options::{Options, StartError};
+use super::state::COUNTERS;
 use crate::Domains;
 
 /// `PyPreConfig` is ten ints from 3.8 on, `PyConfig` a few hundred bytes; neither is known here beyond these fields.

@@ -5,8 +5,8 @@ use std::ptr;
 
 use super::convert::{Owned, Raised, Unconverted};
 use super::initialize::{EVAL_INPUT, FILE_INPUT};
-use super::is_forked_child;
 use super::library::{CompilerFlags, Library, Object};
+use super::state::is_forked_child;
 use super::value::{Failure, Value};
 
 /// What is wanted.

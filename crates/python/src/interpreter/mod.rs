@@ -9,11 +9,12 @@ mod exception;
 mod initialize;
 mod job;
 mod library;
+mod options;
+mod owned_bytes;
+mod state;
 mod value;
 
 use std::collections::HashSet;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
@@ -21,54 +22,21 @@ use std::time::{Duration, Instant};
 
 pub use job::{Job, Outcome, Request};
 use library::{Library, Object};
+pub use options::{Options, StartError};
+pub use owned_bytes::OwnedBytes;
+use owned_bytes::{GIVE_BACK, Reference};
+use state::{COUNTERS, in_forked_child, is_forked_child, set_free_threaded};
 pub use value::{Bytes, Failure, MAX_DEPTH, Value};
 
-use crate::counters::{Counters, DOMAINS_COUNTED, DomainCounters};
-use crate::{Config, Domains, Refusal, Report};
-
-/// How the interpreter is to be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options {
-    /// The shared library.
-    pub libpython: PathBuf,
-    /// The interpreter's file: what `sys.executable` and the search for its modules start from.
-    pub executable: PathBuf,
-    /// As `python -I`.
-    pub isolated: bool,
-    /// `RTLD_DEEPBIND` for libpython and the extension modules.
-    pub deep_bind: bool,
-    /// The variables that the caller has set for it, `name=value`. They are compared, and not set.
-    pub env: Vec<String>,
-    /// Whose the domains are.
-    pub config: Config,
-}
-
-/// Why there is no interpreter.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StartError {
-    /// One with other options runs.
-    Running,
-    /// An interpreter runs in this process that somebody else started.
-    Foreign,
-    /// libpython does not load.
-    Library(String),
-    /// The domains cannot be set.
-    Refused(Refusal),
-    /// Python's own initialisation failed.
-    Initialization(String),
-}
+use crate::counters::DomainCounters;
+use crate::{Domains, Report};
 
 /// Threads of Python recurse deeper than the 2 MiB allow that Rust gives a thread.
 const STACK: usize = 16 << 20;
 /// How long other threads of Python may have to wait for one job after another: `sys.getswitchinterval()`.
 const SWITCH_INTERVAL: Duration = Duration::from_millis(5);
 
-static COUNTERS: DomainCounters = [const { Counters::new() }; DOMAINS_COUNTED];
 static RUNNING: OnceLock<Interpreter> = OnceLock::new();
-static FREE_THREADED: AtomicBool = AtomicBool::new(false);
-/// Set in a forked child: nobody there waits for what a job gives.
-static FORKED: AtomicBool = AtomicBool::new(false);
-
 /// The interpreter of this process.
 pub struct Interpreter {
     options: Options,
@@ -97,58 +65,6 @@ enum Message {
     Free(Reference),
 }
 
-/// A reference that any thread may hold, and only the interpreter's gives back.
-struct Reference(Object);
-
-// SAFETY: nothing is done with it but to send it to the interpreter's thread.
-unsafe impl Send for Reference {}
-
-/// A `bytes` of Python's with nobody in Python to know it: its memory may be written to.
-pub struct OwnedBytes {
-    object: Object,
-    data: *mut u8,
-    length: usize,
-}
-
-// SAFETY: this is the only reference, and giving it back is left to the interpreter's thread.
-unsafe impl Send for OwnedBytes {}
-
-impl OwnedBytes {
-    /// # Safety
-    /// `object` is an owned reference and the only one; `data` and `length` are its memory.
-    unsafe fn new(object: Object, data: *mut u8, length: usize) -> Self {
-        Self { object, data, length }
-    }
-
-    /// Where the bytes are.
-    pub fn as_ptr(&self) -> *mut u8 {
-        self.data
-    }
-
-    /// How many there are.
-    #[allow(clippy::len_without_is_empty)]
-    pub fn len(&self) -> usize {
-        self.length
-    }
-}
-
-impl Drop for OwnedBytes {
-    fn drop(&mut self) {
-        if let Some(interpreter) = RUNNING.get() {
-            // At the process's end nobody listens any more.
-            let _ = interpreter.queue.send(Message::Free(Reference(self.object)));
-        }
-    }
-}
-
-fn is_free_threaded() -> bool {
-    FREE_THREADED.load(Ordering::Relaxed)
-}
-
-fn is_forked_child() -> bool {
-    FORKED.load(Ordering::Relaxed)
-}
-
 impl Interpreter {
     /// Starts it, or gives the one that runs, if it is of the same options. Takes as long as Python takes to start.
     ///
@@ -166,9 +82,10 @@ impl Interpreter {
             match initialize::initialize(&options) {
                 Err(error) => drop(started.send(Err(error))),
                 Ok((library, domains)) => {
-                    FREE_THREADED.store(library.allocators.version().free_threaded, Ordering::Relaxed);
+                    set_free_threaded(library.allocators.version().free_threaded);
                     // SAFETY: this thread holds the GIL.
                     let thread = unsafe { (library.PyThread_get_thread_ident)() };
+                    let _ = GIVE_BACK.set(give_back);
                     let interpreter = RUNNING.get_or_init(|| Self {
                         options,
                         library,
@@ -316,8 +233,11 @@ impl Interpreter {
     }
 }
 
-unsafe extern "C" fn in_forked_child() {
-    FORKED.store(true, Ordering::Relaxed);
+/// At the process's end nobody listens any more.
+fn give_back(reference: Reference) {
+    if let Some(interpreter) = RUNNING.get() {
+        let _ = interpreter.queue.send(Message::Free(reference));
+    }
 }
 
 /// What Python has buffered for its standard streams is written. Python stays still from then on: what comes after

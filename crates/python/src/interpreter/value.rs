@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::owned_bytes::OwnedBytes;
+
 /// What both sides have.
 #[derive(Debug)]
 pub enum Value {
@@ -34,7 +36,7 @@ pub enum Bytes {
     /// A copy in pieces, each of which is given up when it has been copied on.
     Pieces(Vec<Box<[u8]>>),
     /// A `bytes` that nobody in Python refers to any more, itself.
-    Owned(super::OwnedBytes),
+    Owned(OwnedBytes),
 }
 
 impl Bytes {
