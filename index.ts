@@ -11,15 +11,17 @@ export {
   type Availability,
   type BackendInfo,
   type BackendStats,
+  type ProcessBackend,
   backends,
-  defaultBackend,
+  isBackend,
+  preferredBackend,
   parseBackend,
   rustGlobalAllocator,
 } from './src/backend.js';
-export { type ActiveBackend, activeBackend } from './src/process/owner.js';
+export { type ActiveBackend, activeBackend, assertBackend } from './src/process/owner.js';
 export { type EnvironmentOptions, type SwitchOptions, environment } from './src/process/environment.js';
 export {
-  type AllocatorOptions,
+  type BackendOptions,
   type Preset,
   type PresetOption,
   type PresetTable,
@@ -43,6 +45,7 @@ export {
   fork,
   spawn,
 } from './src/process/spawn.js';
+export { type RunOptions, type RunResult, run } from './src/process/run.js';
 export { type PythonAllocatorConfig, type PythonDomain } from './src/python/config.js';
 export {
   type PythonCallOptions,
@@ -66,7 +69,7 @@ export {
 export { type PythonArgument, type PythonValue } from './src/python/value.js';
 export { Allocator, type AllocatorStats } from './src/allocator/allocator.js';
 export { type AllocatedBuffer } from './src/allocator/buffer.js';
-export { type AllocateOptions, type AllocatorSettings } from './src/allocator/settings.js';
+export { type AllocateOptions, type AllocatorOptions } from './src/allocator/options.js';
 export type { Hold } from './src/allocator/hold.js';
 export { type Region, type RegionOptions, type RegionView } from './src/allocator/region.js';
 export { type AllocatorEvent, type Leak } from './src/allocator/observer.js';

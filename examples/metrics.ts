@@ -16,7 +16,7 @@ import { collectMallocMetrics } from '../src/metrics/prometheus.js';
 
 const register = new Registry();
 collectDefaultMetrics({ register });
-collectMallocMetrics(register);
+collectMallocMetrics({ register });
 
 try {
   const auto = autoRelease({ idle: 0.05, threshold: 0.9, interval: 5_000 });

@@ -56,6 +56,6 @@ const child = spawnPython(['-c', `${functions}\nprint(product(500), large(256))`
   malloc: 'mimalloc',
   stdio: ['ignore', 'pipe', 'inherit'],
 });
-const { malloc, domains } = await child.applied;
-console.log(`in a child: raw is ${domains.raw?.backend}, malloc is that of ${malloc.split('/').at(-1)}`);
+const { owner, domains } = await child.applied;
+console.log(`in a child: raw is ${domains.raw?.backend}, malloc is that of ${owner.split('/').at(-1)}`);
 console.log('  product and sum:', (await text(child.stdout!)).trim());

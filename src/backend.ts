@@ -25,7 +25,15 @@ export const MemoryAllocatorBackend = {
 /** One of the five strings. */
 export type MemoryAllocatorBackend = Backend;
 
+/** A backend that can serve a whole process. Rust's global allocator cannot: it stands on `malloc`. */
+export type ProcessBackend = Exclude<MemoryAllocatorBackend, 'rust'>;
+
 const names: readonly string[] = Object.values(MemoryAllocatorBackend);
+
+/** Whether the value is the name of a backend. */
+export function isBackend(name: unknown): name is MemoryAllocatorBackend {
+  return typeof name === 'string' && names.includes(name);
+}
 
 /**
  * The backend of that name.
@@ -33,7 +41,7 @@ const names: readonly string[] = Object.values(MemoryAllocatorBackend);
  * @throws {@link MallocBackendError} `ERR_UNKNOWN_BACKEND`, which lists the five.
  */
 export function parseBackend(name: unknown): MemoryAllocatorBackend {
-  if (typeof name === 'string' && names.includes(name)) return name as MemoryAllocatorBackend;
+  if (isBackend(name)) return name;
   const shown =
     typeof name === 'string' ? JSON.stringify(name) : `of type ${name === null ? 'null' : typeof name}`;
   throw new MallocBackendError(
@@ -43,7 +51,7 @@ export function parseBackend(name: unknown): MemoryAllocatorBackend {
 }
 
 /** The enum's default value: `jemalloc`, and on Windows `default`. */
-export function defaultBackend(): MemoryAllocatorBackend {
+export function preferredBackend(): MemoryAllocatorBackend {
   return process.platform === 'win32' ? 'default' : 'jemalloc';
 }
 

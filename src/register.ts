@@ -65,7 +65,7 @@ function register(given: NodeJS.ProcessEnv): void {
   if (again) {
     throw new MallocBackendError(
       'ERR_NOT_APPLIED',
-      `this process was started again for ${backend} and its malloc is still that of ${active.path}`,
+      `this process was started again for ${backend} and its malloc is still that of ${active.owner}`,
     );
   }
   requireNothingRead();

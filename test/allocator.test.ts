@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { constants } from 'node:buffer';
 import { join } from 'node:path';
-import { Allocator, type AllocatorEvent, backends, defaultBackend } from '../index.js';
+import { Allocator, type AllocatorEvent, backends, preferredBackend } from '../index.js';
 import { index } from './fixtures-ts/tools.js';
 import { BACKENDS, codeOf, collectUntil, isFilledWith } from './support/allocators.js';
 import { compiled } from './support/native.js';
@@ -21,7 +21,7 @@ test('backends() says which can allocate', () => {
       available ? 'no error' : 'ERR_BACKEND_UNAVAILABLE',
     );
   }
-  assert.equal(Allocator.create().backend, defaultBackend());
+  assert.equal(Allocator.create().backend, preferredBackend());
 });
 
 for (const backend of BACKENDS) {

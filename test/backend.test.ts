@@ -10,7 +10,8 @@ import {
   MemoryAllocatorBackend,
   activeBackend,
   backends,
-  defaultBackend,
+  isBackend,
+  preferredBackend,
   environment,
   parseBackend,
   rustGlobalAllocator,
@@ -34,23 +35,26 @@ describe('the enum', () => {
       Rust: 'rust',
     });
     assert.deepEqual(FIVE.map(parseBackend), FIVE);
+    assert.ok(FIVE.every(isBackend));
   });
 
   test('what is none of them is named, with the five', () => {
     const strings = ['', 'Jemalloc', ' jemalloc', 'jemalloc\n', 'toString', '__proto__', 'libc', '0'];
     const others = [undefined, null, 1, NaN, true, {}, ['jemalloc'], 5n, Symbol('x'), parseBackend];
-    for (const name of [...strings, ...others])
+    for (const name of [...strings, ...others]) {
+      assert.equal(isBackend(name), false);
       tools.refuses(
         () => parseBackend(name),
         'ERR_UNKNOWN_BACKEND',
         new RegExp(FIVE.join(', ')),
         ...(typeof name === 'string' ? [] : [new RegExp(name === null ? 'null' : typeof name)]),
       );
+    }
     tools.refuses(() => parseBackend('tcmalloc'), 'ERR_UNKNOWN_BACKEND', /"tcmalloc"/);
   });
 
   test('its default value is jemalloc where there is one', () => {
-    assert.equal(defaultBackend(), process.platform === 'win32' ? 'default' : 'jemalloc');
+    assert.equal(preferredBackend(), process.platform === 'win32' ? 'default' : 'jemalloc');
     assert.ok(FIVE.includes(rustGlobalAllocator()));
   });
 });
@@ -117,12 +121,31 @@ describe('activeBackend() here', { skip: cannotPreload }, () => {
   const here = (env: Record<string, string> = {}) =>
     tools.evaluate<ActiveBackend>('show(m.activeBackend())', { env });
 
+  test('assertBackend() passes on that backend alone', async () => {
+    const asserts = (backend: string, env: Record<string, string>) =>
+      tools.evaluate<string | null>(
+        `try { m.assertBackend('${backend}'); show(null) } catch (error) { show(error.code + ' ' + error.message) }`,
+        { env },
+      );
+    for (const backend of ['default', ...SWITCHING]) {
+      const env = backend === 'default' ? {} : { LD_PRELOAD: shim(backend as 'jemalloc') };
+      assert.equal(await asserts(backend, env), null);
+      const other = backend === 'mimalloc' ? 'jemalloc' : 'mimalloc';
+      const said = (await asserts(other, env)) ?? '';
+      assert.match(
+        said,
+        new RegExp(`^ERR_NOT_APPLIED this process runs on .* and not on ${other}; start it by`),
+      );
+    }
+    assert.match((await asserts('tcmalloc', {})) ?? '', /^ERR_UNKNOWN_BACKEND/);
+  });
+
   test('is libc unswitched, and under the probe, and with a library that has no malloc', async () => {
     const plugin = await compiled('plugin.so');
     for (const env of [{}, { LD_PRELOAD: shim('default') }, { LD_PRELOAD: plugin }]) {
-      const { owner, backend, allocator, version, path } = await here(env);
-      assert.deepEqual([owner, backend], ['libc', 'default']);
-      assert.match(basename(path), /^(libc\.|ld-musl)/);
+      const { kind, backend, allocator, version, owner } = await here(env);
+      assert.deepEqual([kind, backend], ['libc', 'default']);
+      assert.match(basename(owner), /^(libc\.|ld-musl)/);
       if (!isGlibc) continue;
       assert.equal(allocator, 'glibc');
       const { header } = process.report.getReport() as { header: { glibcVersionRuntime: string } };
@@ -133,7 +156,7 @@ describe('activeBackend() here', { skip: cannotPreload }, () => {
   for (const backend of SWITCHING) {
     test(`is ${backend} under its library`, async () => {
       const { version } = backends().find((each) => each.backend === backend) ?? {};
-      const expected = { owner: 'shim', allocator: backend, backend, version, path: shim(backend) };
+      const expected = { kind: 'shim', allocator: backend, backend, version, owner: shim(backend) };
       assert.deepEqual(await here({ LD_PRELOAD: shim(backend) }), expected);
     });
   }
@@ -141,11 +164,11 @@ describe('activeBackend() here', { skip: cannotPreload }, () => {
   test('is whichever library comes first', { skip: notGlibc }, async () => {
     const foreign = tools.foreignLibrary();
     assert.deepEqual(await here({ LD_PRELOAD: `${foreign}:${shim('mimalloc')}` }), {
-      owner: 'foreign',
+      kind: 'foreign',
       allocator: 'unknown',
-      path: foreign,
+      owner: foreign,
     });
-    assert.equal((await here({ LD_PRELOAD: `${shim('mimalloc')}:${foreign}` })).owner, 'shim');
+    assert.equal((await here({ LD_PRELOAD: `${shim('mimalloc')}:${foreign}` })).kind, 'shim');
     assert.equal((await here({ LD_PRELOAD: `${shim('jemalloc')}:${shim('mimalloc')}` })).backend, 'jemalloc');
   });
 
@@ -154,7 +177,7 @@ describe('activeBackend() here', { skip: cannotPreload }, () => {
     const skip = path === undefined && `${debianPackage} is not installed`;
     test(`is a foreign ${allocator}, by name and version`, { skip }, async () => {
       const { version, ...found } = await here({ LD_PRELOAD: path ?? '' });
-      assert.deepEqual(found, { owner: 'foreign', allocator, path });
+      assert.deepEqual(found, { kind: 'foreign', allocator, owner: path });
       assert.match(version ?? '', /^\d+\.\d+/);
     });
   }
@@ -179,12 +202,12 @@ describe('activeBackend(pid)', { skip: cannotPreload }, () => {
     for (const backend of SWITCHING) {
       const pid = await running({ LD_PRELOAD: shim(backend) });
       const { version } = backends().find((each) => each.backend === backend) ?? {};
-      const expected = { owner: 'shim', allocator: backend, backend, version, path: shim(backend) };
+      const expected = { kind: 'shim', allocator: backend, backend, version, owner: shim(backend) };
       assert.deepEqual(activeBackend(pid), expected);
     }
     const plain = activeBackend(await running());
-    assert.deepEqual([plain.owner, plain.backend], ['libc', 'default']);
-    assert.deepEqual({ ...plain, path: realpathSync(plain.path) }, plain);
+    assert.deepEqual([plain.kind, plain.backend], ['libc', 'default']);
+    assert.deepEqual({ ...plain, owner: realpathSync(plain.owner) }, plain);
     const probed = activeBackend(await running({ LD_PRELOAD: shim('default') }));
     assert.deepEqual(probed, plain, 'the probe replaces nothing');
     assert.deepEqual(activeBackend(process.pid), activeBackend());
@@ -213,13 +236,13 @@ describe('activeBackend(pid)', { skip: cannotPreload }, () => {
     const python = tools.which('python3');
     if (python === undefined) return t.skip('python3 is not installed');
     const opens = `import ctypes, sys\nctypes.CDLL('${tools.foreignLibrary()}')\nfor line in sys.stdin: print(line, flush=True)`;
-    assert.equal(activeBackend(await running({}, python, ['-c', opens])).owner, 'libc');
+    assert.equal(activeBackend(await running({}, python, ['-c', opens])).kind, 'libc');
   });
 
   test('goes by the order of the preloads', { skip: notGlibc }, async () => {
     const foreign = tools.foreignLibrary();
     const first = activeBackend(await running({ LD_PRELOAD: `${foreign}:${shim('mimalloc')}` }));
-    assert.deepEqual(first, { owner: 'foreign', allocator: 'unknown', path: foreign });
+    assert.deepEqual(first, { kind: 'foreign', allocator: 'unknown', owner: foreign });
     const second = activeBackend(await running({ LD_PRELOAD: `${shim('mimalloc')} ${foreign}` }));
     assert.equal(second.backend, 'mimalloc');
   });
@@ -227,7 +250,7 @@ describe('activeBackend(pid)', { skip: cannotPreload }, () => {
   test('finds an allocator that is linked, not preloaded', { skip: notGlibc }, async () => {
     const foreign = tools.foreignLibrary();
     const linked = tools.cc('linked', tools.ECHO, ['-Wl,--no-as-needed', foreign]);
-    const linkedOwner = { owner: 'foreign', allocator: 'unknown', path: foreign };
+    const linkedOwner = { kind: 'foreign', allocator: 'unknown', owner: foreign };
     assert.deepEqual(activeBackend(await running({}, linked)), linkedOwner);
     assert.equal(activeBackend(await running({ LD_PRELOAD: shim('jemalloc') }, linked)).backend, 'jemalloc');
   });
@@ -236,7 +259,7 @@ describe('activeBackend(pid)', { skip: cannotPreload }, () => {
     const own = tools.cc('own', `#include <stddef.h>\nvoid *malloc(size_t n) { return 0; }\n${tools.ECHO}`, [
       '-rdynamic',
     ]);
-    const expected = { owner: 'foreign', allocator: 'unknown', path: own };
+    const expected = { kind: 'foreign', allocator: 'unknown', owner: own };
     assert.deepEqual(activeBackend(await running({ LD_PRELOAD: shim('jemalloc') }, own)), expected);
   });
 
@@ -245,14 +268,14 @@ describe('activeBackend(pid)', { skip: cannotPreload }, () => {
     const skip = path === undefined && `${debianPackage} is not installed`;
     test(`names a foreign ${allocator}`, { skip }, async () => {
       const found = activeBackend(await running({ LD_PRELOAD: path ?? '' }));
-      assert.deepEqual(found, { owner: 'foreign', allocator, path: realpathSync(path ?? '') });
+      assert.deepEqual(found, { kind: 'foreign', allocator, owner: realpathSync(path ?? '') });
     });
   }
 
   test('a static program does not show what it contains', async (t) => {
     const program = tools.staticProgram('static', tools.ECHO);
     if (program === undefined) return t.skip('no static C library');
-    const expected = { owner: 'static', allocator: 'unknown', path: program };
+    const expected = { kind: 'static', allocator: 'unknown', owner: program };
     assert.deepEqual(activeBackend(await running({}, program)), expected);
     assert.deepEqual(activeBackend(await running({ LD_PRELOAD: shim('mimalloc') }, program)), expected);
   });

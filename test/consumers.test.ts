@@ -154,7 +154,7 @@ describe('test runners', { skip }, () => {
       'jest/one.test.js',
       `const { MallocBackendError, activeBackend, parseBackend, spawn } = require('malloc-backend');
        test('works', async () => {
-         expect(activeBackend().owner).toBe('libc');
+         expect(activeBackend().kind).toBe('libc');
          expect(() => parseBackend('none')).toThrow(MallocBackendError);
          expect((await spawn('true', { backend: 'jemalloc' }).applied).backend).toBe('jemalloc');
        });`,
@@ -172,7 +172,7 @@ describe('test runners', { skip }, () => {
       `import { MallocBackendError, activeBackend, parseBackend, spawn } from 'malloc-backend';
        import { collectMallocMetrics } from 'malloc-backend/prometheus';
        test('works', async () => {
-         expect(activeBackend().owner).toBe('libc');
+         expect(activeBackend().kind).toBe('libc');
          expect(() => parseBackend('none')).toThrow(MallocBackendError);
          expect(() => collectMallocMetrics(1)).toThrow(MallocBackendError);
          expect((await spawn('true', { backend: 'jemalloc' }).applied).backend).toBe('jemalloc');

@@ -21,11 +21,11 @@ import { afterAll, describe, test } from './support/suite.js';
 const { command, cli, native } = tools;
 
 interface Malloc {
-  owner: string;
+  kind: string;
   allocator: string;
   backend?: string;
   version?: string;
-  path: string;
+  owner: string;
 }
 
 interface Diagnosis {
@@ -78,7 +78,7 @@ describe('doctor', { skip: cannotPreload }, () => {
     assert.equal(found.platform, `${process.platform}-${process.arch}`);
     assert.equal(found.pageSize, Number(execFileSync('getconf', ['PAGESIZE'], { encoding: 'utf8' })));
     assert.equal(realpathSync(found.binaries), realpathSync(tools.binaries));
-    assert.deepEqual([malloc.owner, malloc.backend, found.switchable], ['libc', 'default', true]);
+    assert.deepEqual([malloc.kind, malloc.backend, found.switchable], ['libc', 'default', true]);
     assert.deepEqual(
       backends.map(({ backend, available }) => [backend, available]),
       Object.values(MemoryAllocatorBackend).map((name) => [name, name !== 'rust']),
@@ -95,7 +95,7 @@ describe('doctor', { skip: cannotPreload }, () => {
       ' ',
     );
     for (const text of [
-      `malloc here: ${libc} (the C library's, not switched)\n  ${malloc.path}\n`,
+      `malloc here: ${libc} (the C library's, not switched)\n  ${malloc.owner}\n`,
       `\nplatform   ${found.platform}, ${libc}, pages of ${found.pageSize} bytes\n`,
       `\nlibraries  ${found.binaries}\n`,
       '\nNothing stands in the way.\n',
@@ -113,7 +113,7 @@ describe('doctor', { skip: cannotPreload }, () => {
     const found = await diagnose(['--pid', `${pid}`]);
     assert.deepEqual(found.malloc, activeBackend(pid));
     assert.deepEqual(
-      [found.process?.pid, found.malloc.backend, found.malloc.path],
+      [found.process?.pid, found.malloc.backend, found.malloc.owner],
       [pid, 'snmalloc', shim('snmalloc')],
     );
     const { stdout } = await command(['doctor', '--pid', `${pid}`]);
@@ -400,7 +400,7 @@ describe('doctor', { skip: cannotPreload }, () => {
     const child = await waiting('unshare', ['-m', 'sh', '-c', mounted, folder, tools.binaries]);
     const { malloc } = await diagnose(['--pid', `${child.pid}`]);
     assert.deepEqual(
-      [malloc.backend, malloc.path, malloc.version],
+      [malloc.backend, malloc.owner, malloc.version],
       ['mimalloc', join(realpathSync(tools.binaries), 'libmalloc_backend_mimalloc.so'), undefined],
       'what lies here under that name is another file',
     );
@@ -409,7 +409,7 @@ describe('doctor', { skip: cannotPreload }, () => {
   test('a foreign allocator', { skip: notGlibc }, async () => {
     const foreign = tools.foreignLibrary();
     const found = await diagnose([], { env: { LD_PRELOAD: foreign } });
-    assert.deepEqual([found.malloc.owner, found.codes], ['foreign', ['FOREIGN_PRELOAD']]);
+    assert.deepEqual([found.malloc.kind, found.codes], ['foreign', ['FOREIGN_PRELOAD']]);
     const [{ message = '' } = {}] = found.obstacles;
     assert.ok(message.includes(foreign));
     assert.equal(found.malloc.allocator, 'unknown');
@@ -495,7 +495,7 @@ describe('doctor', { skip: cannotPreload }, () => {
     if (program === undefined) return t.skip('no static C library');
     const child = await waiting(program, []);
     const { malloc, codes, switchable } = await diagnose(['--pid', `${child.pid}`]);
-    assert.deepEqual(malloc, { owner: 'static', allocator: 'unknown', path: program });
+    assert.deepEqual(malloc, { kind: 'static', allocator: 'unknown', owner: program });
     assert.deepEqual([codes, switchable], [['STATIC'], false]);
     const { code, stdout, stderr } = await run(native, ['doctor', '--pid', `${child.pid}`]);
     assert.deepEqual(

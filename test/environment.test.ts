@@ -1,7 +1,7 @@
 // environment(): what is set, what of the user's stays, and what is refused.
 
 import assert from 'node:assert/strict';
-import { type EnvironmentOptions, type MemoryAllocatorBackend, type Preset, environment } from '../index.js';
+import { type EnvironmentOptions, type ProcessBackend, type Preset, environment } from '../index.js';
 import * as tools from './fixtures-ts/tools.js';
 import { compiled } from './support/native.js';
 import { run, succeed } from './support/run.js';
@@ -12,7 +12,7 @@ const PROCESS = ['default', ...SWITCHING] as const;
 type Env = Record<string, string | undefined>;
 
 /** Without a preset, whose options presets.test.ts looks at. */
-const switched = (backend: MemoryAllocatorBackend, env: Env = {}, more: EnvironmentOptions = {}) =>
+const switched = (backend: ProcessBackend, env: Env = {}, more: EnvironmentOptions = {}) =>
   environment(backend, { preset: 'none', env, ...more });
 
 /** What `sh` sees in the end: as the library leaves the environment to the program. */
@@ -153,7 +153,7 @@ describe('options', { skip: cannotPreload }, () => {
               mimalloc: { purge_delay: '3' },
             };
             const set = outer === 'snmalloc' ? {} : sets[outer];
-            const tuned = (backend: MemoryAllocatorBackend, preset: Preset) =>
+            const tuned = (backend: ProcessBackend, preset: Preset) =>
               backend === 'snmalloc' ? {} : { preset };
             const between = environment(outer, { env, children, set, ...tuned(outer, 'throughput') });
             const nested = environment(inner, { env: between, ...tuned(inner, 'low-rss') });
@@ -225,13 +225,13 @@ describe('what it refuses', { skip: cannotPreload }, () => {
 
   test('rust, and what is no backend', () => {
     tools.refuses(
-      () => environment('rust'),
+      () => environment('rust' as 'jemalloc'),
       'ERR_BACKEND_UNAVAILABLE',
       /stands on malloc/,
       /choose jemalloc/,
     );
     for (const backend of ['Jemalloc', '', undefined, null, 3, {}])
-      tools.refuses(() => environment(backend as 'rust'), 'ERR_UNKNOWN_BACKEND');
+      tools.refuses(() => environment(backend as 'jemalloc'), 'ERR_UNKNOWN_BACKEND');
   });
 
   test('what is no preset, no choice of children, no options', () => {
@@ -281,7 +281,7 @@ describe('what it refuses', { skip: cannotPreload }, () => {
   });
 
   test('a value that an option does not take', () => {
-    const cases: [MemoryAllocatorBackend, string, unknown[], unknown[]][] = [
+    const cases: [ProcessBackend, string, unknown[], unknown[]][] = [
       [
         'mimalloc',
         'purge_delay',

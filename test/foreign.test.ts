@@ -5,7 +5,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type MemoryAllocatorBackend, environment, spawn } from '../index.js';
+import { type ProcessBackend, environment, spawn } from '../index.js';
 import * as tools from './fixtures-ts/tools.js';
 import { run, succeed } from './support/run.js';
 import { SWITCHING, cannotPreload, machine, notGlibc, root, shim } from './support/shims.js';
@@ -14,9 +14,9 @@ import { describe, test } from './support/suite.js';
 const BACKENDS = ['default', ...SWITCHING] as const;
 
 /** An environment with as much in it as there can be. */
-function switched(backend: MemoryAllocatorBackend): Record<string, string> {
+function switched(backend: ProcessBackend): Record<string, string> {
   const set = { default: { arena_max: '3' }, jemalloc: { narenas: '3' }, mimalloc: { purge_delay: '3' } };
-  const options = backend === 'snmalloc' || backend === 'rust' ? {} : { set: set[backend] };
+  const options = backend === 'snmalloc' ? {} : { set: set[backend] };
   return environment(backend, { env: process.env, ...options }) as Record<string, string>;
 }
 

@@ -90,7 +90,7 @@ describe('memory()', { skip: cannotPreload }, () => {
       child.stdin?.write('x');
       await once(child.stdout ?? assert.fail(), 'data');
       const found = await memory(child.pid);
-      assert.deepEqual([found.pid, found.malloc.backend], [child.pid, backend]);
+      assert.deepEqual([found.pid, found.active.backend], [child.pid, backend]);
       addsUp(found);
       const expected = ['code', ...(backend !== 'default' || isGlibc ? ['malloc'] : [])];
       assert.deepEqual(

@@ -90,7 +90,7 @@ describe('collectMallocMetrics()', { skip: cannotPreload }, () => {
       );
       assert.equal(value('releases_total'), backend === 'snmalloc' || told[backend].length === 0 ? 0 : 2);
       const info = found.find(({ name }) => name === 'malloc_backend_info');
-      assert.equal(info?.labels['owner'], backend === 'default' ? 'libc' : 'shim');
+      assert.equal(info?.labels['kind'], backend === 'default' ? 'libc' : 'shim');
       const counted = (scrape: string) => samples(scrape).filter(({ name }) => name.endsWith('_total'));
       assert.deepEqual(counted(text), counted(first), 'a scrape adds nothing');
       assert.match(text, /^# TYPE malloc_backend_memory_bytes gauge$/m);
@@ -99,28 +99,62 @@ describe('collectMallocMetrics()', { skip: cannotPreload }, () => {
 
   test('twice for one register, and what is no register', async () => {
     const register = new Registry();
-    collectMallocMetrics(register);
+    collectMallocMetrics({ register });
     tools.refuses(
-      () => collectMallocMetrics(register),
+      () => collectMallocMetrics({ register }),
       'ERR_INVALID_ARGUMENT',
       /malloc_backend_info already/,
     );
-    collectMallocMetrics(register, { prefix: 'shop_' });
+    collectMallocMetrics({ register, prefix: 'shop_' });
     assert.ok((await register.metrics()).includes('\nshop_malloc_backend_rss_bytes{'));
     tools.refuses(
-      () => collectMallocMetrics(register, { prefix: '0-' }),
+      () => collectMallocMetrics({ register, prefix: '0-' }),
       'ERR_INVALID_ARGUMENT',
       /prefix.*"0-"/,
     );
     const misspelt = { prefx: 'service_' } as object;
     tools.refuses(
-      () => collectMallocMetrics(new Registry(), misspelt),
+      () => collectMallocMetrics(misspelt),
       'ERR_INVALID_ARGUMENT',
-      /no option "prefx".*: prefix$/,
+      /no option "prefx".*: register, prefix, labels$/,
     );
-    tools.refuses(() => collectMallocMetrics({} as Registry), 'ERR_INVALID_ARGUMENT', /Registry/);
-    collectMallocMetrics();
+    tools.refuses(
+      () => collectMallocMetrics({ register: {} as Registry }),
+      'ERR_INVALID_ARGUMENT',
+      /Registry/,
+    );
+    const metrics = collectMallocMetrics();
     assert.ok(standard.getSingleMetric('malloc_backend_info') !== undefined, 'prom-client’s own by default');
+    metrics.stop();
+    assert.deepEqual(standard.getMetricsAsArray(), [], 'all are taken out');
+  });
+
+  test('labels stand beside those of the metrics, which cannot be replaced', async () => {
+    const register = new Registry();
+    const metrics = collectMallocMetrics({ register, labels: { service: 'shop' } });
+    const found = samples(await register.metrics());
+    assert.ok(found.length > 10);
+    for (const { name, labels } of found) assert.equal(labels['service'], 'shop', name);
+    metrics.stop();
+    metrics.stop();
+    assert.equal((await register.metrics()).trim(), '');
+    collectMallocMetrics({ register });
+    for (const labels of [
+      { part: 'x' },
+      { backend: 'x' },
+      { '0-': 'x' },
+      { __a: 'x' },
+      { a: 1 },
+      [],
+      null,
+      'x',
+    ]) {
+      tools.refuses(
+        () => collectMallocMetrics({ register: new Registry(), labels: labels as Record<string, string> }),
+        'ERR_INVALID_ARGUMENT',
+        /label/,
+      );
+    }
   });
 
   test('the example is a service that can be scraped', async () => {
@@ -134,7 +168,7 @@ describe('collectMallocMetrics()', { skip: cannotPreload }, () => {
       await get('/metrics'),
       /^malloc_backend_memory_bytes\{backend="mimalloc",part="malloc"\} \d+$/m,
     );
-    assert.equal((JSON.parse(await get('/memory')) as MemoryBreakdown).malloc.backend, 'mimalloc');
+    assert.equal((JSON.parse(await get('/memory')) as MemoryBreakdown).active.backend, 'mimalloc');
   });
 
   const prometheus = tools.which('prometheus');
@@ -202,8 +236,8 @@ describe('observeMallocMetrics()', { skip: cannotPreload }, () => {
     const observation = observeMallocMetrics(provider);
     try {
       await provider.forceFlush();
-      const { malloc, rss } = await memory();
-      const backend = malloc.backend ?? malloc.allocator;
+      const { active, rss } = await memory();
+      const backend = active.backend ?? active.allocator;
       const exported = exporter.getMetrics().flatMap(({ scopeMetrics }) => scopeMetrics);
       assert.deepEqual(
         exported.map(({ scope }) => scope.name),

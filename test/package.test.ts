@@ -339,7 +339,7 @@ describe('installed', { skip }, () => {
   test('import and require', async () => {
     const names = Object.keys((await import(tools.index)) as object).sort();
     const shown =
-      'console.log(JSON.stringify([Object.keys(m).sort(), m.backends().map((b) => b.backend), m.activeBackend().owner]))';
+      'console.log(JSON.stringify([Object.keys(m).sort(), m.backends().map((b) => b.backend), m.activeBackend().kind]))';
     const esm = await node(['--input-type=module', '-e', `import * as m from 'malloc-backend'; ${shown}`]);
     const cjs = await node(['--input-type=commonjs', '-e', `const m = require('malloc-backend'); ${shown}`]);
     const expected = [names, ['default', 'jemalloc', 'mimalloc', 'snmalloc', 'rust'], 'libc'];
@@ -397,7 +397,7 @@ describe('installed', { skip }, () => {
       const { observeMallocMetrics } = require('malloc-backend/opentelemetry');
       observeMallocMetrics(require('@opentelemetry/api').metrics.getMeterProvider()).stop();
       const register = new Registry();
-      collectMallocMetrics(register);
+      collectMallocMetrics({ register });
       register.metrics().then((text) => console.log(/^malloc_backend_memory_bytes\\{/m.test(text)));`;
     const without = await run(process.execPath, ['-e', code.replace(/^.*prom-client.*$/m, '')], at());
     assert.match(without.stderr, /Cannot find module 'prom-client'/);

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { type AllocatorOptions, type Preset, environment, fork, presets, spawn } from '../index.js';
+import { type BackendOptions, type Preset, environment, fork, presets, spawn } from '../index.js';
 import { linuxBinding } from '../src/native/loader.js';
 import * as tools from './fixtures-ts/tools.js';
 import { run, succeed } from './support/run.js';
@@ -18,7 +18,7 @@ const table = (backend: Tuned, preset: Preset) =>
   preset === 'none' ? [] : (presets[backend]?.[preset] ?? assert.fail(`${backend} has no ${preset}`));
 
 /** The variables that a preset or single options set. */
-function variables(backend: Tuned, preset: Preset, set: AllocatorOptions = {}, env: NodeJS.ProcessEnv = {}) {
+function variables(backend: Tuned, preset: Preset, set: BackendOptions = {}, env: NodeJS.ProcessEnv = {}) {
   return environment(backend, { preset, set, env }) as Record<string, string>;
 }
 
@@ -97,7 +97,7 @@ describe('in the environment', { skip: cannotPreload }, () => {
 type Asked = (env: Record<string, string>, keys: string[]) => Promise<Record<string, string | undefined>>;
 
 /** Each preset as a whole, with `none` for comparison, and with something of the user's in between. */
-function reaches(backend: Tuned, asked: Asked, options: () => AllocatorOptions, variable: string) {
+function reaches(backend: Tuned, asked: Asked, options: () => BackendOptions, variable: string) {
   for (const preset of NAMES)
     test(`${backend} takes ${preset}`, async () => {
       const entries = table(backend, preset);

@@ -46,8 +46,8 @@ describe('real programs', { skip: cannotPreload }, () => {
           const outcome = await session(program, under(backend), async (pid) => {
             const found = await doctor(pid);
             assert.equal(found['backend'], backend);
-            assert.equal(found['owner'], backend === 'default' ? 'libc' : 'shim');
-            if (backend !== 'default') assert.equal(found['path'], shim(backend));
+            assert.equal(found['kind'], backend === 'default' ? 'libc' : 'shim');
+            if (backend !== 'default') assert.equal(found['owner'], shim(backend));
             assert.match(String(found['version']), /^\d+\.\d+/);
             looked = true;
           });

@@ -106,7 +106,7 @@ else:
       'import subprocess; print(subprocess.check_output(["cat", "/proc/self/maps"]).decode().count("malloc_backend") > 0)';
     const both = { ...options, allocatorBackend: 'jemalloc', malloc: 'mimalloc' } as const;
     const { applied, stdout } = await run(['-c', look], both);
-    assert.match(applied.malloc, /libmalloc_backend_mimalloc\.so$/);
+    assert.match(applied.owner, /libmalloc_backend_mimalloc\.so$/);
     assert.equal(applied.domains.raw?.backend, 'jemalloc');
     assert.match(stdout, /False/);
     assert.match((await run(['-c', look], { ...both, children: 'inherit' })).stdout, /True/);

@@ -52,7 +52,7 @@ describe('the proof', { skip: cannotPreload }, () => {
       const { proof, code, signal, stdout, stderr } = await all(started);
       const { version } = backends().find((each) => each.backend === backend) ?? {};
       assert.deepEqual([code, signal, stdout, stderr], [7, null, '', '']);
-      const owner = backend === 'default' ? activeBackend().path : shim(backend);
+      const owner = backend === 'default' ? activeBackend().owner : shim(backend);
       const expected: Proof = {
         pid: started.pid ?? 0,
         backend,

@@ -9,7 +9,7 @@ import { existsSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { type MemoryAllocatorBackend, type Preset, type Proof, spawn } from '../../index.js';
+import { type ProcessBackend, type Preset, type Proof, spawn } from '../../index.js';
 
 const root = join(import.meta.dirname, '../../..');
 const files = join(root, 'node_modules');
@@ -20,7 +20,7 @@ const programs: { name: string; command: string; args: string[] }[] = [
 ];
 
 /** The baseline is libc as it comes; the others have the preset that `run` gives them. (snmalloc has no options.) */
-const contenders: { backend: MemoryAllocatorBackend; preset: Preset }[] = [
+const contenders: { backend: ProcessBackend; preset: Preset }[] = [
   { backend: 'default', preset: 'none' },
   { backend: 'jemalloc', preset: 'balanced' },
   { backend: 'mimalloc', preset: 'balanced' },

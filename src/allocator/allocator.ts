@@ -2,7 +2,7 @@ import { constants } from 'node:buffer';
 import {
   type BackendStats,
   type MemoryAllocatorBackend,
-  defaultBackend,
+  preferredBackend,
   parseBackend,
   whyNotAvailable,
 } from '../backend.js';
@@ -26,10 +26,10 @@ import { REGION_OPTIONS, Region, type RegionOptions } from './region.js';
 import {
   ALLOCATE_OPTIONS,
   type AllocateOptions,
-  type AllocatorSettings,
-  SETTINGS,
+  type AllocatorOptions,
+  ALLOCATOR_OPTIONS,
   mayCopy,
-} from './settings.js';
+} from './options.js';
 
 const REALLOCATE_OPTIONS = namesOf<{ zero?: boolean }>({ zero: true });
 const FREE_OPTIONS = namesOf<{ after: unknown }>({ after: true });
@@ -59,7 +59,7 @@ export class Allocator implements Disposable {
   readonly limit: number;
   readonly #native: NativeAllocator;
   readonly #parent: Allocator | undefined;
-  readonly #settings: AllocatorSettings;
+  readonly #options: AllocatorOptions;
   readonly #observer: Observer | undefined;
   /** What the native side is given and answers. */
   readonly #numbers = new Float64Array(3);
@@ -72,22 +72,22 @@ export class Allocator implements Disposable {
   private constructor(
     make: typeof MAKE,
     backend: MemoryAllocatorBackend,
-    settings: AllocatorSettings,
+    options: AllocatorOptions,
     parent: Allocator | undefined,
   ) {
     if (make !== MAKE) {
       throw new MallocBackendError(
         'ERR_INVALID_ARGUMENT',
-        'an Allocator is not made by new; use Allocator.create(backend, settings), or child() of another',
+        'an Allocator is not made by new; use Allocator.create(backend, options), or child() of another',
       );
     }
-    requireOptions(settings, SETTINGS);
+    requireOptions(options, ALLOCATOR_OPTIONS);
     this.backend = backend;
-    this.name = optionalString(settings.name, 'name');
-    this.limit = bytesOr(settings.limit, Infinity, 'limit');
-    const quarantine = bytesOr(settings.quarantine, 0, 'quarantine');
-    this.#observer = Observer.of(optionalFunction(settings.log, 'log'), flag(settings.trace, 'trace'));
-    this.#settings = settings;
+    this.name = optionalString(options.name, 'name');
+    this.limit = bytesOr(options.limit, Infinity, 'limit');
+    const quarantine = bytesOr(options.quarantine, 0, 'quarantine');
+    this.#observer = Observer.of(optionalFunction(options.log, 'log'), flag(options.trace, 'trace'));
+    this.#options = options;
     this.#parent = parent;
     this.#native =
       parent === undefined
@@ -98,13 +98,13 @@ export class Allocator implements Disposable {
   /**
    * An allocator over a backend.
    *
-   * @param backend - Default: {@link defaultBackend}.
+   * @param backend - Default: {@link preferredBackend}.
    * @throws {@link MallocBackendError} `ERR_UNKNOWN_BACKEND`, `ERR_BACKEND_UNAVAILABLE`, `ERR_BINARY_MISSING`,
    * `ERR_INVALID_ARGUMENT`
    */
   static create(
-    backend: MemoryAllocatorBackend = defaultBackend(),
-    settings: AllocatorSettings = {},
+    backend: MemoryAllocatorBackend = preferredBackend(),
+    options: AllocatorOptions = {},
   ): Allocator {
     const parsed = parseBackend(backend);
     const missing = whyNotAvailable(parsed);
@@ -114,7 +114,7 @@ export class Allocator implements Disposable {
         `${parsed} cannot allocate here: ${missing}; backends() lists those that can`,
       );
     }
-    return new Allocator(MAKE, parsed, settings, undefined);
+    return new Allocator(MAKE, parsed, options, undefined);
   }
 
   /**
@@ -320,14 +320,14 @@ export class Allocator implements Disposable {
   /**
    * An allocator on the same backend whose bytes count here too, so that both limits hold: for a tenant, a request.
    *
-   * @param settings - What is not set is as here, but for `name` and `limit`.
+   * @param options - What is not set is as here, but for `name` and `limit`.
    * @throws {@link MallocBackendError} `ERR_INVALID_ARGUMENT`, `ERR_DISPOSED`
    */
-  child(settings: AllocatorSettings = {}): Allocator {
-    requireOptions(settings, SETTINGS);
+  child(options: AllocatorOptions = {}): Allocator {
+    requireOptions(options, ALLOCATOR_OPTIONS);
     if (!this.#open) throw disposed(this);
-    const { name: _name, limit: _limit, ...inherited } = this.#settings;
-    return new Allocator(MAKE, this.backend, { ...inherited, ...settings }, this);
+    const { name: _name, limit: _limit, ...inherited } = this.#options;
+    return new Allocator(MAKE, this.backend, { ...inherited, ...options }, this);
   }
 
   /**

@@ -3,7 +3,7 @@ import { parseBackend } from '../backend.js';
 import { MallocBackendError } from '../errors.js';
 import { become, sayNow } from '../process/become.js';
 import { type SwitchOptions, definedVariables } from '../process/environment.js';
-import type { AllocatorOptions, Preset } from '../process/presets.js';
+import type { BackendOptions, Preset } from '../process/presets.js';
 import { isSupported, leaveOut } from '../process/supported.js';
 import { type PythonOptionNames, parsePythonConfig } from '../python/config.js';
 import { hookVariables, hookedEnvironment, preparePython } from '../python/environment.js';
@@ -104,7 +104,7 @@ function switching(values: { preset?: string; set?: string[]; children?: string 
   return {
     ...(values.preset === undefined ? {} : { preset: values.preset as Preset }),
     ...(values.children === undefined ? {} : { children: values.children as 'inherit' | 'none' }),
-    set: Object.fromEntries((values.set ?? []).map(pair)) satisfies AllocatorOptions,
+    set: Object.fromEntries((values.set ?? []).map(pair)) satisfies BackendOptions,
   };
 }
 

@@ -14,10 +14,10 @@ export interface MemoryBreakdown {
   rss: number;
   /** Bytes. They add up to `rss`, give or take what changed while they were counted. */
   parts: MemoryParts;
-  /** Whose `malloc` it is. */
-  malloc: ActiveBackend;
+  /** The allocator that serves its `malloc`. */
+  active: ActiveBackend;
   /** What the allocator tells of itself; absent for another process. It counts its blocks, not their memory. */
-  allocator?: BackendStats;
+  stats?: BackendStats;
 }
 
 /**
@@ -32,17 +32,17 @@ export interface MemoryBreakdown {
  */
 export async function memory(pid: number = process.pid): Promise<MemoryBreakdown> {
   const native = linuxBinding('the breakdown of memory');
-  const malloc = pid === process.pid ? ownMalloc() : activeBackend(pid);
+  const active = pid === process.pid ? ownMalloc() : activeBackend(pid);
   const v8 =
     pid === process.pid
       ? { arrayBuffers: process.memoryUsage().arrayBuffers, heap: getHeapStatistics().total_physical_size }
       : undefined;
-  const { rss, parts, stats } = await native.readMemory(pid, malloc.allocator, v8);
+  const { rss, parts, stats } = await native.readMemory(pid, active.allocator, v8);
   return {
     pid,
     rss,
     parts,
-    malloc,
-    ...(stats === undefined ? {} : { allocator: stats }),
+    active,
+    ...(stats === undefined ? {} : { stats }),
   };
 }

@@ -58,14 +58,14 @@ const RELEASING = ['glibc', 'jemalloc', 'mimalloc'];
  * @throws {@link MallocBackendError} `ERR_CANNOT_RELEASE`
  */
 export function requireRelease(active: ActiveBackend): void {
-  if (active.owner === 'static' || !RELEASING.includes(active.allocator)) throw cannotRelease(active);
+  if (active.kind === 'static' || !RELEASING.includes(active.allocator)) throw cannotRelease(active);
 }
 
-function cannotRelease({ allocator, path }: ActiveBackend): MallocBackendError {
+function cannotRelease({ allocator, owner }: ActiveBackend): MallocBackendError {
   const why =
     allocator === 'snmalloc'
       ? 'snmalloc gives memory back by itself, and has no function that makes it'
-      : `no function of ${allocator} (${path}) that gives memory back is known`;
+      : `no function of ${allocator} (${owner}) that gives memory back is known`;
   return new MallocBackendError(
     'ERR_CANNOT_RELEASE',
     `this process's malloc cannot give memory back on request: ${why}; run on glibc, jemalloc or mimalloc for that`,

@@ -33,8 +33,8 @@ export function labelledParts(parts: MemoryParts): [part: string, bytes: number]
 }
 
 /** The label: a backend's name, and of an allocator that is none of ours its own. */
-export function backendLabel({ malloc }: MemoryBreakdown): string {
-  return malloc.backend ?? malloc.allocator;
+export function backendLabel({ active }: MemoryBreakdown): string {
+  return active.backend ?? active.allocator;
 }
 
 let reading: Promise<MemoryBreakdown> | undefined;

@@ -84,7 +84,7 @@ export function observeMallocMetrics(provider?: MeterProvider): MallocObservatio
     for (const [part, value] of labelledParts(breakdown.parts))
       result.observe(usage, value, { backend, part });
     for (const { key, gauge } of gauges) {
-      const value = breakdown.allocator?.[key];
+      const value = breakdown.stats?.[key];
       if (value !== undefined) result.observe(gauge, value, { backend });
     }
     for (const { value, counter } of sums) result.observe(counter, value(), { backend });

@@ -3,7 +3,7 @@
  *
  * | metric | type | labels besides `backend` |
  * | --- | --- | --- |
- * | `malloc_backend_info` | gauge, always 1 | `allocator`, `version`, `owner` |
+ * | `malloc_backend_info` | gauge, always 1 | `allocator`, `version`, `kind` |
  * | `malloc_backend_rss_bytes` | gauge | |
  * | `malloc_backend_memory_bytes` | gauge; its sum is RSS | `part` |
  * | `malloc_backend_allocated_bytes`, `_active_`, `_metadata_`, `_resident_`, `_mapped_`, `_retained_bytes` | gauges, as far as the allocator tells | |
@@ -21,35 +21,46 @@ import { ownMalloc } from '../memory/own.js';
 import { namesOf, requireOptions } from '../options.js';
 import { backendLabel, labelledParts, read, statistics, totals } from './figures.js';
 
-/** How the metrics are to be named. */
+/** Where the metrics go, and how they are named. */
 export interface MallocMetricsOptions {
-  /** Before each name. Default: nothing. */
+  /** Default: prom-client's own register. */
+  register?: Registry;
+  /** The text before each name. Default: none. */
   prefix?: string;
+  /** Labels of each metric, besides its own. Default: none. */
+  labels?: Readonly<Record<string, string>>;
 }
 
-const OPTIONS = namesOf<MallocMetricsOptions>({ prefix: true });
+const OPTIONS = namesOf<MallocMetricsOptions>({ register: true, prefix: true, labels: true });
+
+/** The collection of metrics. */
+export interface MallocMetrics {
+  /** Takes the metrics out of the register. Once more does nothing. */
+  stop(): void;
+  /** {@link stop}, for `using`. */
+  [Symbol.dispose](): void;
+}
+
+/** The labels that the metrics have themselves. */
+const OWN_LABELS: readonly string[] = ['backend', 'allocator', 'version', 'kind', 'part'];
 
 /**
- * Has the register collect where this process's memory is, and what its allocator tells. Everything is read when it is
- * scraped, once for all metrics, on a thread of libuv's pool: see `memory` for what that takes. A scrape fails
- * where that does.
+ * Has a register collect where this process's memory is, and the allocator's statistics. Each scrape reads everything
+ * once for all metrics, on a thread of libuv's pool: see `memory` for the cost. A scrape fails where that does.
  *
- * @param register - Default: prom-client's own.
  * @throws `MallocBackendError` `ERR_INVALID_ARGUMENT`, also for a register that has the metrics already; and as
  * `activeBackend`
  */
-export function collectMallocMetrics(
-  register: Registry = standard as Registry,
-  options: MallocMetricsOptions = {},
-): void {
+export function collectMallocMetrics(options: MallocMetricsOptions = {}): MallocMetrics {
   requireOptions(options, OPTIONS);
-  const { prefix = '' } = options;
+  const { register = standard, prefix = '', labels = {} } = options;
   if (typeof register?.registerMetric !== 'function') {
     throw wrong(`the register must be a Registry of prom-client, not ${shown(register)}`);
   }
   if (typeof prefix !== 'string' || !/^([a-zA-Z_:][a-zA-Z0-9_:]*)?$/.test(prefix)) {
     throw wrong(`the prefix must be of letters, digits, _ and :, not ${shown(prefix)}`);
   }
+  requireLabels(labels);
   linuxBinding('the breakdown of memory');
   ownMalloc();
   const start = `${prefix}malloc_backend_`;
@@ -58,48 +69,65 @@ export function collectMallocMetrics(
       `the register has ${start}info already; call it once for each register, or give another prefix`,
     );
   }
-  const gauge = (name: string, help: string, labels: string[], collect: Collect) =>
+  const names: string[] = [];
+  const common = (name: string, help: string, own: string[]) => {
+    names.push(name);
+    return { name, help, labelNames: ['backend', ...own, ...Object.keys(labels)], registers: [] };
+  };
+  const gauge = (name: string, help: string, own: string[], collect: Collect) =>
     register.registerMetric(
       new Gauge({
-        name: start + name,
-        help,
-        labelNames: ['backend', ...labels],
-        registers: [],
+        ...common(start + name, help, own),
         async collect() {
           const breakdown = await read();
           const backend = backendLabel(breakdown);
-          collect(breakdown, (bytes, more = {}) => this.set({ backend, ...more }, bytes));
+          collect(breakdown, (bytes, more = {}) => this.set({ ...labels, backend, ...more }, bytes));
         },
       }),
     );
 
-  gauge('info', 'The allocator that serves malloc', ['allocator', 'version', 'owner'], ({ malloc }, set) => {
-    const { allocator, version = '', owner } = malloc;
-    set(1, { allocator, version, owner });
+  gauge('info', 'The allocator that serves malloc', ['allocator', 'version', 'kind'], ({ active }, set) => {
+    const { allocator, version = '', kind } = active;
+    set(1, { allocator, version, kind });
   });
   gauge('rss_bytes', 'Bytes in physical memory', [], ({ rss }, set) => set(rss));
   gauge('memory_bytes', 'Bytes in physical memory, by what they are of', ['part'], ({ parts }, set) => {
     for (const [part, bytes] of labelledParts(parts)) set(bytes, { part });
   });
   for (const { key, name, help } of statistics) {
-    gauge(`${name}_bytes`, help, [], ({ allocator }, set) => {
-      const bytes = allocator?.[key];
+    gauge(`${name}_bytes`, help, [], ({ stats }, set) => {
+      const bytes = stats?.[key];
       if (bytes !== undefined) set(bytes);
     });
   }
   for (const { name, unit, help, value } of totals) {
     const total = new Counter({
-      name: `${start}${name}${unit === '' ? '' : `_${unit}`}_total`,
-      help,
-      labelNames: ['backend'],
-      registers: [],
+      ...common(`${start}${name}${unit === '' ? '' : `_${unit}`}_total`, help, []),
       async collect() {
         const backend = backendLabel(await read());
         this.reset();
-        this.inc({ backend }, value());
+        this.inc({ ...labels, backend }, value());
       },
     });
     register.registerMetric(total);
+  }
+  const stop = (): void => {
+    for (const name of names.splice(0)) register.removeSingleMetric(name);
+  };
+  return { stop, [Symbol.dispose]: stop };
+}
+
+function requireLabels(labels: unknown): void {
+  if (typeof labels !== 'object' || labels === null || Array.isArray(labels)) {
+    throw wrong(`labels must be an object of strings, not ${shown(labels)}`);
+  }
+  for (const [name, value] of Object.entries(labels)) {
+    if (!/^(?!__)[a-zA-Z_][a-zA-Z0-9_]*$/.test(name)) {
+      throw wrong(`a label's name must be of letters, digits and _, not ${shown(name)}`);
+    }
+    if (OWN_LABELS.includes(name))
+      throw wrong(`the metrics have a label ${name} of their own; choose another name`);
+    if (typeof value !== 'string') throw wrong(`the label ${name} must be a string, not ${shown(value)}`);
   }
 }
 

@@ -1,9 +1,9 @@
-import { type MemoryAllocatorBackend, parseBackend } from '../backend.js';
+import { type MemoryAllocatorBackend, type ProcessBackend, parseBackend } from '../backend.js';
 import { MallocBackendError, shown } from '../errors.js';
 import type { AllocatorOption, Children, EnvironmentDiff } from '../native/binding.js';
 import { binaryFolder, linuxBinding } from '../native/loader.js';
 import { namesOf, requireOptions } from '../options.js';
-import { type AllocatorOptions, type Preset, parsePreset } from './presets.js';
+import { type BackendOptions, type Preset, parsePreset } from './presets.js';
 
 /** How a program is to be switched. */
 export interface SwitchOptions {
@@ -15,7 +15,7 @@ export interface SwitchOptions {
   /** What the allocator is tuned for. Default: `balanced`. snmalloc has no presets and refuses one. */
   preset?: Preset;
   /** Single options of the allocator, over the preset and over the user's variables. */
-  set?: AllocatorOptions;
+  set?: BackendOptions;
 }
 
 /** {@link SwitchOptions}, and the environment to start from. */
@@ -48,10 +48,7 @@ export const settings = [variables.restore, variables.jemalloc, variables.mimall
  * `ERR_INVALID_ARGUMENT`, `ERR_BACKEND_UNAVAILABLE`, `ERR_SHIM_MISSING`, `ERR_BINARY_MISSING`,
  * `ERR_FOREIGN_PRELOAD`
  */
-export function environment(
-  backend: MemoryAllocatorBackend,
-  options: EnvironmentOptions = {},
-): NodeJS.ProcessEnv {
+export function environment(backend: ProcessBackend, options: EnvironmentOptions = {}): NodeJS.ProcessEnv {
   requireOptions(options, OPTIONS);
   return switchedEnvironment(backend, options, { probe: false });
 }
@@ -93,7 +90,7 @@ function warn(notice: string): void {
 export function withOptions(
   backend: MemoryAllocatorBackend,
   preset: Preset,
-  set: AllocatorOptions,
+  set: BackendOptions,
   env: NodeJS.ProcessEnv,
 ): NodeJS.ProcessEnv {
   const linux = linuxBinding();
@@ -117,7 +114,7 @@ export function definedVariables(env: NodeJS.ProcessEnv): Record<string, string>
 }
 
 /** In their order. What a string may be is the addon's to say. */
-function optionList(set: AllocatorOptions): AllocatorOption[] {
+function optionList(set: BackendOptions): AllocatorOption[] {
   return Object.entries(set).map(([key, value]) => {
     const isPlain = typeof value === 'string' || typeof value === 'boolean' || Number.isFinite(value);
     if (isPlain) return { key, value: String(value) };

@@ -1,4 +1,4 @@
-import { type MemoryAllocatorBackend, parseBackend } from '../backend.js';
+import { type MemoryAllocatorBackend, type ProcessBackend, parseBackend } from '../backend.js';
 import { MallocBackendError, shown } from '../errors.js';
 import type { Owner, OwnerKind } from '../native/binding.js';
 import { linuxBinding } from '../native/loader.js';
@@ -11,15 +11,15 @@ export interface ActiveBackend {
    * - `libc`: the C library's
    * - `static`: the program is static and does not show what it contains
    */
-  owner: OwnerKind;
+  kind: OwnerKind;
   /** `jemalloc`, `mimalloc`, `snmalloc`, `tcmalloc`, `glibc`, `musl` …, or `unknown`. */
   allocator: string;
   /** The backend that this is: a shim's, and `default` for libc's. Absent for what is none of ours. */
   backend?: MemoryAllocatorBackend;
   /** The allocator's version, where it can be told without asking another process. */
   version?: string;
-  /** The library's or program's file, as the process sees it. */
-  path: string;
+  /** The file whose `malloc` the process uses, as the process sees it: a library's, or the program's. */
+  owner: string;
 }
 
 /**
@@ -43,13 +43,31 @@ export function activeBackend(pid: number = process.pid): ActiveBackend {
   return describe(own ?? native.ownerOf(pid));
 }
 
+/**
+ * Makes sure that this process runs on the backend: a service calls it at its start, so that a preload that was ignored or
+ * forgotten does not go unnoticed.
+ *
+ * @throws {@link MallocBackendError} `ERR_NOT_APPLIED`: the process runs on another allocator. `ERR_UNKNOWN_BACKEND`, and
+ * as {@link activeBackend}
+ */
+export function assertBackend(backend: ProcessBackend): void {
+  const expected = parseBackend(backend);
+  const { backend: found, allocator, owner } = activeBackend();
+  if (found === expected) return;
+  throw new MallocBackendError(
+    'ERR_NOT_APPLIED',
+    `this process runs on ${allocator} (${owner}) and not on ${expected}; start it by "malloc-backend run ${expected} -- …", ` +
+      'or import malloc-backend/register first',
+  );
+}
+
 function describe({ kind, allocator = 'unknown', version, path }: Owner): ActiveBackend {
   const backend = kind === 'shim' ? parseBackend(allocator) : kind === 'libc' ? 'default' : undefined;
   return {
-    owner: kind,
+    kind,
     allocator,
     ...(backend === undefined ? {} : { backend }),
     ...(version === undefined ? {} : { version }),
-    path,
+    owner: path,
   };
 }

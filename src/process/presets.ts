@@ -53,4 +53,4 @@ export function parsePreset(name: unknown): Preset {
 }
 
 /** Options by their name. */
-export type AllocatorOptions = Readonly<Record<string, string | number | boolean>>;
+export type BackendOptions = Readonly<Record<string, string | number | boolean>>;

@@ -11,7 +11,7 @@ import type {
   StdioPipe,
 } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
-import { type MemoryAllocatorBackend, parseBackend, shimFile } from '../backend.js';
+import { type MemoryAllocatorBackend, type ProcessBackend, parseBackend, shimFile } from '../backend.js';
 import { MallocBackendError, shown } from '../errors.js';
 import { type OptionNames, namesOf, requireOptions } from '../options.js';
 import { descriptors, proofOf, reportTo, workingDirectory } from './channel.js';
@@ -21,7 +21,7 @@ import { type Context, prepareLaunch } from './program.js';
 /** What the library in the child saw before the child's `main`. */
 export interface Proof {
   pid: number;
-  backend: MemoryAllocatorBackend;
+  backend: ProcessBackend;
   /** The allocator's version. */
   version: string;
   /** The preloaded library's file; for `default` that of the probe. */
@@ -50,10 +50,10 @@ export type SwitchedChildByStdio<In, Out, Err> = SwitchedChild &
   >;
 
 /** The options of `child_process.spawn`, and how to switch. */
-export type SwitchedSpawnOptions = SpawnOptions & SwitchOptions & { backend: MemoryAllocatorBackend };
+export type SwitchedSpawnOptions = SpawnOptions & SwitchOptions & { backend: ProcessBackend };
 
 /** The options of `child_process.fork`, and how to switch. */
-export type SwitchedForkOptions = ForkOptions & SwitchOptions & { backend: MemoryAllocatorBackend };
+export type SwitchedForkOptions = ForkOptions & SwitchOptions & { backend: ProcessBackend };
 
 /**
  * `child_process.spawn` with the child on the backend. With `shell` it is the shell that proves the switch, and the

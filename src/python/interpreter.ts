@@ -301,11 +301,11 @@ function aborted(signal: AbortSignal): MallocBackendError {
 
 /** libpython would free by libc what libc itself got from the allocator in its place. */
 function refuseDeepBind(): void {
-  const { owner, path } = activeBackend();
-  if (owner === 'libc') return;
+  const { kind, owner } = activeBackend();
+  if (kind === 'libc') return;
   throw new MallocBackendError(
     'ERR_PYTHON_CONFIG',
-    `deepBind needs libc's malloc, and this process's is that of ${path}: memory of the one would be freed by the ` +
+    `deepBind needs libc's malloc, and this process's is that of ${owner}: memory of the one would be freed by the ` +
       'other; leave deepBind or the preload away',
   );
 }

@@ -32,7 +32,7 @@ export interface PythonProof extends PythonReport {
   /** The preloaded hook's file. */
   library: string;
   /** The file whose `malloc` the process uses. */
-  malloc: string;
+  owner: string;
 }
 
 /** A Python child that says whose its domains are. */
@@ -206,7 +206,7 @@ function prove(
         else {
           const { pid, library, malloc, arguments: called } = line;
           if (pid === child.pid || isGiven(args, called)) {
-            resolve({ pid, ...describeReport(line), library, malloc });
+            resolve({ pid, ...describeReport(line), library, owner: malloc });
           } else asked = pid;
         }
       };

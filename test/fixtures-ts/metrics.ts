@@ -7,7 +7,7 @@ import { releaseMemory } from '../../index.js';
 import { collectMallocMetrics } from '../../src/metrics/prometheus.js';
 
 const register = new Registry();
-collectMallocMetrics(register);
+collectMallocMetrics({ register });
 // Twice, where the allocator can.
 for (let n = 0; n < 2; n++) await releaseMemory().catch(() => undefined);
 

@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import {
   Allocator,
-  type AllocatorSettings,
+  type AllocatorOptions,
   MallocBackendError,
   type MemoryAllocatorBackend,
   type Region,
@@ -87,7 +87,7 @@ class Fuzz {
     return this.random.below(this.random.pick([1, 100, 5_000, 100_000, MIB]));
   }
 
-  settings(): AllocatorSettings {
+  settings(): AllocatorOptions {
     const { random } = this;
     return {
       ...(random.below(2) === 0 ? { limit: this.or(random.below(16 * MIB)) } : {}),

@@ -32,10 +32,10 @@ export type Result = 'yes' | 'not tried' | Error;
 
 const ESM = `import { activeBackend, spawn } from 'malloc-backend';
 const { backend } = await spawn('true', { backend: 'jemalloc' }).applied;
-console.log(backend, activeBackend().owner);
+console.log(backend, activeBackend().kind);
 `;
 const CJS = `const { activeBackend, spawn } = require('malloc-backend');
-spawn('true', { backend: 'jemalloc' }).applied.then(({ backend }) => console.log(backend, activeBackend().owner));
+spawn('true', { backend: 'jemalloc' }).applied.then(({ backend }) => console.log(backend, activeBackend().kind));
 `;
 const MISSING = `try { require('malloc-backend').backends() } catch ({ code, message }) { console.log(code, message) }`;
 

@@ -54,13 +54,14 @@ pub struct Libc {
 /// What serves `malloc`, as `activeBackend` of the package has it.
 #[derive(Serialize)]
 pub struct Malloc {
-    pub owner: &'static str,
+    pub kind: &'static str,
     pub allocator: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backend: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    pub path: String,
+    /// The file, as the process sees it.
+    pub owner: String,
 }
 
 #[derive(Serialize)]
@@ -251,7 +252,7 @@ impl Malloc {
                 ("shim", backend.to_string(), Some(backend.as_str()), known)
             }
         };
-        Self { owner: kind, allocator, backend, version: owner.version.clone().or(version), path }
+        Self { kind, allocator, backend, version: owner.version.clone().or(version), owner: path }
     }
 }
 

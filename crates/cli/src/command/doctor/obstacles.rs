@@ -85,8 +85,8 @@ pub fn obstacles(
     tried: &[Backend],
 ) -> Vec<Obstacle> {
     let mut found = Vec::new();
-    let path = &malloc.path;
-    match malloc.owner {
+    let path = &malloc.owner;
+    match malloc.kind {
         "static" => {
             found.push(Obstacle::new("STATIC", format!("{path} is static: nothing can be preloaded into it")));
         }

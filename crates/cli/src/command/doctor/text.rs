@@ -14,7 +14,7 @@ pub fn describe(diagnosis: &Diagnosis) -> String {
     };
     let mut lines = vec![
         style(BOLD, &format!("malloc {place}: {}", named(malloc))) + &format!(" ({})", owner(malloc)),
-        format!("  {}", malloc.path),
+        format!("  {}", malloc.owner),
     ];
     if let Some(process) = process {
         lines.extend(about(process));
@@ -115,7 +115,7 @@ fn named(malloc: &Malloc) -> String {
 }
 
 fn owner(malloc: &Malloc) -> &'static str {
-    match malloc.owner {
+    match malloc.kind {
         "shim" => "switched by malloc-backend",
         "foreign" => "an allocator that is not of this package",
         "libc" => "the C library's, not switched",

@@ -3,7 +3,7 @@ import { namesOf } from '../options.js';
 import type { AllocatorEvent } from './observer.js';
 
 /** How an allocator is made. */
-export interface AllocatorSettings {
+export interface AllocatorOptions {
   /** For messages. */
   name?: string;
   /** The most bytes that may be live at a time, those of its children included. Default: no limit. */
@@ -19,7 +19,7 @@ export interface AllocatorSettings {
   log?: (event: AllocatorEvent) => void;
 }
 
-export const SETTINGS = namesOf<AllocatorSettings>({
+export const ALLOCATOR_OPTIONS = namesOf<AllocatorOptions>({
   name: true,
   limit: true,
   trace: true,
