@@ -41,11 +41,10 @@ export function run(command: string, args: readonly string[], options: RunOption
     const applied = child.applied.catch(fail);
     child.stdin?.end();
     const [stdout, stderr] = [collected(child.stdout), collected(child.stderr)];
-    child.once('close', (code: number | null, signal: NodeJS.Signals | null) => {
-      void applied.then((proof) => {
-        if (failure !== undefined || proof === undefined) reject(failure);
-        else resolve({ code, signal, stdout: stdout(), stderr: stderr(), proof });
-      });
+    child.once('close', async (code: number | null, signal: NodeJS.Signals | null) => {
+      const proof = await applied;
+      if (failure !== undefined || proof === undefined) reject(failure);
+      else resolve({ code, signal, stdout: stdout(), stderr: stderr(), proof });
     });
   });
 }
