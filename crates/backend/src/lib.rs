@@ -15,6 +15,7 @@ extern crate std;
 
 mod backend;
 mod default;
+pub mod files;
 pub mod foreign;
 mod functions;
 mod global;
@@ -35,6 +36,7 @@ mod rust;
 pub mod shim;
 #[cfg(feature = "snmalloc")]
 mod snmalloc;
+pub mod variables;
 
 pub use backend::{MemoryAllocatorBackend, ParseBackendError, Unavailable};
 pub use default::Default;

@@ -1,10 +1,11 @@
 //! A process's environment as the C library keeps it: entries such as `name=value`, to the byte.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, OsString, c_char};
 use std::os::unix::ffi::OsStringExt;
 
-use crate::Environment;
+/// Variables by their names. Bytes, as the system has them.
+pub type Environment = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// The strings of an array that ends in null.
 ///

@@ -7,12 +7,13 @@ use std::path::Path;
 use std::str::FromStr;
 
 use malloc_backend::MemoryAllocatorBackend;
+use malloc_backend::files::shim_backend;
+use malloc_backend::variables::{CHILDREN, PRELOAD, REPORT, REQUIRE, RESTORE, decode, encode};
 use malloc_backend_process::{Loader, host};
 
 use crate::library::{BINARY_DIR, shim_file, why_not_preloadable, why_not_usable};
 use crate::options::{PRIVATE, option_variables};
-use crate::variables::{self, Environment};
-use crate::{Code, Preset, Refusal};
+use crate::{Code, Environment, Preset, Refusal};
 
 /// Whether the programs that a program starts are switched too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,14 +91,14 @@ pub fn switched_environment(switch: &Switch<'_>, given: &Environment) -> Result<
     let is_undone = own.is_some() && !allocators.is_empty();
     let preloaded = own.into_iter().chain(others).collect::<Vec<_>>().join(&b':');
     if is_undone {
-        record(&[(variables::PRELOAD.into(), preloaded.clone())], &mut env);
+        record(&[(PRELOAD.to_bytes().into(), preloaded.clone())], &mut env);
     }
     match preloaded.is_empty() {
-        true => env.remove(variables::PRELOAD.as_bytes()),
-        false => env.insert(variables::PRELOAD.into(), preloaded),
+        true => env.remove(PRELOAD.to_bytes()),
+        false => env.insert(PRELOAD.to_bytes().into(), preloaded),
     };
     if children == Children::None {
-        env.insert(variables::CHILDREN.into(), b"none".to_vec());
+        env.insert(CHILDREN.to_bytes().into(), b"none".to_vec());
     }
     Ok(Switched { variables: env, notice: notice(backend, &allocators) })
 }
@@ -138,18 +139,19 @@ pub fn with_options(
 fn record(changes: &[(Vec<u8>, Vec<u8>)], env: &mut Environment) {
     let one = |(name, ours): &(Vec<u8>, Vec<u8>)| {
         let before = env.get(name).map(Vec::as_slice);
-        let parts: Vec<Vec<u8>> = [&name[..], ours].into_iter().chain(before).map(encoded).collect();
+        let parts: Vec<Vec<u8>> =
+            [&name[..], ours].into_iter().chain(before).map(|part| encode(part)).collect();
         parts.join(&b'|')
     };
     let is_just_removed =
-        |name: &[u8]| PRIVATE.iter().any(|own| own.as_bytes() == name) && !env.contains_key(name);
+        |name: &[u8]| PRIVATE.iter().any(|own| own.to_bytes() == name) && !env.contains_key(name);
     let new: Vec<Vec<u8>> = changes.iter().filter(|(name, _)| !is_just_removed(name)).map(one).collect();
     if new.is_empty() {
         return;
     }
-    let outer = env.get(variables::RESTORE.as_bytes()).cloned();
+    let outer = env.get(RESTORE.to_bytes()).cloned();
     let all: Vec<Vec<u8>> = outer.into_iter().chain(new).collect();
-    env.insert(variables::RESTORE.into(), all.join(&b';'));
+    env.insert(RESTORE.to_bytes().into(), all.join(&b';'));
 }
 
 /// Whether the C library here is musl. Its malloc has nothing to be set.
@@ -189,7 +191,7 @@ fn preloadable(file: &Path) -> Result<Vec<u8>, Refusal> {
 
 /// What is preloaded in the environment (ld.so(8)).
 pub fn preload_entries(env: &Environment) -> impl Iterator<Item = &[u8]> {
-    let value = env.get(variables::PRELOAD.as_bytes()).map_or(&b""[..], Vec::as_slice);
+    let value = env.get(PRELOAD.to_bytes()).map_or(&b""[..], Vec::as_slice);
     value.split(|byte| b" :".contains(byte)).filter(|entry| !entry.is_empty())
 }
 
@@ -219,9 +221,7 @@ pub fn preloaded(env: &Environment, root: &Path) -> Preloaded {
 /// Whether the file is one of our preloadable libraries, of this or another installation.
 fn is_shim(file: &[u8]) -> bool {
     let name = Path::new(OsStr::from_bytes(file)).file_name().map_or(&b""[..], OsStr::as_bytes);
-    name.strip_prefix(b"libmalloc_backend_")
-        .and_then(|rest| rest.strip_suffix(b".so"))
-        .is_some_and(|backend| !backend.is_empty() && backend.iter().all(u8::is_ascii_lowercase))
+    str::from_utf8(name).is_ok_and(|name| shim_backend(name).is_some())
 }
 
 fn preloaded_by_system(allocator: &[u8]) -> Refusal {
@@ -238,9 +238,9 @@ fn preloaded_by_system(allocator: &[u8]) -> Refusal {
 /// The environment as it was before an outer switch, if there was one.
 pub fn without_switch(given: &Environment) -> Environment {
     let mut env = given.clone();
-    let record = env.get(variables::RESTORE.as_bytes()).cloned().unwrap_or_default();
+    let record = env.get(RESTORE.to_bytes()).cloned().unwrap_or_default();
     for change in record.split(|byte| *byte == b';').filter(|change| !change.is_empty()) {
-        let mut parts = change.split(|byte| *byte == b'|').map(decoded);
+        let mut parts = change.split(|byte| *byte == b'|').map(decode);
         let (name, ours) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         if env.get(&name) == Some(&ours) {
             match parts.next() {
@@ -251,35 +251,11 @@ pub fn without_switch(given: &Environment) -> Environment {
     }
     let preloaded: Vec<Vec<u8>> =
         preload_entries(&env).filter(|entry| !is_shim(entry)).map(<[u8]>::to_vec).collect();
-    for name in variables::ALL.iter().chain(&PRIVATE) {
-        env.remove(name.as_bytes());
+    for name in [PRELOAD, REPORT, REQUIRE, CHILDREN, RESTORE].iter().chain(&PRIVATE) {
+        env.remove(name.to_bytes());
     }
     if !preloaded.is_empty() {
-        env.insert(variables::PRELOAD.into(), preloaded.join(&b':'));
+        env.insert(PRELOAD.to_bytes().into(), preloaded.join(&b':'));
     }
     env
-}
-
-fn encoded(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    for &byte in text {
-        match byte {
-            b'%' | b';' | b'|' | b' ' | b'\t'..=b'\r' => out.extend(format!("%{byte:02x}").bytes()),
-            _ => out.push(byte),
-        }
-    }
-    out
-}
-
-/// As the library itself does it: crates/preload/src/environment.rs.
-fn decoded(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((&byte, behind)) = rest.split_first() {
-        let code = behind.get(..2).filter(|_| byte == b'%');
-        let code = code.and_then(|digits| u8::from_str_radix(str::from_utf8(digits).ok()?, 16).ok());
-        out.push(code.unwrap_or(byte));
-        rest = if code.is_some() { &behind[2..] } else { behind };
-    }
-    out
 }

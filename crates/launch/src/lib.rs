@@ -18,11 +18,9 @@ pub mod look;
 mod options;
 pub mod presets;
 mod refusal;
-#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
-pub mod variables;
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
-pub use entries::{changed_entries, entries, environment, strings};
+pub use entries::{Environment, changed_entries, entries, environment, strings};
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 pub use environment::{
     Children, Preloaded, Switch, Switched, is_musl, preloaded, switched_environment, why_not_process,
@@ -34,7 +32,6 @@ pub use launch::{
 };
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 pub use library::{BINARY_DIR, is_for_musl, shim_file, why_not_preloadable, why_not_usable};
+pub use malloc_backend::variables;
 pub use presets::Preset;
 pub use refusal::{Code, Refusal};
-#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
-pub use variables::Environment;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, mem};
 
 use malloc_backend::MemoryAllocatorBackend;
+use malloc_backend::files::shim_name;
 use malloc_backend_process::{host, inspect_library};
 
 /// The variable that names the folder of the binaries, where it is not the platform's package.
@@ -13,7 +14,7 @@ pub const BINARY_DIR: &str = "MALLOC_BACKEND_BINARY_DIR";
 
 /// The file of the preloadable library; for `default` that of its probe.
 pub fn shim_file(folder: &Path, backend: MemoryAllocatorBackend) -> PathBuf {
-    folder.join(format!("libmalloc_backend_{backend}.so"))
+    folder.join(shim_name(backend))
 }
 
 /// Why the loader cannot be pointed at a file, if it cannot: it takes white space and colons for separators.

@@ -3,13 +3,13 @@
 use std::io;
 
 use malloc_backend::MemoryAllocatorBackend;
+use malloc_backend::variables::RESTORE;
 use malloc_backend_process::{Barrier, Owner, barrier, owner_of};
 
 use crate::environment::{with_options, without_switch};
 use crate::options::PRIVATE;
 use crate::presets::has_presets;
-use crate::variables::{self, Environment};
-use crate::{Code, Preset, Refusal};
+use crate::{Code, Environment, Preset, Refusal};
 
 /// Whose `malloc` the process runs on.
 ///
@@ -72,7 +72,10 @@ fn lacks_right() -> bool {
 
 /// The variable of ours by which the allocator is given its options, if there is one.
 fn private(allocator: &str) -> Option<&'static str> {
-    PRIVATE.into_iter().find(|name| name.to_ascii_lowercase().ends_with(allocator))
+    PRIVATE
+        .into_iter()
+        .filter_map(|name| name.to_str().ok())
+        .find(|name| name.to_ascii_lowercase().ends_with(allocator))
 }
 
 /// The variables by which an allocator of that name was given options, in an environment: those that it reads itself, and
@@ -114,7 +117,7 @@ pub fn preset_in_force(backend: MemoryAllocatorBackend, env: &Environment) -> Op
             return false;
         }
         let is_new = |(name, value): &(&Vec<u8>, &Vec<u8>)| {
-            name[..] != *variables::RESTORE.as_bytes() && before.get(*name) != Some(value)
+            name[..] != *RESTORE.to_bytes() && before.get(*name) != Some(value)
         };
         let mut changed = then.iter().filter(is_new).peekable();
         changed.peek().is_some()
@@ -122,7 +125,7 @@ pub fn preset_in_force(backend: MemoryAllocatorBackend, env: &Environment) -> Op
     };
     let is_bare = || match private(backend.as_str()) {
         Some(own) => env.get(own.as_bytes()).is_none_or(|value| value.starts_with(b";")),
-        None => !env.contains_key(variables::RESTORE.as_bytes()),
+        None => !env.contains_key(RESTORE.to_bytes()),
     };
     let named = [Preset::LowRss, Preset::Balanced, Preset::Throughput].into_iter().find(is_set);
     named.or_else(|| is_bare().then_some(Preset::None))

@@ -11,6 +11,7 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 
 use malloc_backend::owner::Object;
 use malloc_backend::shim::Shim;
+use malloc_backend::variables::{CHILDREN, REGISTERED, REPORT, REQUIRE, RESTORE};
 use malloc_backend::{MemoryAllocatorBackend, RawAllocator};
 
 use malloc_backend_preload::descriptor::{self, Descriptor};
@@ -20,15 +21,8 @@ use malloc_backend_preload::report::{json, write};
 
 use crate::backend::Backend;
 
-/// A file descriptor ([`descriptor::find`]): one line of JSON goes there, and it is closed.
-const REPORT: &CStr = c"MALLOC_BACKEND_REPORT";
-/// Non-empty: the process ends, with status 126, when its `malloc` is not the backend's.
-const REQUIRE: &CStr = c"MALLOC_BACKEND_REQUIRE";
-/// `none`: the program's children are to run without the library and the options that came with it.
-const CHILDREN: &CStr = c"MALLOC_BACKEND_CHILDREN";
 /// Each of these says that a launcher of ours put the library in: `default` then takes itself out.
-const OF_LAUNCHERS: [&CStr; 5] =
-    [REPORT, REQUIRE, CHILDREN, c"MALLOC_BACKEND_RESTORE", c"MALLOC_BACKEND_REGISTERED"];
+const OF_LAUNCHERS: [&CStr; 5] = [REPORT, REQUIRE, CHILDREN, RESTORE, REGISTERED];
 
 #[used]
 #[unsafe(link_section = ".init_array")]

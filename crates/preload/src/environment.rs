@@ -13,16 +13,10 @@ use alloc::ffi::CString;
 use alloc::vec::Vec;
 use core::ffi::{CStr, c_char};
 
+use malloc_backend::variables::{JEMALLOC, MIMALLOC, PRELOAD, RESTORE, decode};
+
 use crate::own;
 
-const PRELOAD: &CStr = c"LD_PRELOAD";
-/// The variables that came with the library: `name|value as set|value before` each, the last only if there was one,
-/// with `;` between them. What would be taken for a separator is percent-encoded.
-const RESTORE: &CStr = c"MALLOC_BACKEND_RESTORE";
-
-/// The allocators' options, by variables that only our libraries read: [`crate::options`].
-pub(crate) const JEMALLOC: &CStr = c"MALLOC_BACKEND_JEMALLOC";
-pub(crate) const MIMALLOC: &CStr = c"MALLOC_BACKEND_MIMALLOC";
 /// Those need no record: they go, unless one says what an outer switch had in it.
 const OWN: [&CStr; 2] = [JEMALLOC, MIMALLOC];
 
@@ -103,18 +97,4 @@ pub fn restore() {
         }
     }
     own.into_iter().flatten().for_each(remove);
-}
-
-/// Percent-decoding, of any byte.
-fn decode(text: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let [first, tail @ ..] = rest {
-        let encoded = (*first == b'%')
-            .then(|| tail.get(..2).and_then(|hex| u8::from_str_radix(str::from_utf8(hex).ok()?, 16).ok()))
-            .flatten();
-        bytes.push(encoded.unwrap_or(*first));
-        rest = if encoded.is_some() { &tail[2..] } else { tail };
-    }
-    bytes
 }

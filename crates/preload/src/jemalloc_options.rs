@@ -9,8 +9,8 @@ use core::ptr;
 
 use malloc_backend::Jemalloc;
 
-use crate::environment::JEMALLOC;
 use crate::options::Options;
+use malloc_backend::variables::JEMALLOC;
 
 unsafe extern "C" {
     fn __real_readlink(path: *const c_char, buffer: *mut c_char, size: usize) -> isize;

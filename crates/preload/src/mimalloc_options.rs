@@ -8,8 +8,8 @@ use core::ffi::{c_int, c_void};
 use malloc_backend::Mimalloc;
 use malloc_backend::mimalloc_options::NAMES;
 
-use crate::environment::MIMALLOC;
 use crate::options::{Options, pairs};
+use malloc_backend::variables::MIMALLOC;
 
 /// Before mimalloc's own constructor: the linker sorts by the number, and those without one come last.
 #[used]

@@ -3,12 +3,10 @@
 use std::path::Path;
 
 use malloc_backend::MemoryAllocatorBackend;
+use malloc_backend::files::shim_backend;
 use malloc_backend::foreign;
 
 use crate::elf::Elf;
-
-/// The file names of our preloadable libraries: this, the backend's name, and `.so`.
-const SHIM_PREFIX: &str = "libmalloc_backend_";
 
 /// Whose `malloc` an object file has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,14 +52,4 @@ impl Allocator {
 /// The allocator of others whose name is in the file's.
 fn foreign_name(file_name: &str) -> Option<&'static str> {
     foreign::SIGNATURES.iter().map(|(_, allocator)| *allocator).find(|known| file_name.contains(known))
-}
-
-/// The backend of a preloadable library of ours, by its file name.
-pub fn shim_backend(file_name: &str) -> Option<MemoryAllocatorBackend> {
-    file_name.strip_prefix(SHIM_PREFIX)?.strip_suffix(".so")?.parse().ok()
-}
-
-/// And the other way round.
-pub fn shim_file(backend: MemoryAllocatorBackend) -> String {
-    format!("{SHIM_PREFIX}{backend}.so")
 }

@@ -8,11 +8,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use malloc_backend::files::shim_name;
 use malloc_backend::owner::Object;
 use malloc_backend::{MemoryAllocatorBackend, foreign, libc_version, shim};
 
 use crate::about::environment_of;
-use crate::allocator::{self, Allocator};
+use crate::allocator::Allocator;
 use crate::elf::{Dependencies, Elf};
 use crate::loader::preloaded_by_system;
 
@@ -136,7 +137,7 @@ fn version_of(allocator: &Allocator, file: &Path) -> Option<String> {
     match allocator {
         Allocator::Shim(backend) => {
             let here = PathBuf::from(Object::of((&raw const HERE).cast())?.path());
-            let own = here.with_file_name(allocator::shim_file(*backend));
+            let own = here.with_file_name(shim_name(*backend));
             is_same(&own, file)?.then(|| (backend.functions().ok()?.version)()).flatten()
         }
         Allocator::Libc(_) => {

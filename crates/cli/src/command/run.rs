@@ -45,7 +45,7 @@ pub fn main(words: &[OsString]) -> Answer {
     let before = environment(&entries);
     let Switched { variables: mut after, notice } = words.switched(backend, true, &folder, &before)?;
     // Should the library find in the program that another malloc came first, the program does not begin.
-    after.insert(variables::REQUIRE.into(), b"1".to_vec());
+    after.insert(variables::REQUIRE.to_bytes().into(), b"1".to_vec());
     let context =
         Context { search: var_os("PATH"), libraries: var_os("LD_LIBRARY_PATH"), ..Context::default() };
     let launch = prepare_launch(backend, &folder, command, arguments, &context)?;

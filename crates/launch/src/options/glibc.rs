@@ -4,7 +4,7 @@
 //! is to have them where it is switched too: nothing of ours is in it.
 
 use super::set::{Judged, Variables, put};
-use crate::variables::Environment;
+use crate::entries::Environment;
 
 struct GlibcOption {
     key: &'static str,

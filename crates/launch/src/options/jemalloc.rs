@@ -6,9 +6,6 @@ use Kind::{Boolean, Integer, Ratio, Settings, Size, Statistics, Word};
 use super::glibc;
 use super::set::Judged;
 
-/// Read in crates/preload/src/jemalloc_options.rs.
-pub(super) const VARIABLE: &str = "MALLOC_BACKEND_JEMALLOC";
-
 /// What an option may be.
 #[derive(Clone, Copy)]
 enum Kind {

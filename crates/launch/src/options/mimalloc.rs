@@ -2,9 +2,6 @@
 
 use super::set::{Judged, put};
 
-/// Read in crates/preload/src/mimalloc_options.rs.
-pub(super) const VARIABLE: &str = "MALLOC_BACKEND_MIMALLOC";
-
 /// mimalloc 2.3's options and the older names that it still takes (its src/options.c), but for those that do
 /// nothing in this build: deprecated_*, guarded_*, os_tag (macOS) and retry_on_oom (Windows).
 pub(super) const OPTIONS: [(&str, Option<&str>); 28] = [

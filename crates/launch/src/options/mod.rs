@@ -7,15 +7,18 @@ mod set;
 #[cfg(test)]
 mod tests;
 
+use std::ffi::CStr;
+
 use malloc_backend::MemoryAllocatorBackend;
+use malloc_backend::variables::{JEMALLOC, MIMALLOC};
 use set::{Variables, put};
 
+use crate::entries::Environment;
 use crate::presets::{Preset, has_presets, preset_options};
 use crate::refusal::{Code, Refusal};
-use crate::variables::Environment;
 
 /// The variables of `crates/preload` that only our libraries read.
-pub const PRIVATE: [&str; 2] = [jemalloc::VARIABLE, mimalloc::VARIABLE];
+pub const PRIVATE: [&CStr; 2] = [JEMALLOC, MIMALLOC];
 
 /// The environment variables that give the backend its preset (`None`: the one that is meant where nothing is said) and,
 /// over it, single options, of which the last of a name counts. What the user says in the allocator's own variables wins
@@ -49,11 +52,9 @@ pub fn option_variables(
     let table: Vec<_> = table.iter().map(|option| (option.key, option.value)).collect();
     Ok(match backend {
         MemoryAllocatorBackend::Default => glibc::variables(&table, &set, env),
-        MemoryAllocatorBackend::Jemalloc => {
-            private(jemalloc::VARIABLE, table.iter().map(pair), set.iter().map(pair))
-        }
+        MemoryAllocatorBackend::Jemalloc => private(JEMALLOC, table.iter().map(pair), set.iter().map(pair)),
         MemoryAllocatorBackend::Mimalloc => {
-            private(mimalloc::VARIABLE, mimalloc::numbers(&table), mimalloc::numbers(&set))
+            private(MIMALLOC, mimalloc::numbers(&table), mimalloc::numbers(&set))
         }
         MemoryAllocatorBackend::Snmalloc | MemoryAllocatorBackend::Rust => Variables::new(),
     })
@@ -66,7 +67,7 @@ fn pair((key, value): &(&str, &str)) -> String {
 /// The variable that only our libraries read, as crates/preload/src/options.rs has it: the preset, and behind a `;` what
 /// wins over the user's.
 fn private(
-    variable: &str,
+    variable: &CStr,
     preset: impl Iterator<Item = String>,
     over_users: impl Iterator<Item = String>,
 ) -> Variables {
@@ -76,7 +77,7 @@ fn private(
         true => preset,
         false => format!("{preset};{over_users}"),
     };
-    vec![(variable.into(), value.into())]
+    vec![(variable.to_bytes().into(), value.into())]
 }
 
 /// Says why the backend has nothing that could be set.

@@ -39,7 +39,7 @@ pub struct Report {
 pub fn start_on(backend: MemoryAllocatorBackend, folder: &Path, beside: bool) -> Result<Report, Refusal> {
     let mut here = environment(&entries());
     if !beside {
-        here.remove(variables::PRELOAD.as_bytes());
+        here.remove(variables::PRELOAD.to_bytes());
     }
     let children = Children::default();
     let switch = Switch { backend, preset: Some(Preset::None), set: &[], children, probe: true, folder };
@@ -55,7 +55,10 @@ pub fn start_on(backend: MemoryAllocatorBackend, folder: &Path, beside: bool) ->
     unsafe { libc::fcntl(fd, libc::F_SETFD, 0) };
     // With that the library knows it again (crates/preload/src/descriptor.rs).
     let about = writer.metadata().map_err(failed)?;
-    env.insert(variables::REPORT.into(), format!("{fd}:{}:{}", about.dev(), about.ino()).into_bytes());
+    env.insert(
+        variables::REPORT.to_bytes().into(),
+        format!("{fd}:{}:{}", about.dev(), about.ino()).into_bytes(),
+    );
     let mut child = command(&launch.arguments[1..], &env).stdin(Stdio::null()).spawn().map_err(failed)?;
     drop(writer);
     let said = is_readable(reader.as_raw_fd());
