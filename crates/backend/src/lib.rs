@@ -14,43 +14,32 @@ extern crate alloc;
 extern crate std;
 
 mod backend;
-mod default;
+mod backends;
 pub mod files;
 pub mod foreign;
 mod functions;
-mod global;
-mod headered;
-#[cfg(all(feature = "jemalloc", not(windows)))]
-mod jemalloc;
 mod mallinfo;
-#[cfg(feature = "mimalloc")]
-mod mimalloc;
-pub mod mimalloc_options;
+pub mod mimalloc_option_names;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 pub mod owner;
 mod raw;
 mod recent;
 #[cfg(all(unix, feature = "jemalloc"))]
 pub mod region;
-mod rust;
 pub mod shim;
-#[cfg(feature = "snmalloc")]
-mod snmalloc;
 pub mod variables;
 
 pub use backend::{MemoryAllocatorBackend, ParseBackendError, Unavailable};
-pub use default::Default;
-#[cfg(target_os = "linux")]
-pub use default::libc_version;
-pub use functions::{Functions, Visitor};
-pub use global::GLOBAL_ALLOCATOR;
-#[cfg(all(feature = "jemalloc", not(windows)))]
-pub use jemalloc::{Jemalloc, nonstandard as jemalloc_nonstandard};
-pub use mallinfo::MallInfo2;
 #[cfg(feature = "mimalloc")]
-pub use mimalloc::Mimalloc;
+pub use backends::Mimalloc;
+#[cfg(feature = "snmalloc")]
+pub use backends::Snmalloc;
+#[cfg(target_os = "linux")]
+pub use backends::libc_version;
+pub use backends::{Default, GLOBAL_ALLOCATOR, Rust, Visitor};
+#[cfg(all(feature = "jemalloc", not(windows)))]
+pub use backends::{Jemalloc, jemalloc_nonstandard};
+pub use functions::Functions;
+pub use mallinfo::MallInfo2;
 pub use raw::{CannotRelease, MIN_ALIGNMENT, RawAllocator, Stats};
 pub use recent::Recent;
-pub use rust::Rust;
-#[cfg(feature = "snmalloc")]
-pub use snmalloc::Snmalloc;

@@ -13,9 +13,9 @@ pub mod errno;
 #[cfg(all(target_env = "gnu", feature = "fork"))]
 mod fork;
 #[cfg(feature = "jemalloc")]
-mod jemalloc_options;
+mod hand_over_jemalloc_options;
 #[cfg(feature = "mimalloc")]
-mod mimalloc_options;
+mod hand_over_mimalloc_options;
 #[cfg(any(feature = "jemalloc", feature = "mimalloc"))]
 mod options;
 pub mod report;

@@ -115,7 +115,7 @@ fn mimalloc_s_are_numbers_under_their_present_names() {
 
 #[test]
 fn mimalloc_s_options_have_numbers() {
-    let names = malloc_backend::mimalloc_options::NAMES;
+    let names = malloc_backend::mimalloc_option_names::NAMES;
     for (name, _) in mimalloc::OPTIONS {
         assert!(names.contains(&name), "{name}");
     }

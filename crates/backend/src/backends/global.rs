@@ -25,17 +25,17 @@ static GLOBAL: snmalloc_rs::SnMalloc = snmalloc_rs::SnMalloc;
 
 /// What Rust's global allocator stands on.
 #[cfg(all(feature = "global-jemalloc", not(windows)))]
-pub(crate) type Global = crate::Jemalloc;
+pub(crate) type Global = super::jemalloc::Jemalloc;
 #[cfg(feature = "global-mimalloc")]
-pub(crate) type Global = crate::Mimalloc;
+pub(crate) type Global = super::mimalloc::Mimalloc;
 #[cfg(feature = "global-snmalloc")]
-pub(crate) type Global = crate::Snmalloc;
+pub(crate) type Global = super::snmalloc::Snmalloc;
 #[cfg(not(any(
     all(feature = "global-jemalloc", not(windows)),
     feature = "global-mimalloc",
     feature = "global-snmalloc"
 )))]
-pub(crate) type Global = crate::Default;
+pub(crate) type Global = super::default::Default;
 
 /// The name of what Rust's global allocator stands on: [`Default`](MemoryAllocatorBackend::Default) is the system's.
 pub const GLOBAL_ALLOCATOR: MemoryAllocatorBackend = Global::BACKEND;

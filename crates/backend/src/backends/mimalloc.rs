@@ -28,7 +28,7 @@ impl Mimalloc {
     }
 
     /// Gives an option a value, unless the user has set it or will have: mimalloc looks at the user's variable when it
-    /// first wants to know. `option` is one's place in [`crate::mimalloc_options::NAMES`].
+    /// first wants to know. `option` is one's place in [`crate::mimalloc_option_names::NAMES`].
     pub fn set_option_default(option: usize, value: i64) {
         // SAFETY: takes any number, and does nothing for one that is no option's.
         unsafe { sys::mi_option_set_default(option as sys::mi_option_t, value as _) };

@@ -5,8 +5,9 @@ use alloc::string::String;
 use core::alloc::{GlobalAlloc, Layout};
 use core::ffi::c_void;
 
-use crate::global::{self, GLOBAL_ALLOCATOR};
-use crate::{CannotRelease, MemoryAllocatorBackend, RawAllocator, Stats, headered};
+use super::global::{self, GLOBAL_ALLOCATOR};
+use super::headered;
+use crate::{CannotRelease, MemoryAllocatorBackend, RawAllocator, Stats};
 
 /// Rust's global allocator: the system's, or the one that a `global-*` feature set.
 pub enum Rust {}

@@ -213,25 +213,25 @@ unsafe impl RawAllocator for Default {
     const BACKEND: MemoryAllocatorBackend = MemoryAllocatorBackend::Default;
 
     fn malloc(size: usize) -> *mut c_void {
-        crate::headered::malloc(&std::alloc::System, size)
+        crate::backends::headered::malloc(&std::alloc::System, size)
     }
     fn calloc(count: usize, size: usize) -> *mut c_void {
-        crate::headered::calloc(&std::alloc::System, count, size)
+        crate::backends::headered::calloc(&std::alloc::System, count, size)
     }
     unsafe fn realloc(block: *mut c_void, size: usize) -> *mut c_void {
         // SAFETY: the contract is the same; so below.
-        unsafe { crate::headered::realloc(&std::alloc::System, block, size) }
+        unsafe { crate::backends::headered::realloc(&std::alloc::System, block, size) }
     }
     unsafe fn free(block: *mut c_void) {
         // SAFETY: see `realloc`.
-        unsafe { crate::headered::free(&std::alloc::System, block) }
+        unsafe { crate::backends::headered::free(&std::alloc::System, block) }
     }
     unsafe fn usable_size(block: *mut c_void) -> usize {
         // SAFETY: see `realloc`.
-        unsafe { crate::headered::usable_size(block) }
+        unsafe { crate::backends::headered::usable_size(block) }
     }
     fn aligned_alloc(alignment: usize, size: usize) -> *mut c_void {
-        crate::headered::aligned_alloc(&std::alloc::System, alignment, size)
+        crate::backends::headered::aligned_alloc(&std::alloc::System, alignment, size)
     }
     fn version() -> Option<String> {
         platform::version()
