@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { MallocBackendError } from './errors.js';
 import type { Backend, BackendInBuild } from './native/binding.js';
 import { binaryFolder, binding } from './native/loader.js';
+import { didYouMean } from './nearest.js';
 
 export type { BackendStats } from './native/binding.js';
 
@@ -44,10 +45,8 @@ export function parseBackend(name: unknown): MemoryAllocatorBackend {
   if (isBackend(name)) return name;
   const shown =
     typeof name === 'string' ? JSON.stringify(name) : `of type ${name === null ? 'null' : typeof name}`;
-  throw new MallocBackendError(
-    'ERR_UNKNOWN_BACKEND',
-    `unknown memory allocator backend ${shown}; it must be one of: ${names.join(', ')}`,
-  );
+  const rest = didYouMean(name, names, `; it must be one of: ${names.join(', ')}`);
+  throw new MallocBackendError('ERR_UNKNOWN_BACKEND', `unknown memory allocator backend ${shown}${rest}`);
 }
 
 /** The enum's default value: `jemalloc`, and on Windows `default`. */

@@ -462,8 +462,20 @@ describe('run and python --if-supported, on another system', () => {
       [['run', 'mimalloc', '--if-supported'], 2],
       [['run', 'mimalloc', '--fast', 'true'], 2],
       [['run', 'mimalloc', '--if-supported', 'no-such-program'], 127],
+      [['fly'], 2],
     ] as const)
       assert.equal((await elsewhere(...words)).code, status, words.join(' '));
+  });
+
+  test('help and version', async () => {
+    for (const words of [['--help'], ['run', '-h'], ['help']]) {
+      const { code, stdout } = await elsewhere(...words);
+      assert.equal(code, 0);
+      assert.match(stdout, /works on Linux; on darwin .*\n\nUsage: malloc-backend/);
+    }
+    const said = await elsewhere('-v');
+    assert.match(said.stdout, /^\d+\.\d+\.\d+\n$/);
+    assert.deepEqual(said, await elsewhere('--version'));
   });
 
   test('where there is a switch it changes nothing', { skip: cannotPreload }, async () => {

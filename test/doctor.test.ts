@@ -193,7 +193,7 @@ describe('doctor', { skip: cannotPreload }, () => {
     assert.match(lines.at(-1) ?? '', /100\.0 %$/);
     const without = await command(['doctor', '--memory']);
     assert.equal(without.code, 2, 'this command itself is nobody’s matter');
-    assert.match(without.stderr, /--memory wants a process: --pid/);
+    assert.match(without.stderr, /--memory needs a process: --pid/);
   });
 
   test('the preset and the options that a process has', async () => {
@@ -473,7 +473,7 @@ describe('doctor', { skip: cannotPreload }, () => {
       assert.equal(code, 2);
       assert.equal(
         stderr,
-        `malloc-backend: --pid wants a process id, a positive integer, not ${JSON.stringify(text)}\n`,
+        `malloc-backend: --pid needs a process id, a positive integer, not ${JSON.stringify(text)}\n`,
       );
     }
     assert.match((await command(['doctor', '--pid=0'])).stderr, /positive integer, not "0"$/m);

@@ -307,7 +307,7 @@ describe('mimalloc', { skip: cannotPreload }, () => {
     tools.refuses(
       () => variables('mimalloc', 'none', { purge_dely: '1' }),
       'ERR_UNKNOWN_OPTION',
-      /did you mean purge_delay\?/,
+      /Did you mean purge_delay\?/,
     );
   });
 

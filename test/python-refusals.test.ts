@@ -476,7 +476,7 @@ describe('malloc-backend python', { skip: noPython }, () => {
     assert.match(script.stdout, /multiprocessing spawn \[0, -1/);
     const both = await tools.command([...args.slice(0, -1), '--malloc', 'jemalloc', '--', '-c', '']);
     assert.match(JSON.parse(both.stderr).malloc, /libmalloc_backend_jemalloc\.so$/);
-    assert.match((await tools.command(['python', '--help'])).stdout, /^Become Python/);
+    assert.match((await tools.command(['python', '--help'])).stdout, /^Run Python/);
     assert.equal((await tools.command(['python'])).code, 2);
     assert.equal((await tools.command(['python', 'jemalloc', '--nonsense'])).code, 2);
   });

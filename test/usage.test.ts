@@ -62,6 +62,66 @@ describe('usage', { skip: cannotPreload }, () => {
     }
   });
 
+  test('that is wrong is said in a line, with what to do', async () => {
+    const cases: [string[], RegExp][] = [
+      [['runn', 'mimalloc'], /unknown command runn\. Did you mean run\?$/],
+      [['fly'], /unknown command fly; see malloc-backend --help$/],
+      [
+        ['run', 'mimalloc', '--presset', 'none', 'true'],
+        /unknown option --presset\. Did you mean --preset\?$/,
+      ],
+      [['python', 'mimalloc', '--men', 'x.py'], /unknown option --men\. Did you mean --mem\?$/],
+      [['doctor', '--jsn'], /unknown option --jsn\. Did you mean --json\?$/],
+      [
+        ['run', 'mimalloc', '--inspect', 'node'],
+        /--inspect; the program's own options come after its name\. /,
+      ],
+      [['python', 'mimalloc', '-c', '1'], /unknown option -c; Python's own options come after --\. /],
+      [['run', 'jemaloc', 'true'], /unknown memory allocator backend "jemaloc"\. Did you mean jemalloc\?$/],
+      [
+        ['run', 'tcmalloc', 'true'],
+        /"tcmalloc"; it must be one of: default, jemalloc, mimalloc, snmalloc, rust$/,
+      ],
+      [['run', 'mimalloc', '--preset', 'balancd', 'true'], /"balancd"\. Did you mean balanced\?$/],
+      [['run', 'jemalloc', '--set', 'narena=1', 'true'], /Did you mean narenas\?$/],
+      [['env', 'mimalloc', '--format', 'docekr'], /unknown format "docekr"\. Did you mean docker\?$/],
+      [['run', 'mimalloc', '--preset'], /--preset <name> needs a value; see malloc-backend run --help$/],
+      [['doctor', '--json=yes'], /--json takes no value$/],
+      [['completions', 'tcsh'], /unknown shell "tcsh"; it must be one of: bash, zsh, fish$/],
+      [['completions'], /<shell> is missing; see malloc-backend completions --help$/],
+    ];
+    for (const [words, pattern] of cases) {
+      const { code, stderr } = await run(tools.native, words);
+      assert.equal(code, 2, words.join(' '));
+      assert.match(stderr, /^malloc-backend: [^\n]*\n$/, 'one line');
+      assert.match(stderr.trimEnd(), pattern);
+    }
+  });
+
+  test('without a backend is answered by the right line', async () => {
+    const script = tools.file('a script.py', '');
+    const cases: [string[], string][] = [
+      [['run', process.execPath, 'app.js'], `run jemalloc -- ${process.execPath} app.js`],
+      [['run', 'sh', '--x', 'app.js'], 'run jemalloc -- sh --x app.js'],
+      [['run', 'sh', '-c', "it's"], `run jemalloc -- sh -c 'it'\\''s'`],
+      [['run', '--', 'sh', '--x'], 'run jemalloc -- sh --x'],
+      [['run', '--preset', 'none', '--', 'mimalloc', 'true'], 'run jemalloc -- mimalloc true'],
+      [['run'], 'run jemalloc -- node server.js'],
+      [['python', script], `python jemalloc -- '${script}'`],
+      [['python', '--mem'], 'python jemalloc -- script.py'],
+      [['env'], 'env jemalloc'],
+    ];
+    for (const [words, line] of cases) {
+      const { code, stderr } = await run(tools.native, words);
+      assert.deepEqual(
+        [code, stderr],
+        [2, `malloc-backend: the backend is missing; write: malloc-backend ${line}\n`],
+      );
+    }
+    const { stderr } = await run(tools.native, ['run', 'snmalloc']);
+    assert.match(stderr, /the program is missing; write: malloc-backend run snmalloc -- node server\.js$/m);
+  });
+
   test('what comes after the command is the command’s', async () => {
     const args = [
       '--help',
@@ -104,12 +164,23 @@ describe('usage', { skip: cannotPreload }, () => {
       ['env', '--help'],
       ['env', 'x', '-h'],
       ['doctor', '-h'],
+      ['python', '--mem', '-h'],
+      ['path', '-h'],
+      ['completions', '-h'],
     ]) {
       const { code, stdout, stderr } = await command(args);
       assert.deepEqual([code, stderr], [0, ''], args.join(' '));
       assert.match(stdout, /Usage: malloc-backend/);
       assert.match(stdout, /Examples:\n {2}/);
+      const parts =
+        /^[A-Z].*\n\nUsage: .*\n\n((Commands|Arguments):\n( .+\n)+\n)?Options:\n( .+\n)+\n[^]*Examples:\n/;
+      assert.match(stdout, parts);
+      for (const line of stdout.split('\n')) assert.ok(line.length <= 120, line);
     }
+    for (const name of ['run', 'python', 'env', 'doctor', 'path', 'completions'])
+      assert.deepEqual(await command(['help', name]), await command([name, '--help']));
+    for (const word of ['-v', '-V'])
+      assert.deepEqual(await command([word]), await command(['--version']), word);
     const { stdout } = await command(['--version']);
     const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
       version: string;

@@ -1,9 +1,10 @@
-// The command as a program that needs no Node: where it looks, and what it leaves to Node.
+// The command as a program that needs no Node: what it can do from a copy of its folder, and where it looks.
 
 import assert from 'node:assert/strict';
 import { copyFileSync, existsSync, symlinkSync } from 'node:fs';
 import * as tools from './fixtures-ts/tools.js';
 import { run, succeed } from './support/run.js';
+import { noPython, python } from './support/pythons.js';
 import { cannotPreload, notGlibc, shim } from './support/shims.js';
 import { describe, test } from './support/suite.js';
 
@@ -18,13 +19,30 @@ describe('the command without Node', { skip: cannotPreload }, () => {
       env,
     });
     assert.equal(stdout, 'alone/libmalloc_backend_jemalloc\n');
-    assert.match(
-      (await succeed(`${folder}/malloc-backend`, ['run', '--help'], { env })).stdout,
-      /^Become the/,
+    const says = async (...words: string[]) =>
+      (await succeed(`${folder}/malloc-backend`, words, { env })).stdout;
+    assert.match(await says('--help'), /^Choose the memory allocator/);
+    assert.match(await says('run', '--help'), /^Run a program/);
+    assert.match(await says('--version'), /^\d+\.\d+\.\d+\n$/);
+    const diagnosis = JSON.parse(await says('doctor', '--json')) as { binaries: string };
+    assert.equal(diagnosis.binaries, folder);
+    const memory = await says('doctor', '--memory', '--pid', `${process.pid}`);
+    assert.match(memory, /^Array buffers .*only V8 counts them, which needs Node/m);
+    assert.doesNotMatch(await says('doctor', '--pid', `${process.pid}`), /V8/);
+  });
+
+  test('runs Python, from a copy of its folder alone', { skip: noPython }, async () => {
+    const folder = tools.copyOfBinaries('alone-with-python');
+    const words = ['python', 'jemalloc', '--mem', '--report', '--python', python?.file ?? '', '--'];
+    const { stdout, stderr } = await succeed(
+      `${folder}/malloc-backend`,
+      [...words, '-c', 'import sys; print(sys.argv)', '--mem'],
+      { env: { PATH: '/usr/bin:/bin' } },
     );
-    const { code, stderr } = await run(`${folder}/malloc-backend`, ['python', 'jemalloc'], { env });
-    assert.equal(code, 127);
-    assert.match(stderr, /^malloc-backend: .*only run, env, path and doctor need nothing else/);
+    assert.equal(stdout, "['-c', '--mem']\n");
+    const { backend, domains, library } = JSON.parse(stderr) as Record<string, unknown>;
+    assert.deepEqual([backend, domains], ['jemalloc', ['raw', 'mem']]);
+    assert.equal(library, `${folder}/libmalloc_backend_python_hook.so`);
   });
 
   test('finds its folder through links, and takes another for it', async () => {
@@ -70,7 +88,7 @@ describe('the command without Node', { skip: cannotPreload }, () => {
     assert.match(stderr, /nowhere\/malloc-backend does not exist/);
   });
 
-  test('hands to Node what is not its own', async () => {
+  test('is what the package’s command becomes', async () => {
     for (const words of [
       [],
       ['--help'],
@@ -95,11 +113,13 @@ describe('the command without Node', { skip: cannotPreload }, () => {
       ['env', '--help'],
       ['path', '--help'],
       ['path', '--nonsense'],
+      ['python', '--nonsense'],
+      ['completions'],
     ]) {
       const said = await run(native, words);
       assert.deepEqual(said, await command(words));
       assert.equal(said.code, words.some((word) => /^-+h/.test(word)) ? 0 : 2, words.join(' '));
-      assert.match(said.code === 0 ? said.stdout : said.stderr, /^(malloc-backend: |Become|Print)/);
+      assert.match(said.code === 0 ? said.stdout : said.stderr, /^(malloc-backend: |Run|Print)/);
     }
   });
 

@@ -1,43 +1,127 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { isatty } from 'node:tty';
-import { parseArgs } from 'node:util';
+import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { parseBackend } from '../backend.js';
-import { MallocBackendError } from '../errors.js';
+import { MallocBackendError, type MallocBackendErrorCode } from '../errors.js';
 import { leaveOut, whyNotSupported } from '../process/supported.js';
-import { split } from './words.js';
 
-/** The commands where there is no process surface: on another system than Linux. */
+/** The command on another system than Linux, where nothing can be switched. crates/cli is the command on Linux. */
 
-/** What `run` and `env` take; crates/cli has their help. */
-const options = {
+const help = `Choose the memory allocator of a program. That works on Linux; on ${process.platform} programs run without a switch.
+
+Usage: malloc-backend <command> …
+
+Commands:
+  run <backend> --if-supported [--] <program> …         run the program without a switch
+  python <backend> --if-supported [--] <arguments> …    run Python without a switch
+  env <backend> --if-supported [--format <format>]      print that nothing is to be set
+  doctor [--json]                                       say that nothing can be switched
+
+Options:
+  -v, --version  Print the version
+  -h, --help     Print help
+
+Examples:
+  malloc-backend run mimalloc --if-supported -- node server.js`;
+
+type Options = NonNullable<ParseArgsConfig['options']>;
+
+const settings = {
   preset: { type: 'string' },
   set: { type: 'string', multiple: true },
   children: { type: 'string' },
-  format: { type: 'string' },
   'if-supported': { type: 'boolean', default: false },
 } as const;
 
-/** What says in a format of `env` that nothing is to be set, where that is more than nothing. */
+/** What each command takes. Of most options only the name matters. */
+const options = {
+  run: settings,
+  env: { ...settings, format: { type: 'string', default: 'shell' } },
+  python: {
+    ...settings,
+    'no-raw': { type: 'boolean' },
+    mem: { type: 'boolean' },
+    obj: { type: 'boolean' },
+    arena: { type: 'boolean' },
+    debug: { type: 'boolean' },
+    python: { type: 'string', default: 'python3' },
+    malloc: { type: 'string' },
+    unset: { type: 'boolean' },
+    report: { type: 'boolean' },
+  },
+} as const;
+
+/** The text of `env` that sets nothing, in the formats that need one. */
 const EMPTY: Readonly<Record<string, string>> = { json: '{}', compose: 'environment: {}', k8s: 'env: []' };
 
-/** `run`, `env` and `doctor`. */
-export function main([name, ...args]: string[]): void | Promise<void> {
+export function main(words: string[]): void {
+  command(words).catch((error: unknown) => {
+    // `eval "$(…)" && …` does not see this command's status; it sees that of what is printed.
+    if (words[0] === 'env' && !/--format[ =](?!shell)[a-z]/.test(words.join(' '))) console.log('false');
+    process.exitCode = fail(error);
+  });
+}
+
+async function command([name, ...args]: string[]): Promise<void> {
+  const first = args.slice(0, args.includes('--') ? args.indexOf('--') : undefined)[0];
+  if ([name, first].some((word) => word !== undefined && ['--help', '-h', 'help'].includes(word)))
+    return console.log(help);
+  if (name !== undefined && ['--version', '-v', '-V'].includes(name)) return console.log(version());
   if (name === 'doctor') return doctor(args);
-  const [own, program] = split(args, options);
-  const { values, positionals } = parseArgs({ args: own, options, allowPositionals: true });
-  parseBackend(positionals[0]);
-  const asked = { by: '--if-supported', given: values['if-supported'] };
-  leaveOut(asked, name === 'env' ? 'nothing is to be set' : 'the program runs without a switch');
-  if (name === 'run') return become(program);
-  const empty = EMPTY[values.format ?? 'shell'];
+  if (name === 'run') {
+    const { program } = read(args, options.run, 'the program runs without a switch');
+    return become(program);
+  }
+  if (name === 'python') {
+    const { values, program } = read(args, options.python, 'Python runs without a switch');
+    return become([values.python as string, ...program]);
+  }
+  if (name !== 'env') {
+    const problem = name === undefined ? 'the command is missing' : `unknown command ${name}`;
+    throw new MallocBackendError('ERR_INVALID_ARGUMENT', `${problem}\n\n${help}`);
+  }
+  const { values } = read(args, options.env, 'nothing is to be set');
+  const empty = EMPTY[values.format as string];
   if (empty !== undefined) console.log(empty);
 }
 
+function version(): string {
+  const manifest = readFileSync(require.resolve('malloc-backend/package.json'), 'utf8');
+  return (JSON.parse(manifest) as { version: string }).version;
+}
+
+/** The command's own words and the program's, unless they are wrong or do not say `--if-supported`. */
+function read(args: string[], known: Options, consequence: string) {
+  const [own, program] = split(args, known);
+  const { values, positionals } = parseArgs({ args: own, options: known, allowPositionals: true });
+  parseBackend(positionals[0]);
+  leaveOut({ by: '--if-supported', given: values['if-supported'] === true }, consequence);
+  return { values, program };
+}
+
+/** Ours end at `--`, or at the second word that is no option and no option's value: there the program's begin. */
+function split(args: readonly string[], known: Options): [own: string[], program: string[]] {
+  let backend = false;
+  for (let at = 0; at < args.length; at++) {
+    const word = args[at] ?? '';
+    if (word === '--') return [args.slice(0, at), args.slice(at + 1)];
+    if (word.startsWith('--')) {
+      if (known[word.slice(2)]?.type === 'string') at += 1;
+    } else if (backend) {
+      return [args.slice(0, at), args.slice(at)];
+    } else {
+      backend = true;
+    }
+  }
+  return [[...args], []];
+}
+
 /** There is no exec: the program is a child, which gets the signals that can be handed on, and ends this process as it ends. */
-export async function become([command, ...args]: readonly string[]): Promise<void> {
+async function become([command, ...args]: readonly string[]): Promise<void> {
   if (command === undefined || command === '') {
-    throw new MallocBackendError('ERR_INVALID_ARGUMENT', 'no command was given');
+    throw new MallocBackendError('ERR_INVALID_ARGUMENT', 'the program is missing');
   }
   let child: ChildProcess;
   // A terminal gives its signals to the child as well.
@@ -82,4 +166,20 @@ function doctor(args: string[]): void {
       : `platform   ${platform}\n\nIn the way:\n  - ${whyNotSupported()}`,
   );
   process.exitCode = 1;
+}
+
+/** Exit statuses: 2 is wrong usage, as bash has it; 126 found and not run, and 127 not found, as a shell has it (POSIX, 2.8.2). */
+const statuses: { readonly [Code in MallocBackendErrorCode]?: number } = {
+  ERR_INVALID_ARGUMENT: 2,
+  ERR_UNKNOWN_BACKEND: 2,
+  ERR_PROGRAM_NOT_FOUND: 127,
+};
+
+/** Says what went wrong and gives the exit status for it. */
+function fail(error: unknown): number {
+  // util.parseArgs has errors of its own.
+  const isMisused = (error as NodeJS.ErrnoException).code?.startsWith('ERR_PARSE_ARGS_') === true;
+  if (!isMisused && !(error instanceof MallocBackendError)) throw error;
+  console.error(`malloc-backend: ${(error as Error).message}`);
+  return isMisused ? 2 : (statuses[(error as MallocBackendError).code] ?? 126);
 }

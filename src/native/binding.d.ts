@@ -127,6 +127,9 @@ export interface MemoryParts {
   other: number
 }
 
+/** The name that was probably meant by one that is not known. */
+export declare function nearest(word: string, names: Array<string>): string | null
+
 /** What serves a process's `malloc`. */
 export interface Owner {
   kind: OwnerKind
@@ -180,6 +183,17 @@ export type ProgramKind = 'elf' | 'script' | 'unknown' | 'error'
 /** A domain of Python's memory, or the arenas under pymalloc. */
 export type PythonDomain = 'raw' | 'mem' | 'obj' | 'arena'
 
+/** The domains, one by one. */
+export interface PythonDomains {
+  backend: Backend
+  raw: boolean
+  mem: boolean
+  obj: boolean
+  arena: boolean
+  debug: boolean
+  counters: boolean
+}
+
 /** The interpreter, as read back from it now. */
 export interface PythonInfo {
   version: string
@@ -198,6 +212,18 @@ export interface PythonInfo {
 
 /** What a job is. */
 export type PythonJob = 'exec' | 'eval' | 'call'
+
+/** How a Python child is started, besides its domains. */
+export interface PythonLaunch {
+  /** The backend of the whole process. */
+  malloc?: Backend | undefined
+  preset?: Preset | undefined
+  /** Single options of the allocator, over the preset and over the user's variables. */
+  set: Array<AllocatorOption>
+  children: Children
+  /** The folder of the preloadable libraries. */
+  folder: string
+}
 
 /** How the interpreter is to be started. */
 export interface PythonOptions {
@@ -265,6 +291,8 @@ export declare namespace linux {
      */
     submit(job: PythonJob, text: string, args: Array<PythonValue>, kwargs: PythonValue | undefined, orRepr: boolean): number | null
   }
+  /** The configuration as the hook reads it, unless it contradicts itself or does nothing. */
+  export function encodePythonConfig(domains: PythonDomains): string
   /** The absolute path of the file that a command names; `what` is what a message calls it. */
   export function findProgram(command: string, context: LaunchContext, what: string): string
   /** Looks into a program file. */
@@ -275,6 +303,10 @@ export declare namespace linux {
   export function ownerOf(pid: number): Owner
   /** The program of a command and its arguments. */
   export function prepareLaunch(backend: Backend, folder: string, command: string, args: Array<string>, context: LaunchContext): Launch
+  /** The program of a Python child and its arguments. */
+  export function preparePython(malloc: Backend | undefined | null, folder: string, python: string, args: Array<string>, context: LaunchContext): Launch
+  /** What makes the environment one in which a Python child has its domains. */
+  export function pythonEnvironment(config: string, unset: boolean, args: Array<string>, launch: PythonLaunch, env: Record<string, string>): EnvironmentDiff
   /** The interpreter that runs in this process, if one does. */
   export function pythonInfo(): PythonInfo | null
   /** Calls a job off. */
@@ -302,6 +334,6 @@ export declare namespace linux {
   export function whyNotProcess(backend: Backend, folder: string): string | null
   /** Why the loader would go on without a library, if it would. */
   export function whyNotUsable(file: string): string | null
-  /** What gives the allocator its options, and no more. */
-  export function withOptions(backend: Backend, preset: Preset, set: Array<AllocatorOption>, env: Record<string, string>): EnvironmentDiff
+  /** What takes the variables out of the environment by which Python would discard the configuration. */
+  export function withoutPythonOverride(config: string, unset: boolean, env: Record<string, string>): EnvironmentDiff
 }

@@ -26,16 +26,10 @@ export interface EnvironmentOptions extends SwitchOptions {
 
 /** The variables of `crates/malloc-shim/src/startup.rs`, where each is explained. */
 export const variables = {
-  preload: 'LD_PRELOAD',
   report: 'MALLOC_BACKEND_REPORT',
   children: 'MALLOC_BACKEND_CHILDREN',
   restore: 'MALLOC_BACKEND_RESTORE',
-  jemalloc: 'MALLOC_BACKEND_JEMALLOC',
-  mimalloc: 'MALLOC_BACKEND_MIMALLOC',
 } as const;
-
-/** Those that have an allocator's options in them. */
-export const settings = [variables.restore, variables.jemalloc, variables.mimalloc] as const;
 
 /**
  * The environment under which any spawner starts a program on the backend.
@@ -80,28 +74,14 @@ export function switchedEnvironment(
 const warned = new Set<string>();
 
 /** Once: a service starts the same program again and again. */
-function warn(notice: string): void {
+export function warn(notice: string): void {
   if (warned.has(notice)) return;
   warned.add(notice);
   process.emitWarning(notice, { type: 'MallocBackendWarning', code: 'MALLOC_BACKEND_PRELOAD' });
 }
 
-/** The environment, changed so that the allocator finds its options in it, and that they can be taken out again. */
-export function withOptions(
-  backend: MemoryAllocatorBackend,
-  preset: Preset,
-  set: BackendOptions,
-  env: NodeJS.ProcessEnv,
-): NodeJS.ProcessEnv {
-  const linux = linuxBinding();
-  return changed(
-    env,
-    linux.withOptions(backend, parsePreset(preset), optionList(set), definedVariables(env)),
-  );
-}
-
 /** A copy of the environment, changed. */
-function changed(env: NodeJS.ProcessEnv, { set, unset }: EnvironmentDiff): NodeJS.ProcessEnv {
+export function changed(env: NodeJS.ProcessEnv, { set, unset }: EnvironmentDiff): NodeJS.ProcessEnv {
   const copy = { ...env };
   for (const name of unset) delete copy[name];
   return Object.assign(copy, set);
@@ -114,7 +94,7 @@ export function definedVariables(env: NodeJS.ProcessEnv): Record<string, string>
 }
 
 /** In their order. What a string may be is the addon's to say. */
-function optionList(set: BackendOptions): AllocatorOption[] {
+export function optionList(set: BackendOptions): AllocatorOption[] {
   return Object.entries(set).map(([key, value]) => {
     const isPlain = typeof value === 'string' || typeof value === 'boolean' || Number.isFinite(value);
     if (isPlain) return { key, value: String(value) };
@@ -125,7 +105,7 @@ function optionList(set: BackendOptions): AllocatorOption[] {
   });
 }
 
-function requireObject(what: string, value: unknown): void {
+export function requireObject(what: string, value: unknown): void {
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return;
   throw new MallocBackendError('ERR_INVALID_ARGUMENT', `${what} must be an object, not ${shown(value)}`);
 }

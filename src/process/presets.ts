@@ -2,6 +2,7 @@ import type { MemoryAllocatorBackend } from '../backend.js';
 import { MallocBackendError, shown } from '../errors.js';
 import type { Preset, PresetOption } from '../native/binding.js';
 import { binding } from '../native/loader.js';
+import { didYouMean } from '../nearest.js';
 
 export type { Preset, PresetOption } from '../native/binding.js';
 
@@ -46,10 +47,8 @@ const names: readonly Preset[] = ['low-rss', 'balanced', 'throughput', 'none'];
  */
 export function parsePreset(name: unknown): Preset {
   if (names.includes(name as Preset)) return name as Preset;
-  throw new MallocBackendError(
-    'ERR_UNKNOWN_PRESET',
-    `unknown preset ${shown(name)}; it must be one of: ${names.join(', ')}`,
-  );
+  const rest = didYouMean(name, names, `; it must be one of: ${names.join(', ')}`);
+  throw new MallocBackendError('ERR_UNKNOWN_PRESET', `unknown preset ${shown(name)}${rest}`);
 }
 
 /** Options by their name. */

@@ -29,9 +29,7 @@ export function prepareLaunch(
   context: Context = {},
 ): Launch {
   requireText(command);
-  // What child_process takes for a word; it throws where a symbol is to be one.
-  const words = Array.from(args, (word) => `${word}`);
-  return linuxBinding().prepareLaunch(backend, binaryFolder(), command, words, native(context));
+  return linuxBinding().prepareLaunch(backend, binaryFolder(), command, texts(args), native(context));
 }
 
 /** The absolute path of the file that a command names: one with a slash is a path, any other is looked for in PATH. */
@@ -40,7 +38,12 @@ export function findProgram(command: string, context: Context = {}, what = 'the 
   return linuxBinding().findProgram(command, native(context), what);
 }
 
-function requireText(command: unknown): void {
+/** What child_process takes for words; it throws where a symbol is to be one. */
+export function texts(args: readonly string[]): string[] {
+  return Array.from(args, (word) => `${word}`);
+}
+
+export function requireText(command: unknown): void {
   if (typeof command === 'string') return;
   throw new MallocBackendError(
     'ERR_INVALID_ARGUMENT',
@@ -49,7 +52,7 @@ function requireText(command: unknown): void {
 }
 
 /** What is of another type than this, child_process itself judges. */
-function native({ cwd, env = process.env, uid, gid }: Context): LaunchContext {
+export function native({ cwd, env = process.env, uid, gid }: Context): LaunchContext {
   const { PATH: path, LD_LIBRARY_PATH: libraryPath } = env;
   return {
     cwd,

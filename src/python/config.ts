@@ -1,6 +1,8 @@
 import { type MemoryAllocatorBackend, parseBackend, whyNotAvailable } from '../backend.js';
 import { MallocBackendError, shown } from '../errors.js';
 import type { PythonDomain } from '../native/binding.js';
+import { linuxBinding } from '../native/loader.js';
+import { changed, definedVariables } from '../process/environment.js';
 
 export type { PythonDomain } from '../native/binding.js';
 
@@ -41,26 +43,14 @@ export const ALLOCATOR_CONFIG: Record<keyof PythonAllocatorConfig, true> = {
 
 export const DOMAINS: readonly PythonDomain[] = ['raw', 'mem', 'obj', 'arena'];
 
-/** The options that messages name. The command has other names for them. */
-export type PythonOptionNames = Readonly<Record<'mem' | 'obj' | 'arena' | 'debug' | 'unset', string>>;
-
-const OPTIONS: PythonOptionNames = {
-  mem: 'allocatorMem',
-  obj: 'allocatorObj',
-  arena: 'allocatorPymallocArena',
-  debug: 'allocatorDebug',
-  unset: 'unsetPythonMalloc',
-} satisfies Record<string, keyof PythonAllocatorConfig>;
-
-/** The same, complete. */
+/** The same, complete, and checked by crates/launch. */
 export interface PythonConfig {
   backend: MemoryAllocatorBackend;
   domains: Record<PythonDomain, boolean>;
-  debug: boolean;
   counters: boolean;
   unset: boolean;
-  /** For messages. */
-  names: PythonOptionNames;
+  /** As the hook reads it. */
+  encoded: string;
 }
 
 /**
@@ -69,10 +59,7 @@ export interface PythonConfig {
  * @throws {@link MallocBackendError} `ERR_INVALID_ARGUMENT`, `ERR_UNKNOWN_BACKEND`, `ERR_PYTHON_CONFIG`,
  * `ERR_BACKEND_UNAVAILABLE`
  */
-export function parsePythonConfig(
-  config: PythonAllocatorConfig,
-  names: PythonOptionNames = OPTIONS,
-): PythonConfig {
+export function parsePythonConfig(config: PythonAllocatorConfig): PythonConfig {
   if (typeof config !== 'object' || config === null) {
     throw new MallocBackendError(
       'ERR_INVALID_ARGUMENT',
@@ -102,87 +89,20 @@ export function parsePythonConfig(
     obj: flag('allocatorObj'),
     arena: flag('allocatorPymallocArena'),
   };
-  if (domains.arena && (domains.mem || domains.obj)) {
-    throw new MallocBackendError(
-      'ERR_PYTHON_CONFIG',
-      `${names.arena} cannot be on together with ${names.mem} or ${names.obj}: these take the place of pymalloc, ` +
-        'and leave no arenas to serve; turn one or the other off',
-    );
-  }
-  if (backend !== 'default' && !Object.values(domains).includes(true)) {
-    throw new MallocBackendError(
-      'ERR_PYTHON_CONFIG',
-      `with every domain off ${backend} would do nothing; turn raw or another domain on, or choose the backend default`,
-    );
-  }
+  const [debug, counters] = [flag('allocatorDebug'), flag('counters')];
+  const encoded = linuxBinding().encodePythonConfig({ backend, ...domains, debug, counters });
   const missing = whyNotAvailable(backend);
   if (missing !== undefined) {
     throw new MallocBackendError('ERR_BACKEND_UNAVAILABLE', `cannot run Python on ${backend}: ${missing}`);
   }
-  return {
-    backend,
-    domains,
-    debug: flag('allocatorDebug'),
-    counters: flag('counters'),
-    unset: flag('unsetPythonMalloc'),
-    names,
-  };
+  return { backend, domains, counters, unset: flag('unsetPythonMalloc'), encoded };
 }
-
-/** As `crates/python/src/config.rs` reads it. */
-export function encodePythonConfig({ backend, domains, debug, counters }: PythonConfig): string {
-  const on = DOMAINS.filter((domain) => domains[domain]);
-  return [backend, ...on, ...(debug ? ['debug'] : []), ...(counters ? ['counters'] : [])].join(',');
-}
-
-/** The variables with which Python sets allocators of its own over those that were chosen. */
-const OVERRIDING = ['PYTHONMALLOC', 'PYTHONDEVMODE'] as const;
-
-/** Whether there is a choice that Python could discard. */
-const chooses = ({ backend, debug }: PythonConfig): boolean => backend !== 'default' || debug;
 
 /**
  * The environment without what would discard the choice.
  *
  * @throws {@link MallocBackendError} `ERR_PYTHON_ENVIRONMENT`, unless it may be unset
  */
-export function withoutOverride(env: NodeJS.ProcessEnv, config: PythonConfig): NodeJS.ProcessEnv {
-  const set = OVERRIDING.filter((name) => env[name]);
-  if (set.length === 0 || !chooses(config)) return env;
-  if (!config.unset) {
-    throw new MallocBackendError(
-      'ERR_PYTHON_ENVIRONMENT',
-      `${set.join(' and ')} ${set.length > 1 ? 'are' : 'is'} set, and with that Python would discard the ` +
-        `allocators chosen for it; take it out of the environment, or ask for that by ${config.names.unset}`,
-    );
-  }
-  return Object.fromEntries(Object.entries(env).filter(([name]) => !OVERRIDING.includes(name as never)));
-}
-
-/**
- * Refuses `-X dev` among Python's own arguments (Python/initconfig.c, `_PyOS_GetOpt`): it is dev mode, too.
- *
- * @throws {@link MallocBackendError} `ERR_PYTHON_ENVIRONMENT`
- */
-export function refuseDevMode(args: readonly string[], config: PythonConfig): void {
-  if (!chooses(config)) return;
-  for (let at = 0; at < args.length; at++) {
-    const word = args[at] ?? '';
-    // The program begins here; what follows is its own.
-    if (!word.startsWith('-') || word === '-' || word === '--') return;
-    if (word.startsWith('--')) {
-      if (word === '--check-hash-based-pycs') at += 1;
-      continue;
-    }
-    const [, letter = '', inline = ''] = /^-[^cmWX]*([cmWX]?)(.*)$/s.exec(word) ?? [];
-    if (letter === 'c' || letter === 'm') return;
-    const value = letter === '' || inline !== '' ? inline : (args[++at] ?? '');
-    if (letter === 'X' && /^dev(=|$)/.test(value)) {
-      throw new MallocBackendError(
-        'ERR_PYTHON_ENVIRONMENT',
-        'with -X dev Python would discard the allocators chosen for it; leave it out, or ask for the debug hooks ' +
-          `by ${config.names.debug}`,
-      );
-    }
-  }
+export function withoutOverride(env: NodeJS.ProcessEnv, { encoded, unset }: PythonConfig): NodeJS.ProcessEnv {
+  return changed(env, linuxBinding().withoutPythonOverride(encoded, unset, definedVariables(env)));
 }

@@ -9,7 +9,6 @@ import { activeBackend } from '../process/owner.js';
 import {
   ALLOCATOR_CONFIG,
   type PythonAllocatorConfig,
-  encodePythonConfig,
   parsePythonConfig,
   withoutOverride,
 } from './config.js';
@@ -146,7 +145,7 @@ export class PythonInterpreter {
       env: Object.keys(own)
         .sort()
         .map((name) => `${name}=${own[name]}`),
-      config: encodePythonConfig(config),
+      config: config.encoded,
     };
     // Where one runs, nothing is set: it is the same, or an error.
     const undo = native.pythonInfo() === null ? changeEnvironment(env) : () => {};

@@ -107,7 +107,9 @@ export function foreignLibrary(): string {
 export function copyOfBinaries(name: string, without: readonly string[] = []): string {
   const copy = scratch(name);
   execFileSync('mkdir', ['-p', copy]);
-  const files = ['default', 'jemalloc', 'mimalloc', 'snmalloc'].map((each) => `libmalloc_backend_${each}.so`);
+  const files = ['default', 'jemalloc', 'mimalloc', 'snmalloc', 'python_hook'].map(
+    (each) => `libmalloc_backend_${each}.so`,
+  );
   for (const each of [...files, 'malloc-backend', `malloc-backend.${platform}.node`])
     if (!without.includes(each)) copyFileSync(join(binaries, each), join(copy, each));
   return copy;

@@ -3,6 +3,8 @@ use alloc::string::String;
 use core::fmt;
 use core::str::FromStr;
 
+use crate::nearest;
+
 /// Which memory allocator serves.
 ///
 /// The five names are those of PyOxidizer's enum of the same name. As a string each is its name in lower
@@ -101,8 +103,12 @@ pub struct ParseBackendError {
 
 impl fmt::Display for ParseBackendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = MemoryAllocatorBackend::ALL.map(MemoryAllocatorBackend::as_str).join(", ");
-        write!(f, "unknown memory allocator backend {:?}; it must be one of: {names}", self.name)
+        let names = MemoryAllocatorBackend::ALL.map(MemoryAllocatorBackend::as_str);
+        write!(f, "unknown memory allocator backend {:?}", self.name)?;
+        match nearest(&self.name, &names) {
+            Some(name) => write!(f, ". Did you mean {name}?"),
+            None => write!(f, "; it must be one of: {}", names.join(", ")),
+        }
     }
 }
 

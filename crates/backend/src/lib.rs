@@ -20,6 +20,7 @@ pub mod foreign;
 mod functions;
 mod mallinfo;
 pub mod mimalloc_option_names;
+mod nearest;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 pub mod owner;
 mod raw;
@@ -41,5 +42,6 @@ pub use backends::{Default, GLOBAL_ALLOCATOR, Rust, Visitor};
 pub use backends::{Jemalloc, jemalloc_nonstandard};
 pub use functions::Functions;
 pub use mallinfo::MallInfo2;
+pub use nearest::nearest;
 pub use raw::{CannotRelease, MIN_ALIGNMENT, RawAllocator, Stats};
 pub use recent::Recent;

@@ -43,18 +43,23 @@ fn every_name_is_parsed() {
 }
 
 #[test]
-fn an_unknown_name_is_an_error_that_names_it_and_lists_the_five() {
-    for name in ["dlmalloc", "", "Jemalloc", "JEMALLOC", " rust", "rust\n", "default\0", "snmalloc2", "mi"] {
+fn an_unknown_name_is_an_error_that_names_it_and_lists_the_five_or_the_nearest() {
+    const ALL: &str = "; it must be one of: default, jemalloc, mimalloc, snmalloc, rust";
+    for (name, rest) in [
+        ("dlmalloc", ALL),
+        ("", ALL),
+        ("Jemalloc", ". Did you mean jemalloc?"),
+        ("JEMALLOC", ALL),
+        (" rust", ". Did you mean rust?"),
+        ("rust\n", ". Did you mean rust?"),
+        ("default\0", ". Did you mean default?"),
+        ("snmalloc2", ". Did you mean snmalloc?"),
+        ("mi", ALL),
+    ] {
         let error = name.parse::<MemoryAllocatorBackend>().unwrap_err();
         assert_eq!(error, ParseBackendError { name: name.to_owned() });
         assert_eq!(MemoryAllocatorBackend::try_from(name), Err(error.clone()));
-        assert_eq!(
-            error.to_string(),
-            format!(
-                "unknown memory allocator backend {name:?}; \
-                 it must be one of: default, jemalloc, mimalloc, snmalloc, rust"
-            )
-        );
+        assert_eq!(error.to_string(), format!("unknown memory allocator backend {name:?}{rest}"));
         let _: &dyn Error = &error;
     }
 }

@@ -1,5 +1,5 @@
-//! The command, as a program of its own: `run` and `env`, which are to cost a program's start next to nothing, and `doctor`.
-//! They want no Node. For what else the command can do it starts Node.
+//! The command, as a program that needs no Node: `run` is to cost a program's start next to nothing, and the platform's folder
+//! alone, copied to wherever it is needed, can do all that the package's command can.
 //!
 //! There is no runtime of Rust's own around `main`: that would ignore SIGPIPE, and the program inherits what is ignored.
 

@@ -182,7 +182,7 @@ fn require_process_surface(backend: MemoryAllocatorBackend, folder: &Path) -> Re
 }
 
 /// The library's file, if the loader can be pointed at it.
-fn preloadable(file: &Path) -> Result<Vec<u8>, Refusal> {
+pub(crate) fn preloadable(file: &Path) -> Result<Vec<u8>, Refusal> {
     match why_not_preloadable(file) {
         None => Ok(file.as_os_str().as_bytes().to_vec()),
         Some(reason) => Err(Refusal::new(Code::ShimMissing, reason)),

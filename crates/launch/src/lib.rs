@@ -17,6 +17,8 @@ pub mod look;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod options;
 pub mod presets;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+pub mod python;
 mod refusal;
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]

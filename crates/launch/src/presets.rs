@@ -3,7 +3,7 @@
 
 use std::str::FromStr;
 
-use malloc_backend::MemoryAllocatorBackend;
+use malloc_backend::{MemoryAllocatorBackend, nearest};
 
 use crate::refusal::{Code, Refusal};
 
@@ -41,8 +41,12 @@ impl FromStr for Preset {
 
     fn from_str(name: &str) -> Result<Self, Refusal> {
         Self::ALL.into_iter().find(|preset| preset.as_str() == name).ok_or_else(|| {
-            let names = Self::ALL.map(Self::as_str).join(", ");
-            Refusal::new(Code::UnknownPreset, format!("unknown preset {name:?}; it must be one of: {names}"))
+            let names = Self::ALL.map(Self::as_str);
+            let message = match nearest(name, &names) {
+                Some(meant) => format!("unknown preset {name:?}. Did you mean {meant}?"),
+                None => format!("unknown preset {name:?}; it must be one of: {}", names.join(", ")),
+            };
+            Refusal::new(Code::UnknownPreset, message)
         })
     }
 }
@@ -167,10 +171,14 @@ mod tests {
         for preset in Preset::ALL {
             assert_eq!(preset.as_str().parse(), Ok(preset));
         }
-        let refusal = "Balanced".parse::<Preset>().unwrap_err();
-        assert_eq!(refusal.code, Code::UnknownPreset);
-        let expected = "unknown preset \"Balanced\"; it must be one of: low-rss, balanced, throughput, none";
-        assert_eq!(refusal.message, expected);
+        for (name, rest) in [
+            ("Balanced", ". Did you mean balanced?"),
+            ("fast", "; it must be one of: low-rss, balanced, throughput, none"),
+        ] {
+            let refusal = name.parse::<Preset>().unwrap_err();
+            assert_eq!(refusal.code, Code::UnknownPreset);
+            assert_eq!(refusal.message, format!("unknown preset {name:?}{rest}"));
+        }
     }
 
     #[test]

@@ -17,6 +17,10 @@ pub enum Code {
     BackendUnavailable,
     /// The preloadable library is not there, cannot be loaded, or lies where the loader cannot be pointed at.
     ShimMissing,
+    /// A choice of Python's domains that contradicts itself or does nothing.
+    PythonConfig,
+    /// An environment, or arguments, with which Python would discard the choice.
+    PythonEnvironment,
     /// No such program.
     ProgramNotFound,
     /// A file that cannot be executed.
@@ -45,6 +49,8 @@ impl Code {
             Self::UnknownOption => "ERR_UNKNOWN_OPTION",
             Self::BackendUnavailable => "ERR_BACKEND_UNAVAILABLE",
             Self::ShimMissing => "ERR_SHIM_MISSING",
+            Self::PythonConfig => "ERR_PYTHON_CONFIG",
+            Self::PythonEnvironment => "ERR_PYTHON_ENVIRONMENT",
             Self::ProgramNotFound => "ERR_PROGRAM_NOT_FOUND",
             Self::ProgramNotExecutable => "ERR_PROGRAM_NOT_EXECUTABLE",
             Self::CannotSwitch => "ERR_CANNOT_SWITCH",

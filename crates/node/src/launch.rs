@@ -46,6 +46,12 @@ pub struct Launch {
     pub argv: Vec<String>,
 }
 
+impl From<launch::Launch> for Launch {
+    fn from(launch::Launch { file, arguments }: launch::Launch) -> Self {
+        Self { file: text(file.into()), argv: arguments.into_iter().map(text).collect() }
+    }
+}
+
 /// What is to change in an environment.
 #[napi(object)]
 pub struct EnvironmentDiff {
@@ -94,7 +100,7 @@ pub struct SwitchOptions {
     pub folder: String,
 }
 
-fn pairs(options: Vec<AllocatorOption>) -> Vec<(String, String)> {
+pub fn pairs(options: Vec<AllocatorOption>) -> Vec<(String, String)> {
     options.into_iter().map(|AllocatorOption { key, value }| (key, value)).collect()
 }
 
@@ -102,7 +108,7 @@ pub fn variables(env: BTreeMap<String, String>) -> Environment {
     env.into_iter().map(|(name, value)| (name.into_bytes(), value.into_bytes())).collect()
 }
 
-fn difference(before: &Environment, after: &Environment, notice: Option<String>) -> EnvironmentDiff {
+pub fn difference(before: &Environment, after: &Environment, notice: Option<String>) -> EnvironmentDiff {
     let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
     let is_new = |(name, value): &(&Vec<u8>, &Vec<u8>)| before.get(*name) != Some(value);
     EnvironmentDiff {
@@ -132,20 +138,6 @@ pub fn switched_environment(
     Ok(difference(&before, &variables, notice))
 }
 
-/// What gives the allocator its options, and no more.
-#[napi(namespace = "linux")]
-pub fn with_options(
-    backend: Backend,
-    preset: Preset,
-    set: Vec<AllocatorOption>,
-    env: BTreeMap<String, String>,
-) -> Result<EnvironmentDiff> {
-    let before = variables(env);
-    let mut after = before.clone();
-    launch::with_options(backend.into(), Some(preset.into()), &pairs(set), &mut after).map_err(refused)?;
-    Ok(difference(&before, &after, None))
-}
-
 /// The program of a command and its arguments.
 #[napi(namespace = "linux")]
 pub fn prepare_launch(
@@ -158,8 +150,7 @@ pub fn prepare_launch(
     let args: Vec<OsString> = args.into_iter().map(OsString::from).collect();
     let (folder, command) = (Path::new(&folder), OsStr::new(&command));
     let launch = launch::prepare_launch(backend.into(), folder, command, &args, &context.into());
-    let launch::Launch { file, arguments } = launch.map_err(refused)?;
-    Ok(Launch { file: text(file.into()), argv: arguments.into_iter().map(text).collect() })
+    Ok(launch.map_err(refused)?.into())
 }
 
 fn text(string: OsString) -> String {

@@ -20,10 +20,13 @@ mod launch;
 mod local;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod memory;
+mod nearest;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod process;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod python;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod python_launch;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod python_value;
 mod quarantine;

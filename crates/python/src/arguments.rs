@@ -1,8 +1,7 @@
 /// Whether Python's own arguments, without its name, ask for dev mode (`-X dev`), in which it sets its debug hooks anew.
 ///
-/// The same as `refuseDevMode` in `src/python/config.ts`, for what a launcher or the first line of a script adds: an
-/// option's letters may stand together, and the first of `c`, `m`, `W` and `X` takes what follows
-/// (Python/getopt.c, `_PyOS_GetOpt`).
+/// An option's letters may stand together, and the first of `c`, `m`, `W` and `X` takes what follows (Python/getopt.c,
+/// `_PyOS_GetOpt`).
 pub fn asks_for_dev_mode<'a>(arguments: impl IntoIterator<Item = &'a [u8]>) -> bool {
     let mut arguments = arguments.into_iter();
     while let Some(word) = arguments.next() {

@@ -58,6 +58,16 @@ impl Config {
     }
 }
 
+/// As [`FromStr`] reads it.
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.backend)?;
+        let domains = Domain::ALL.into_iter().map(|domain| (domain.as_str(), self.domains[domain as usize]));
+        let words = domains.chain([("debug", self.debug), ("counters", self.counters)]);
+        words.filter(|(_, is_on)| *is_on).try_for_each(|(word, _)| write!(f, ",{word}"))
+    }
+}
+
 /// A text that is no configuration: the part that was not understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseConfigError(pub String);

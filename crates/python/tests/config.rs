@@ -19,6 +19,13 @@ fn names_a_backend_and_what_is_on() {
 }
 
 #[test]
+fn is_written_as_it_is_read() {
+    for text in ["default", "rust,raw,obj,counters", "jemalloc,raw,mem,obj,debug", "mimalloc,arena"] {
+        assert_eq!(parsed(text).to_string(), text);
+    }
+}
+
+#[test]
 fn default_serves_nothing() {
     let config = parsed("default,raw,mem,obj");
     assert_eq!(Domain::ALL.map(|domain| config.serves(domain)), [false; 4]);

@@ -1,36 +1,57 @@
-use std::ffi::OsString;
+use clap::Args;
+use malloc_backend::nearest;
+use malloc_backend_launch::{
+    Code, Environment, Refusal, Switch, Switched, entries, environment, switched_environment, without_switch,
+};
 
-use malloc_backend_launch::{Code, Environment, Refusal, Switched, entries, environment, without_switch};
-
+use super::arguments::{BACKENDS, OneOf, Settings};
+use super::misuse::misused;
 use super::system::folder;
-use super::words::{OPTIONS, Words, asks_for_help, misused};
 use super::{Answer, Failure, complain};
 
-fn help() -> String {
-    format!(
-        "Print what to set where no wrapper is wanted. It costs the program nothing, and proves nothing: see doctor --pid.
+/// Print the variables that switch a program, where no wrapper is wanted
+#[derive(Args)]
+#[command(
+    override_usage = "malloc-backend env <backend> [options]",
+    after_help = "\
+Formats:
+  shell          export lines, for eval
+  docker         ENV lines of a Dockerfile
+  systemd        Environment= lines of a unit
+  systemd-file   a file for EnvironmentFile=
+  dotenv         a file for dotenv, node --env-file or env_file of Compose
+  compose        environment of a service in Compose
+  k8s            env of a container in Kubernetes
+  json           an object
 
-Usage: malloc-backend env <backend> [options]
+The variables cost the program nothing and prove nothing: check the program with `malloc-backend doctor --pid`.
+Defaults: --preset balanced, --children inherit.
 
-Backend: default (the C library's), jemalloc, mimalloc or snmalloc
-
-Options:
-  --format <format>    {formats}
-{OPTIONS}
+Exit status: 0 the variables are printed; 2 wrong usage, 126 no program can be switched so. Where the format is shell, a
+failure prints false, for eval.
 
 Examples:
   set=\"$(malloc-backend env jemalloc)\" && eval \"$set\" && exec node server.js
-  malloc-backend env mimalloc --format docker          # lines of a Dockerfile
-  malloc-backend env jemalloc --format systemd         # lines of a [Service] section
-  malloc-backend env jemalloc --format k8s             # of a container in a pod's spec",
-        formats = ABOUT_FORMATS
-    )
+  malloc-backend env mimalloc --format docker
+  malloc-backend env jemalloc --format systemd
+  malloc-backend env jemalloc --format k8s"
+)]
+pub struct Env {
+    /// jemalloc, mimalloc, snmalloc, or default for the C library's malloc
+    #[arg(value_name = "backend", value_parser = BACKENDS, hide_possible_values = true)]
+    backend: String,
+    /// Choose who reads the variables: one of the formats below
+    #[arg(
+        long,
+        value_name = "format",
+        default_value = "shell",
+        hide_possible_values = true,
+        value_parser = OneOf(&["shell", "docker", "systemd", "systemd-file", "dotenv", "compose", "k8s", "json"])
+    )]
+    format: String,
+    #[command(flatten)]
+    settings: Settings,
 }
-
-const ABOUT_FORMATS: &str =
-    "shell (the default); docker: ENV of a Dockerfile; systemd: Environment= of a unit;
-                       systemd-file: for EnvironmentFile=; dotenv: for dotenv, node --env-file or env_file of
-                       Compose; compose: environment of a service; k8s: env of a container; json";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Format {
@@ -55,37 +76,34 @@ const FORMATS: [(&str, Format); 8] = [
     ("json", Format::Json),
 ];
 
+/// `eval "$(…)" && …` does not see this command's status; it sees that of what is printed.
+pub const FAILED: &[u8] = b"false\n";
+
 /// Prints the variables that differ from those of now without a switch, and ends that one.
-pub fn main(words: &[OsString]) -> Answer {
-    let own = words.split(|word| word == "--").next().unwrap_or_default();
-    if own.iter().any(asks_for_help) {
-        return Ok(format!("{}\n", help()).into_bytes());
-    }
-    // `eval "$(…)" && …` does not see this command's status; it sees that of what is printed.
-    let failure = |refusal| Failure { printed: b"false\n".to_vec(), ..Failure::from(refusal) };
-    let words = Words::parse(words, &["preset", "set", "children", "format"], &["if-supported"])
-        .map_err(|problem| failure(misused(&problem, &help())))?;
-    let format = parse_format(words.value("format").unwrap_or("shell")).map_err(failure)?;
-    print(&words, format).map_err(|refusal| match format {
+pub fn main(asked: &Env) -> Answer {
+    let failure = |refusal| Failure { printed: FAILED.to_vec(), ..Failure::from(refusal) };
+    let format = parse_format(&asked.format).map_err(failure)?;
+    print(asked, format).map_err(|refusal| match format {
         Format::Shell => failure(refusal),
         _ => refusal.into(),
     })
 }
 
-fn print(words: &Words, format: Format) -> Result<Vec<u8>, Refusal> {
-    let backend = words.backend(&help())?;
-    if let Some(unexpected) = words.rest.first() {
-        return Err(misused(
-            &format!("there is nothing to do with {}", unexpected.to_string_lossy()),
-            &help(),
-        ));
-    }
+fn print(Env { backend, settings, .. }: &Env, format: Format) -> Result<Vec<u8>, Refusal> {
     let is_shell = format == Format::Shell;
     let here = environment(&entries());
     // A shell may be switched already; the other formats are for an environment that begins elsewhere, of which what this
     // shell has set is no part.
     let now = if is_shell { without_switch(&here) } else { Environment::new() };
-    let Switched { variables: then, notice } = words.switched(backend, false, &folder(), &now)?;
+    let switch = Switch {
+        backend: backend.parse()?,
+        preset: settings.preset()?,
+        set: &settings.options()?,
+        children: settings.children()?.unwrap_or_default(),
+        probe: false,
+        folder: &folder(),
+    };
+    let Switched { variables: then, notice } = switched_environment(&switch, &now)?;
     if let Some(notice) = notice {
         complain(&notice);
     }
@@ -116,15 +134,22 @@ fn print(words: &Words, format: Format) -> Result<Vec<u8>, Refusal> {
 
 fn parse_format(name: &str) -> Result<Format, Refusal> {
     FORMATS.into_iter().find(|(known, _)| *known == name).map(|(_, format)| format).ok_or_else(|| {
-        let known = FORMATS.map(|(name, _)| name).join(", ");
-        Refusal::new(Code::InvalidArgument, format!("unknown format {name:?}; it must be one of: {known}"))
+        let known = FORMATS.map(|(name, _)| name);
+        misused(match nearest(name, &known) {
+            Some(meant) => format!("unknown format {name:?}. Did you mean {meant}?"),
+            None => format!("unknown format {name:?}; it must be one of: {}", known.join(", ")),
+        })
     })
 }
 
 /// A shell takes everything in single quotes as it stands.
 fn shell(name: &[u8], value: &[u8]) -> Vec<u8> {
-    let parts: Vec<&[u8]> = value.split(|byte| *byte == b'\'').collect();
-    [b"export ", name, b"='", &parts.join(&br"'\''"[..]), b"'\n"].concat()
+    [b"export ", name, b"=", &single_quoted(value), b"\n"].concat()
+}
+
+pub fn single_quoted(text: &[u8]) -> Vec<u8> {
+    let parts: Vec<&[u8]> = text.split(|byte| *byte == b'\'').collect();
+    [b"'", &parts.join(&br"'\''"[..])[..], b"'"].concat()
 }
 
 /// A Dockerfile's ENV expands $.

@@ -1,39 +1,34 @@
-use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
+use clap::Args;
 use malloc_backend_launch::{Code, Refusal};
 
 use super::Answer;
 use super::system::folder;
-use super::words::{asks_for_help, misused};
 
-const HELP: &str = "Print the path of the program behind this command. The program needs no Node.
+/// Print where this program lies, which needs no Node
+#[derive(Args)]
+#[command(
+    override_usage = "malloc-backend path [options]",
+    after_help = "\
+The folder is all that the commands need. Copy it to a place without Node.
 
-Usage: malloc-backend path [--folder]
+Examples:
+  cp -R \"$(npx malloc-backend path --folder)\" /opt/malloc-backend"
+)]
+pub struct Path {
+    /// Print the folder
+    #[arg(long)]
+    folder: bool,
+}
 
-Options:
-  --folder    print the path of its folder, which is all that run and env need
-
-Example:
-  cp -R \"$(npx malloc-backend path --folder)\" /opt/malloc-backend";
-
-pub fn main(words: &[OsString]) -> Answer {
-    if words.iter().any(asks_for_help) {
-        return Ok(format!("{HELP}\n").into_bytes());
-    }
+pub fn main(asked: &Path) -> Answer {
     let folder = folder();
     let program = folder.join("malloc-backend");
     if !program.is_file() {
         let message = format!("the program {} does not exist; install the package again", program.display());
         return Err(Refusal::new(Code::ProgramNotFound, message).into());
     }
-    let path = match words {
-        [] => program,
-        [word] if word == "--folder" => folder,
-        [word, ..] => {
-            let problem = format!("there is nothing to do with {:?}", word.to_string_lossy());
-            return Err(misused(&problem, HELP).into());
-        }
-    };
+    let path = if asked.folder { folder } else { program };
     Ok([path.into_os_string().into_vec(), b"\n".to_vec()].concat())
 }

@@ -1,49 +1,69 @@
 use std::env::var_os;
 use std::ffi::OsString;
 
+use clap::{Args, ValueHint};
 use malloc_backend_launch::{
-    Context, Switched, changed_entries, entries, environment, prepare_launch, variables,
+    Context, Switch, Switched, changed_entries, entries, environment, prepare_launch, switched_environment,
+    variables,
 };
 
+use super::arguments::{BACKENDS, Settings};
+use super::misuse::{backend, misused};
 use super::system::{become_program, folder};
-use super::words::{OPTIONS, Words, asks_for_help, misused};
 use super::{Answer, complain};
 
-fn help() -> String {
-    format!(
-        "Become the command, on the backend: same process id, signals and open files; no process stays between.
+/// Run a program on another memory allocator
+#[derive(Args)]
+#[command(
+    override_usage = "malloc-backend run <backend> [options] [--] <program> [arguments]",
+    after_help = "\
+The program replaces this process: it keeps the process id, the signals and the open files. It does not begin if the
+allocator does not serve it. Defaults: --preset balanced, --children inherit.
 
-Usage: malloc-backend run <backend> [options] [--] <command …>
-
-Backend: default (the C library's, and proven so), jemalloc, mimalloc or snmalloc
-
-Options:
-{OPTIONS}
-
-Exit status: the command's own; 2 wrong usage, 126 the command cannot be switched, 127 it was not found.
+Exit status: the program's own; 2 wrong usage, 126 the program cannot be switched, 127 it was not found.
 
 Examples:
   malloc-backend run mimalloc -- node server.js
   malloc-backend run jemalloc --preset low-rss --set narenas=1 -- python3 app.py
   malloc-backend run snmalloc --children none -- ./server --port 80"
-    )
+)]
+pub struct Run {
+    /// jemalloc, mimalloc, snmalloc, or default for the C library's malloc
+    #[arg(value_name = "backend", value_parser = BACKENDS, hide_possible_values = true)]
+    backend: String,
+    #[command(flatten)]
+    settings: Settings,
+    /// The program and its arguments
+    #[arg(
+        value_name = "program",
+        trailing_var_arg = true,
+        num_args = 0..,
+        value_hint = ValueHint::CommandWithArguments
+    )]
+    program: Vec<OsString>,
 }
 
-/// Checks, and becomes the command. (It has a --help of its own, which is not ours.)
-pub fn main(words: &[OsString]) -> Answer {
-    if words.first().is_some_and(asks_for_help) {
-        return Ok(format!("{}\n", help()).into_bytes());
-    }
-    let words = Words::parse(words, &["preset", "set", "children"], &["if-supported"])
-        .map_err(|problem| misused(&format!("{problem}; the command's own come after it"), &help()))?;
-    let backend = words.backend(&help())?;
-    let Some((command, arguments)) = words.rest.split_first() else {
-        return Err(misused("no command was given", &help()).into());
+/// Checks, and becomes the program.
+pub fn main(Run { backend: name, settings, program }: Run, words: &[OsString]) -> Answer {
+    let backend = backend(words, "run", &name, &program)?;
+    let Some((command, arguments)) = program.split_first() else {
+        return Err(misused(format!(
+            "the program is missing; write: malloc-backend run {backend} -- node server.js"
+        ))
+        .into());
     };
     let folder = folder();
     let entries = entries();
     let before = environment(&entries);
-    let Switched { variables: mut after, notice } = words.switched(backend, true, &folder, &before)?;
+    let switch = Switch {
+        backend,
+        preset: settings.preset()?,
+        set: &settings.options()?,
+        children: settings.children()?.unwrap_or_default(),
+        probe: true,
+        folder: &folder,
+    };
+    let Switched { variables: mut after, notice } = switched_environment(&switch, &before)?;
     // Should the library find in the program that another malloc came first, the program does not begin.
     after.insert(variables::REQUIRE.to_bytes().into(), b"1".to_vec());
     let context =

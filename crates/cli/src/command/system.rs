@@ -28,7 +28,7 @@ pub fn folder() -> PathBuf {
 }
 
 /// The folder of this program, whatever links lead to it. Without a /proc it is where the kernel was told it is.
-pub fn own_folder() -> PathBuf {
+fn own_folder() -> PathBuf {
     let file = env::current_exe().unwrap_or_else(|_| {
         // SAFETY: it takes a constant, and gives the address of a C string that stays, or 0.
         let name = unsafe {

@@ -9,8 +9,8 @@ mod tests;
 
 use std::ffi::CStr;
 
-use malloc_backend::MemoryAllocatorBackend;
 use malloc_backend::variables::{JEMALLOC, MIMALLOC};
+use malloc_backend::{MemoryAllocatorBackend, nearest};
 use set::{Variables, put};
 
 use crate::entries::Environment;
@@ -96,7 +96,7 @@ fn check(backend: MemoryAllocatorBackend, key: &str, value: &str, is_musl: bool)
     let refusal = |code, why| Refusal::new(code, format!("cannot set the option {key:?}: {why}"));
     let unknown = |(who, names): (&str, Vec<&str>)| {
         let why = match nearest(key, &names) {
-            Some(name) => format!("{who} has no such option; did you mean {name}?"),
+            Some(name) => format!("{who} has no such option. Did you mean {name}?"),
             None => format!("{who} has the options {}", names.join(", ")),
         };
         refusal(Code::UnknownOption, why)
@@ -116,25 +116,4 @@ fn check(backend: MemoryAllocatorBackend, key: &str, value: &str, is_musl: bool)
             Err(refusal(Code::InvalidArgument, format!("its value must be {wanted}, not {value:?}")))
         }
     }
-}
-
-/// The name that was probably meant.
-fn nearest<'names>(key: &str, names: &[&'names str]) -> Option<&'names str> {
-    let (distance, name) = names.iter().map(|name| (distance(key, name), *name)).min()?;
-    (distance <= name.len() / 3).then_some(name)
-}
-
-/// How many letters are to be put in, taken out or changed to make one of the other (Levenshtein).
-fn distance(one: &str, other: &str) -> usize {
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (above, letter) in one.bytes().enumerate() {
-        let mut diagonal = above;
-        row[0] = above + 1;
-        for (at, its) in other.bytes().enumerate() {
-            let changed = diagonal + usize::from(letter != its);
-            diagonal = row[at + 1];
-            row[at + 1] = changed.min(diagonal + 1).min(row[at] + 1);
-        }
-    }
-    row[other.len()]
 }

@@ -140,7 +140,7 @@ fn unknown_options_are_refused() {
     unknown(Rust, "a", "rust has no options");
     let glibc = "arena_max, arena_test, mmap_max, mmap_threshold, perturb, top_pad, trim_threshold";
     unknown(Default, "tcache_count", &format!("glibc's malloc has the options {glibc}"));
-    unknown(Default, "arena_mx", "glibc's malloc has no such option; did you mean arena_max?");
+    unknown(Default, "arena_mx", "glibc's malloc has no such option. Did you mean arena_max?");
     for (backend, key, meant) in [
         (Jemalloc, "narena", Some("narenas")),
         (Jemalloc, "dirty_decay", Some("dirty_decay_ms")),
@@ -152,7 +152,7 @@ fn unknown_options_are_refused() {
         let Refusal { code, message } = check(backend, key, "1", false).unwrap_err();
         assert_eq!(code, Code::UnknownOption);
         match meant {
-            Some(name) => assert!(message.ends_with(&format!("; did you mean {name}?")), "{message}"),
+            Some(name) => assert!(message.ends_with(&format!(". Did you mean {name}?")), "{message}"),
             None => assert!(message.contains("has the options"), "{message}"),
         }
     }

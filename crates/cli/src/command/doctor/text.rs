@@ -31,8 +31,12 @@ pub fn describe(diagnosis: &Diagnosis) -> String {
         format!("libraries  {}", diagnosis.binaries),
         String::new(),
     ]);
-    if let Some(memory) = process.as_ref().and_then(|process| process.memory.as_ref()) {
-        lines.extend([describe_memory(memory), String::new()]);
+    if let Some(Process { settings, memory: Some(memory), .. }) = process {
+        lines.push(describe_memory(memory));
+        if settings.node.is_some() {
+            lines.push(V8_NEEDS_NODE.to_owned());
+        }
+        lines.push(String::new());
     }
     let rows = diagnosis.backends.iter().map(|Backend { backend, version, reason, .. }| {
         let can = reason.as_ref().map_or("yes".to_owned(), |reason| format!("no: {reason}"));
@@ -87,6 +91,10 @@ const PARTS: [(&str, &str); 9] = [
     ("stacks", "threads' stacks"),
     ("other", "other"),
 ];
+
+/// From outside nobody sees which block of `malloc` is an array buffer's.
+const V8_NEEDS_NODE: &str = "Array buffers are part of malloc here: only V8 counts them, which needs Node. Call memory() in the \
+                             process itself.";
 
 fn describe_memory(Memory { rss, parts }: &Memory) -> String {
     let name =

@@ -1,0 +1,45 @@
+use clap::{Args, CommandFactory};
+use clap_complete::{generate, shells};
+
+use super::Answer;
+use super::arguments::{Cli, OneOf};
+use super::misuse::misused;
+
+const SHELLS: OneOf = OneOf(&["bash", "zsh", "fish"]);
+
+/// Print the completions of a shell
+#[derive(Args)]
+#[command(
+    override_usage = "malloc-backend completions <shell>",
+    after_help = "\
+Examples:
+  eval \"$(malloc-backend completions bash)\"                                   # in ~/.bashrc
+  malloc-backend completions zsh > ~/.zfunc/_malloc-backend                   # a folder of $fpath
+  malloc-backend completions fish > ~/.config/fish/completions/malloc-backend.fish"
+)]
+pub struct Completions {
+    /// bash, zsh or fish
+    #[arg(value_name = "shell", value_parser = SHELLS, hide_possible_values = true)]
+    shell: String,
+}
+
+pub fn main(asked: &Completions) -> Answer {
+    let (mut command, name, mut script) = (Cli::command(), "malloc-backend", Vec::new());
+    match asked.shell.as_str() {
+        "bash" => {
+            generate(shells::Bash, &mut command, name, &mut script);
+            // A hyphen in the program's name breaks the script: its cases have other names than its words lead to
+            // (clap-rs/clap#6421).
+            script =
+                String::from_utf8_lossy(&script).replace("malloc__subcmd__backend", "malloc__backend").into();
+        }
+        "zsh" => generate(shells::Zsh, &mut command, name, &mut script),
+        "fish" => generate(shells::Fish, &mut command, name, &mut script),
+        other => {
+            return Err(
+                misused(format!("unknown shell {other:?}; it must be one of: bash, zsh, fish")).into()
+            );
+        }
+    }
+    Ok(script)
+}
