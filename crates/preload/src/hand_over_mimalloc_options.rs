@@ -6,7 +6,7 @@
 use core::ffi::{c_int, c_void};
 
 use malloc_backend::Mimalloc;
-use malloc_backend::mimalloc_options::NAMES;
+use malloc_backend::mimalloc_option_names::NAMES;
 
 use crate::options::{Options, pairs};
 use malloc_backend::variables::MIMALLOC;

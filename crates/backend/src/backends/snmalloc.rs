@@ -81,6 +81,6 @@ unsafe impl RawAllocator for Snmalloc {
 #[cfg(test)]
 #[test]
 fn version_is_the_crate_s() {
-    let lock = include_str!("../../../Cargo.lock");
+    let lock = include_str!("../../../../Cargo.lock");
     assert!(lock.contains(&alloc::format!("name = \"snmalloc-sys\"\nversion = \"{VERSION}\"")));
 }
