@@ -67,7 +67,8 @@ pub fn replace_process(
 /// and so was one of these that the parent has under the same number. Where `/proc` does not tell, none is known.
 fn inherited_descriptors() -> Vec<c_int> {
     let open = descriptors(Path::new("/proc/self/fd"));
-    let of_parent = descriptors(Path::new(&format!("/proc/{}/fd", std::os::unix::process::parent_id())));
+    let parent = format!("/proc/{}", std::os::unix::process::parent_id());
+    let of_parent = descriptors(&Path::new(&parent).join("fd"));
     // SAFETY: `fcntl` refuses what is no descriptor.
     let access = |fd: c_int| unsafe { libc::fcntl(fd, libc::F_GETFL) } & libc::O_ACCMODE;
     let has_other_end = |fd: c_int, pipe: &PathBuf| {
@@ -78,10 +79,25 @@ fn inherited_descriptors() -> Vec<c_int> {
             let name = target.to_string_lossy();
             let own =
                 name.starts_with("anon_inode:") || name.starts_with("pipe:") && has_other_end(**fd, target);
-            !own || of_parent.get(fd) == Some(target)
+            !own || of_parent.get(fd) == Some(target) && is_same_queue(**fd, &name, &parent)
         })
         .map(|(fd, _)| *fd)
         .collect()
+}
+
+/// Whether the event queue may be the one that the parent has under the same number. A Node that starts a Node often has
+/// another queue there.
+///
+/// The link of a queue names only its kind. `fdinfo` tells the number of an eventfd (Linux 5.2) and the files that an epoll
+/// waits for. An epoll that waits for none is of no use to the program.
+fn is_same_queue(fd: c_int, name: &str, parent: &str) -> bool {
+    let told = |process: &str| -> Vec<String> {
+        let info = fs::read_to_string(format!("{process}/fdinfo/{fd}")).unwrap_or_default();
+        let tells = |line: &&str| line.starts_with("eventfd-id:") || line.starts_with("tfd:");
+        info.lines().filter(tells).map(str::to_owned).collect()
+    };
+    let own = told("/proc/self");
+    own == told(parent) && !(own.is_empty() && name == "anon_inode:[eventpoll]")
 }
 
 /// The descriptors in a folder such as `/proc/self/fd`, and what each is open on.
