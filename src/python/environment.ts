@@ -13,7 +13,7 @@ import { parsePreset } from '../process/presets.js';
 import { type Context, type Launch, native, requireText, texts } from '../process/program.js';
 import type { PythonConfig } from './config.js';
 
-/** Variables of `crates/python-hook/src/lib.rs`, where each is explained. */
+/** Variables of `crates/backend/src/variables.rs`, where each is explained. */
 export const hookVariables = {
   report: 'MALLOC_BACKEND_PYTHON_REPORT',
   counters: 'MALLOC_BACKEND_PYTHON_COUNTERS',

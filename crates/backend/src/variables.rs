@@ -23,6 +23,18 @@ pub const JEMALLOC: &CStr = c"MALLOC_BACKEND_JEMALLOC";
 /// The options of mimalloc, likewise.
 pub const MIMALLOC: &CStr = c"MALLOC_BACKEND_MIMALLOC";
 
+/// For the library that sets Python's domains: which of them it gives to which backend (`jemalloc,raw,mem,debug`).
+pub const PYTHON: &CStr = c"MALLOC_BACKEND_PYTHON";
+/// A file descriptor: one line of JSON from each program on the way to Python, and from that. Python closes it.
+pub const PYTHON_REPORT: &CStr = c"MALLOC_BACKEND_PYTHON_REPORT";
+/// A file descriptor, likewise, open on the counters' memory.
+pub const PYTHON_COUNTERS: &CStr = c"MALLOC_BACKEND_PYTHON_COUNTERS";
+/// What is to become of the programs that Python starts. `inherit`: they are to have the same domains; in these it is
+/// `inherited`, which says that nobody has asked for them by name. Otherwise they are not, and `restore` gives the variables
+/// that came with the library their values of before, and `unswitch` takes the library that serves the whole process out of
+/// `LD_PRELOAD` too.
+pub const PYTHON_CHILDREN: &CStr = c"MALLOC_BACKEND_PYTHON_CHILDREN";
+
 /// A part of [`RESTORE`]: percent-encodes the separators and white space.
 pub fn encode(text: &[u8]) -> Vec<u8> {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";

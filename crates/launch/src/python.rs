@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use malloc_backend::MemoryAllocatorBackend;
 use malloc_backend::files::PYTHON_HOOK;
-use malloc_backend::variables::{PRELOAD, RESTORE};
+use malloc_backend::variables::{PRELOAD, PYTHON, PYTHON_CHILDREN, RESTORE};
 use malloc_backend_process::{Executable, host, inspect};
 use malloc_backend_python::{Config, Domain, asks_for_dev_mode};
 
@@ -16,16 +16,6 @@ use crate::launch::{Context, Launch, find_program, prepare_launch, too_small_for
 use crate::library::why_not_usable;
 use crate::options::PRIVATE;
 use crate::{Code, Environment, Preset, Refusal};
-
-/// The variables of `crates/python-hook/src/lib.rs`, where each is explained.
-pub mod hook_variables {
-    /// Which domains the hook gives to which backend.
-    pub const CONFIG: &str = "MALLOC_BACKEND_PYTHON";
-    /// The descriptor that the proof is written to.
-    pub const REPORT: &str = "MALLOC_BACKEND_PYTHON_REPORT";
-    /// What the programs that Python starts get.
-    pub const CHILDREN: &str = "MALLOC_BACKEND_PYTHON_CHILDREN";
-}
 
 /// What the caller calls the options that a message names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,7 +189,7 @@ pub fn python_environment(
     let preload = PRELOAD.to_bytes();
     let others = env.get(preload).filter(|value| !value.is_empty()).cloned();
     env.insert(preload.to_vec(), others.into_iter().chain([hook]).collect::<Vec<_>>().join(&b':'));
-    env.insert(hook_variables::CONFIG.into(), config.domains.to_string().into_bytes());
+    env.insert(PYTHON.to_bytes().into(), config.domains.to_string().into_bytes());
     // What came along for this child alone is taken away again by the hook.
     let mut settings = PRIVATE.into_iter().chain([RESTORE]).map(CStr::to_bytes);
     let restores = settings.any(|name| env.get(name) != given.get(name));
@@ -209,7 +199,7 @@ pub fn python_environment(
         Children::Inherit => "inherit".to_owned(),
         Children::None => left.collect::<Vec<_>>().join(","),
     };
-    env.insert(hook_variables::CHILDREN.into(), theirs.into_bytes());
+    env.insert(PYTHON_CHILDREN.to_bytes().into(), theirs.into_bytes());
     Ok(Switched { variables: env, notice })
 }
 

@@ -18,6 +18,9 @@ use alloc::vec::Vec;
 use core::ffi::{CStr, c_int};
 
 use malloc_backend::owner::Object;
+use malloc_backend::variables::{
+    PYTHON as CONFIG, PYTHON_CHILDREN as CHILDREN, PYTHON_COUNTERS as COUNTERS, PYTHON_REPORT as REPORT,
+};
 use malloc_backend::{MemoryAllocatorBackend, shim};
 use malloc_backend_preload::background_threads;
 use malloc_backend_preload::descriptor::{self, Descriptor};
@@ -28,17 +31,6 @@ use malloc_backend_python::{
     AllocatorSymbols, Config, Counters, DOMAINS_COUNTED, Domain, Domains, Report, Served, asks_for_dev_mode,
 };
 
-/// What to set: see [`Config`]'s `FromStr`.
-const CONFIG: &CStr = c"MALLOC_BACKEND_PYTHON";
-/// A file descriptor (see [`descriptor::find`]): one line of JSON from each program on the way to Python, and from that.
-/// Python closes it.
-const REPORT: &CStr = c"MALLOC_BACKEND_PYTHON_REPORT";
-/// A file descriptor, likewise, open on the counters' memory.
-const COUNTERS: &CStr = c"MALLOC_BACKEND_PYTHON_COUNTERS";
-/// What is to become of the programs that Python starts. `inherit`: they are to have the same domains; in these it is
-/// `inherited`, which says that nobody has asked for them by name. Otherwise they are not, and `restore` gives the variables that came with the library their values of before, and `unswitch` takes
-/// the library that serves the whole process out of `LD_PRELOAD` too.
-const CHILDREN: &CStr = c"MALLOC_BACKEND_PYTHON_CHILDREN";
 const INHERIT: &[u8] = b"inherit";
 const INHERITED: &[u8] = b"inherited";
 

@@ -3,9 +3,11 @@ use std::ffi::OsString;
 
 use clap::{Args, ValueHint};
 use malloc_backend_launch::python::{
-    OptionNames, PythonConfig, PythonSwitch, hook_variables, prepare_python, python_environment,
+    OptionNames, PythonConfig, PythonSwitch, prepare_python, python_environment,
 };
-use malloc_backend_launch::{Children, Context, Refusal, Switched, changed_entries, entries, environment};
+use malloc_backend_launch::{
+    Children, Context, Refusal, Switched, changed_entries, entries, environment, variables,
+};
 use malloc_backend_python::Config;
 
 use super::arguments::{BACKENDS, PYTHON_BACKENDS, Settings};
@@ -90,7 +92,8 @@ pub fn main(asked: Python, words: &[OsString]) -> Answer {
     };
     let Switched { variables: mut after, notice } = python_environment(&config, arguments, &switch, &before)?;
     if asked.report {
-        after.insert(hook_variables::REPORT.into(), libc::STDERR_FILENO.to_string().into_bytes());
+        after
+            .insert(variables::PYTHON_REPORT.to_bytes().into(), libc::STDERR_FILENO.to_string().into_bytes());
     }
     let context =
         Context { search: var_os("PATH"), libraries: var_os("LD_LIBRARY_PATH"), ..Context::default() };
