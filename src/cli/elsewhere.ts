@@ -7,9 +7,11 @@ import { parseBackend } from '../backend.js';
 import { MallocBackendError, type MallocBackendErrorCode } from '../errors.js';
 import { leaveOut, whyNotSupported } from '../process/supported.js';
 
-/** The command on another system than Linux, where nothing can be switched. crates/cli is the command on Linux. */
+/** The command where the program of crates/cli is not: on another system than Linux, and without the platform's package. */
 
-const help = `Choose the memory allocator of a program. That works on Linux; on ${process.platform} programs run without a switch.
+const help = (why: string) => `Choose the memory allocator of a program, with proof that it took effect
+
+Not here: ${why}
 
 Usage: malloc-backend <command> …
 
@@ -56,19 +58,22 @@ const options = {
 /** The text of `env` that sets nothing, in the formats that need one. */
 const EMPTY: Readonly<Record<string, string>> = { json: '{}', compose: 'environment: {}', k8s: 'env: []' };
 
-export function main(words: string[]): void {
-  command(words).catch((error: unknown) => {
+/** `failure` is why the program did not start, where there should be one. */
+export function main(words: string[], failure: unknown): void {
+  command(words, failure).catch((error: unknown) => {
     // `eval "$(…)" && …` does not see this command's status; it sees that of what is printed.
     if (words[0] === 'env' && !/--format[ =](?!shell)[a-z]/.test(words.join(' '))) console.log('false');
     process.exitCode = fail(error);
   });
 }
 
-async function command([name, ...args]: string[]): Promise<void> {
+async function command([name, ...args]: string[], failure: unknown): Promise<void> {
+  const why = failure instanceof Error ? failure.message : whyNotSupported();
   const first = args.slice(0, args.includes('--') ? args.indexOf('--') : undefined)[0];
   if ([name, first].some((word) => word !== undefined && ['--help', '-h', 'help'].includes(word)))
-    return console.log(help);
+    return console.log(help(why));
   if (name !== undefined && ['--version', '-v', '-V'].includes(name)) return console.log(version());
+  if (failure !== undefined) throw failure;
   if (name === 'doctor') return doctor(args);
   if (name === 'run') {
     const { program } = read(args, options.run, 'the program runs without a switch');
@@ -80,7 +85,7 @@ async function command([name, ...args]: string[]): Promise<void> {
   }
   if (name !== 'env') {
     const problem = name === undefined ? 'the command is missing' : `unknown command ${name}`;
-    throw new MallocBackendError('ERR_INVALID_ARGUMENT', `${problem}\n\n${help}`);
+    throw new MallocBackendError('ERR_INVALID_ARGUMENT', `${problem}\n\n${help(why)}`);
   }
   const { values } = read(args, options.env, 'nothing is to be set');
   const empty = EMPTY[values.format as string];
@@ -179,7 +184,8 @@ const statuses: { readonly [Code in MallocBackendErrorCode]?: number } = {
 function fail(error: unknown): number {
   // util.parseArgs has errors of its own.
   const isMisused = (error as NodeJS.ErrnoException).code?.startsWith('ERR_PARSE_ARGS_') === true;
-  if (!isMisused && !(error instanceof MallocBackendError)) throw error;
+  // By its name: main.cjs has a class of its own (npm/bundle.mjs).
+  if (!isMisused && (error as Error).name !== 'MallocBackendError') throw error;
   console.error(`malloc-backend: ${(error as Error).message}`);
   return isMisused ? 2 : (statuses[(error as MallocBackendError).code] ?? 126);
 }
