@@ -8,6 +8,7 @@ const host = execFileSync('rustc', ['--print', 'host-tuple'], { encoding: 'utf8'
 const all = 'jemalloc,mimalloc,snmalloc';
 const sets = [
   ['-p', 'malloc-backend', '--all-targets', '--features', `${all},serde`],
+  ['-p', 'malloc-backend-pool', '--all-targets', '--features', all],
   ['-p', 'malloc-backend-process', '--all-targets'],
   ['-p', 'malloc-backend-launch', '--all-targets'],
   ['-p', 'malloc-backend-cli'],

@@ -1,7 +1,7 @@
 use alloc::string::String;
 use core::ffi::c_void;
 
-use crate::{CannotRelease, MemoryAllocatorBackend, RawAllocator, Stats};
+use crate::{CannotRelease, MemoryAllocatorBackend, RawAllocator, Stats, Uncached};
 
 /// A [`RawAllocator`] as a table of functions, for a caller that learns its name at run time. Each function
 /// has the contract of the trait's function of its name.
@@ -15,6 +15,7 @@ pub struct Functions {
     pub free: unsafe fn(*mut c_void),
     pub usable_size: unsafe fn(*mut c_void) -> usize,
     pub aligned_alloc: fn(usize, usize) -> *mut c_void,
+    pub uncached: fn() -> Option<Uncached>,
     pub version: fn() -> Option<String>,
     pub stats: fn() -> Stats,
     pub release: fn() -> Result<(), CannotRelease>,
@@ -31,6 +32,7 @@ impl Functions {
             free: A::free,
             usable_size: A::usable_size,
             aligned_alloc: A::aligned_alloc,
+            uncached: A::uncached,
             version: A::version,
             stats: A::stats,
             release: A::release,

@@ -13,6 +13,8 @@ extern crate alloc;
 #[cfg(any(windows, test))]
 extern crate std;
 
+#[cfg(all(unix, feature = "jemalloc"))]
+pub mod arena;
 mod backend;
 mod backends;
 pub mod files;
@@ -24,9 +26,6 @@ mod nearest;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 pub mod owner;
 mod raw;
-mod recent;
-#[cfg(all(unix, feature = "jemalloc"))]
-pub mod region;
 pub mod shim;
 pub mod variables;
 
@@ -43,5 +42,4 @@ pub use backends::{Jemalloc, jemalloc_nonstandard};
 pub use functions::Functions;
 pub use mallinfo::MallInfo2;
 pub use nearest::nearest;
-pub use raw::{CannotRelease, MIN_ALIGNMENT, RawAllocator, Stats};
-pub use recent::Recent;
+pub use raw::{CannotRelease, MIN_ALIGNMENT, RawAllocator, Stats, Uncached};

@@ -89,6 +89,12 @@ pub unsafe trait RawAllocator {
     /// freed like any other; a [`realloc`](Self::realloc) need not keep the alignment.
     fn aligned_alloc(alignment: usize, size: usize) -> *mut c_void;
 
+    /// The sizes that cost several times as much as smaller ones, so that a freed block is worth keeping for the next
+    /// request. `None` where a large block costs no more than a small one.
+    fn uncached() -> Option<Uncached> {
+        None
+    }
+
     /// The allocator's version, where it has one.
     fn version() -> Option<String>;
 
@@ -106,6 +112,15 @@ pub unsafe trait RawAllocator {
     /// # Errors
     /// [`CannotRelease`] where the allocator has no way to.
     fn release() -> Result<(), CannotRelease>;
+}
+
+/// Sizes that an allocator has no thread cache for: see [`RawAllocator::uncached`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Uncached {
+    /// Those above so many bytes.
+    pub above: usize,
+    /// They are rounded up to a multiple of this.
+    pub page: usize,
 }
 
 /// Statistics of an allocator in bytes. What a backend cannot tell is absent. The meanings are those of

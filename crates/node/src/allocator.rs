@@ -6,16 +6,14 @@ use std::ptr;
 use std::rc::Rc;
 
 use malloc_backend::MemoryAllocatorBackend;
+use malloc_backend_pool::slots::Slot;
+use malloc_backend_pool::{Heap, Refusal, everywhere};
 use napi::bindgen_prelude::{Env, Float64Array, FromNapiValue, Object};
 use napi::{Error, JsValue, Result, sys};
 use napi_derive::napi;
 
-use crate::account::everywhere;
 use crate::external::{self, Failure};
 use crate::functions::{self, Numbers, call, list, number};
-use crate::heap::Refusal;
-use crate::local::LocalHeap;
-use crate::slots::Slot;
 
 /// Why a function has no result. 0, where a function has none, says that all is well.
 #[derive(Clone, Copy)]
@@ -51,7 +49,7 @@ impl From<Failure> for Refused {
 
 /// What the functions of one allocator share. They all run on the thread that made it.
 pub struct Handle {
-    local: LocalHeap,
+    heap: Heap,
     /// What `allocate`, `reallocate` and `free` are given, and answer in the first place.
     numbers: Numbers,
 }
@@ -70,8 +68,8 @@ pub fn create_allocator(
         .map_err(|error| Error::from_reason(error.to_string()))?
         .functions()
         .map_err(|error| Error::from_reason(error.to_string()))?;
-    let local = LocalHeap::new(functions, bytes(limit), bytes(quarantine) as usize);
-    object(env.raw(), Handle { local, numbers: Numbers::new(numbers) })
+    let heap = Heap::new(functions, bytes(limit), bytes(quarantine) as usize);
+    object(env.raw(), Handle { heap, numbers: Numbers::new(numbers) })
 }
 
 /// Bytes and buffers that are live on the backend in the whole process.
@@ -129,14 +127,14 @@ unsafe extern "C" fn allocate(env: sys::napi_env, info: sys::napi_callback_info)
         let ([], handle) = call::<Handle, 0>(env, info);
         let [size, alignment, flags] = handle.numbers.given();
         let (size, alignment, flags) = (size as usize, (alignment as usize).max(1), flags as u32);
-        let block = match handle.local.allocate(size, alignment, flags & ZERO != 0) {
+        let block = match handle.heap.allocate(size, alignment, flags & ZERO != 0) {
             Ok(block) => block,
             Err(refusal) => return handle.refuse(refusal),
         };
-        match external::create(env, &handle.local.heap, block) {
+        match external::create(env, &handle.heap.pool, block) {
             Ok((buffer, slot)) => handle.hand_out(buffer, slot),
             Err(Failure::Refused) if flags & COPY != 0 => {
-                match external::create_v8s(env, &handle.local.heap, size, alignment) {
+                match external::create_v8s(env, &handle.heap.pool, size, alignment) {
                     Ok((buffer, _, slot)) => handle.hand_out(buffer, slot),
                     Err(failure) => handle.refuse(failure),
                 }
@@ -171,7 +169,7 @@ unsafe extern "C" fn free(env: sys::napi_env, info: sys::napi_callback_info) -> 
             return handle.refuse(Refused::NotAllocated);
         };
         detach(env, buffer);
-        handle.local.free(block);
+        handle.heap.free(block);
         handle.refuse(Refused::No)
     }
 }
@@ -190,12 +188,12 @@ unsafe extern "C" fn reallocate(env: sys::napi_env, info: sys::napi_callback_inf
         let Some(slot) = handle.find(env, buffer, slot) else { return handle.refuse(Refused::NotAllocated) };
         // Out of the slot from here on, or put back: nobody else frees it meanwhile.
         let Some(old) = slot.take() else { return handle.refuse(Refused::NotAllocated) };
-        if old.is_v8s() {
-            return match external::create_v8s(env, &handle.local.heap, size, 1) {
+        if old.is_borrowed() {
+            return match external::create_v8s(env, &handle.heap.pool, size, 1) {
                 Ok((new, start, index)) => {
                     start.cast::<u8>().copy_from_nonoverlapping(old.start.cast(), old.size.min(size));
                     detach(env, buffer);
-                    handle.local.free(old);
+                    handle.heap.free(old);
                     handle.hand_out(new, index)
                 }
                 Err(failure) => {
@@ -204,9 +202,7 @@ unsafe extern "C" fn reallocate(env: sys::napi_env, info: sys::napi_callback_inf
                 }
             };
         }
-        // A job that still reads the old block is what the quarantine is for.
-        let quarantined = handle.local.quarantine.borrow().is_on();
-        let block = match handle.local.heap.reallocate(old, size, flags & ZERO != 0, quarantined) {
+        let block = match handle.heap.reallocate(old, size, flags & ZERO != 0) {
             Ok(block) => block,
             Err(refusal) => {
                 slot.put(old);
@@ -214,10 +210,7 @@ unsafe extern "C" fn reallocate(env: sys::napi_env, info: sys::napi_callback_inf
             }
         };
         detach(env, buffer);
-        if quarantined {
-            handle.local.quarantine.borrow_mut().take_in(old);
-        }
-        match external::create(env, &handle.local.heap, block) {
+        match external::create(env, &handle.heap.pool, block) {
             Ok((buffer, slot)) => handle.hand_out(buffer, slot),
             Err(failure) => handle.refuse(failure),
         }
@@ -244,7 +237,7 @@ impl Handle {
     unsafe fn find(&self, env: sys::napi_env, buffer: sys::napi_value, slot: f64) -> Option<&Slot> {
         // SAFETY: the caller's obligation.
         let (start, size) = unsafe { external::memory_of(env, buffer)? };
-        let slot = self.local.heap.slots.get(slot as u32)?;
+        let slot = self.heap.pool.slots.get(slot as u32)?;
         let block = slot.block()?;
         // No bytes have no address in JavaScript, and nothing to be mistaken for.
         (block.size == size && (size == 0 || block.start == start)).then_some(slot)
@@ -274,10 +267,10 @@ unsafe extern "C" fn child(env: sys::napi_env, info: sys::napi_callback_info) ->
     unsafe {
         let ([limit, quarantine, numbers], handle) = call::<Handle, 3>(env, info);
         let (limit, quarantine) = (number(env, limit), number(env, quarantine));
-        let local = handle.local.child(bytes(limit), bytes(quarantine) as usize);
+        let heap = handle.heap.child(bytes(limit), bytes(quarantine) as usize);
         // Only V8 itself can fail here, and has then set an exception, or is ending.
         let made = Float64Array::from_napi_value(env, numbers)
-            .and_then(|numbers| object(env, Handle { local, numbers: Numbers::new(numbers) }));
+            .and_then(|numbers| object(env, Handle { heap, numbers: Numbers::new(numbers) }));
         made.map_or(ptr::null_mut(), |object| object.raw())
     }
 }
@@ -294,7 +287,7 @@ unsafe extern "C" fn region(env: sys::napi_env, info: sys::napi_callback_info) -
         let Ok(numbers) = Float64Array::from_napi_value(env, numbers) else {
             return say(env, Refused::Failed);
         };
-        let (backend, account) = (handle.local.heap.functions.backend, handle.local.heap.account.clone());
+        let (backend, account) = (handle.heap.pool.functions.backend, handle.heap.pool.account.clone());
         match crate::region::create(env, backend, size, account, Numbers::new(numbers)) {
             Ok(region) => region,
             Err(refused) => say(env, refused),
@@ -310,16 +303,15 @@ unsafe extern "C" fn figures(env: sys::napi_env, info: sys::napi_callback_info) 
     // SAFETY: the caller's obligation.
     unsafe {
         let ([], handle) = call::<Handle, 0>(env, info);
-        let figures = handle.local.heap.account.figures();
-        let quarantine = handle.local.quarantine.borrow();
+        let stats = handle.heap.pool.account.stats();
         let numbers = [
-            figures.bytes,
-            figures.peak,
-            figures.total,
-            figures.allocations,
-            figures.buffers,
-            quarantine.held() as u64,
-            quarantine.damaged(),
+            stats.bytes,
+            stats.peak,
+            stats.total,
+            stats.allocations,
+            stats.buffers,
+            handle.heap.quarantined() as u64,
+            handle.heap.damaged(),
         ];
         list(env, &numbers.map(|number| number as f64))
     }
@@ -334,8 +326,8 @@ unsafe extern "C" fn live(env: sys::napi_env, info: sys::napi_callback_info) -> 
     unsafe {
         let ([], handle) = call::<Handle, 0>(env, info);
         let blocks: Vec<f64> = handle
-            .local
             .heap
+            .pool
             .slots
             .live()
             .flat_map(|(slot, block)| [f64::from(slot), block.size as f64])
@@ -352,7 +344,7 @@ unsafe extern "C" fn flush(env: sys::napi_env, info: sys::napi_callback_info) ->
     // SAFETY: the caller's obligation.
     unsafe {
         let ([], handle) = call::<Handle, 0>(env, info);
-        handle.local.flush();
+        handle.heap.flush();
         ptr::null_mut()
     }
 }
@@ -365,7 +357,7 @@ unsafe extern "C" fn end(env: sys::napi_env, info: sys::napi_callback_info) -> s
     // SAFETY: the caller's obligation.
     unsafe {
         let ([], handle) = call::<Handle, 0>(env, info);
-        handle.local.end();
+        handle.heap.close();
         ptr::null_mut()
     }
 }

@@ -9,12 +9,12 @@ use std::ffi::c_void;
 use std::ptr;
 use std::sync::Arc;
 
+use malloc_backend_pool::slots::Slot;
+use malloc_backend_pool::{Block, Pool};
 use napi::sys;
 
 #[cfg(target_os = "linux")]
 use crate::backing_store;
-use crate::heap::Heap;
-use crate::slots::{Block, Slot};
 
 /// Why there is no ArrayBuffer.
 pub enum Failure {
@@ -25,76 +25,39 @@ pub enum Failure {
     Failed,
 }
 
-/// Gives up the slot of an ArrayBuffer that has gone, and the block if it was not freed by hand.
-///
-/// # Safety
-/// `hint` is a slot of [`lend`], and this is called once for it.
-unsafe fn give_up(hint: *mut c_void) {
-    // SAFETY: slots do not move, and the heap's count that the slot holds is given up last.
-    unsafe {
-        let slot = &*hint.cast::<Slot>();
-        let heap = Arc::from_raw(slot.heap.load(std::sync::atomic::Ordering::Acquire).cast_const());
-        if let Some(block) = slot.take() {
-            heap.let_go(block);
-        }
-        heap.slots.release(slot);
-    }
-}
-
 /// V8's deleter. It is called during the detachment, unless a job of Node's still holds on to the memory; for an
 /// ArrayBuffer that is collected by any thread; and when the environment ends.
 ///
 /// # Safety
-/// As [`give_up`].
+/// As [`Slot::finalize`], for `hint`.
 #[cfg(target_os = "linux")]
 unsafe extern "C" fn delete(_: *mut c_void, _: usize, hint: *mut c_void) {
     // SAFETY: the caller's obligation.
-    unsafe { give_up(hint) }
+    unsafe { Slot::finalize(hint.cast()) }
 }
 
 /// Node-API's finaliser. It is called in a tick after the memory was detached or collected, or when the environment
 /// ends.
 ///
 /// # Safety
-/// As [`give_up`].
+/// As [`Slot::finalize`], for `hint`.
 unsafe extern "C" fn finalize(_: sys::napi_env, _: *mut c_void, hint: *mut c_void) {
     // SAFETY: the caller's obligation.
-    unsafe { give_up(hint) }
-}
-
-/// Ties a live block of the heap to a slot, with a count of the heap for the finaliser.
-fn lend(heap: &Arc<Heap>, block: Block) -> Option<&Slot> {
-    let slot = heap.slots.acquire()?;
-    slot.heap.store(Arc::into_raw(heap.clone()).cast_mut(), std::sync::atomic::Ordering::Release);
-    slot.put(block);
-    Some(slot)
-}
-
-/// Undoes [`lend`] for an ArrayBuffer that did not come to be. The block is out of the slot and the caller's again.
-/// Nothing where the finaliser was called after all.
-///
-/// # Safety
-/// The slot is one of [`lend`], and no finaliser will be called for it.
-unsafe fn take_back(heap: &Arc<Heap>, slot: &Slot) -> Option<Block> {
-    let block = slot.take()?;
-    heap.slots.release(slot);
-    // SAFETY: the count that `lend` left in the slot; `heap` holds another one.
-    unsafe { Arc::decrement_strong_count(Arc::as_ptr(heap)) };
-    Some(block)
+    unsafe { Slot::finalize(hint.cast()) }
 }
 
 /// An ArrayBuffer over the block, which is its finaliser's from now on. On failure the block is freed.
 ///
 /// # Safety
-/// `env` is the current environment, and the block a live one of the heap that nobody else uses.
+/// `env` is the current environment, and the block a live one of the pool that nobody else uses.
 pub unsafe fn create(
     env: sys::napi_env,
-    heap: &Arc<Heap>,
+    pool: &Arc<Pool>,
     block: Block,
 ) -> Result<(sys::napi_value, u32), Failure> {
-    let Some(slot) = lend(heap, block) else {
+    let Some(slot) = Pool::lend(pool, block) else {
         // SAFETY: the caller's obligation.
-        unsafe { heap.cancel(block) };
+        unsafe { pool.cancel(block) };
         return Err(Failure::Failed);
     };
     let hint = ptr::from_ref(slot).cast_mut().cast();
@@ -113,8 +76,8 @@ pub unsafe fn create(
     }
     // SAFETY: without an ArrayBuffer there is no finaliser to come, and the block is as the caller gave it.
     unsafe {
-        if let Some(block) = take_back(heap, slot) {
-            heap.cancel(block);
+        if let Some(block) = Pool::take_back(pool, slot) {
+            pool.cancel(block);
         }
     }
     Err(match status {
@@ -123,7 +86,7 @@ pub unsafe fn create(
     })
 }
 
-/// An ArrayBuffer of V8's own memory, entered in the heap's books as a block of its size: for a runtime that allows
+/// An ArrayBuffer of V8's own memory, counted in the pool as a block of its size: for a runtime that allows
 /// no other, and a caller who said that it may be so. V8 zeroes it, and aligns it as it likes: `Refused` where that
 /// is not enough.
 ///
@@ -131,11 +94,11 @@ pub unsafe fn create(
 /// `env` is the current environment.
 pub unsafe fn create_v8s(
     env: sys::napi_env,
-    heap: &Arc<Heap>,
+    pool: &Arc<Pool>,
     size: usize,
     alignment: usize,
 ) -> Result<(sys::napi_value, *mut c_void, u32), Failure> {
-    if !heap.account.has_room(size) {
+    if !pool.account.has_room(size) {
         return Err(Failure::Limit);
     }
     let (mut buffer, mut start) = (ptr::null_mut(), ptr::null_mut());
@@ -148,15 +111,15 @@ pub unsafe fn create_v8s(
             }
             // No bytes have no address, and a live slot needs one.
             let place = if start.is_null() { ptr::dangling_mut() } else { start };
-            if let Some(slot) = lend(heap, Block { start: place, size, alignment: Block::V8S }) {
+            if let Some(slot) = Pool::lend(pool, Block { start: place, size, alignment: Block::BORROWED }) {
                 let hint: *mut c_void = ptr::from_ref(slot).cast_mut().cast();
                 if sys::napi_add_finalizer(env, buffer, hint, Some(finalize), hint, ptr::null_mut())
                     == sys::Status::napi_ok
                 {
-                    heap.account.open(size);
+                    pool.account.open(size);
                     return Ok((buffer, start, slot.index()));
                 }
-                take_back(heap, slot);
+                Pool::take_back(pool, slot);
             }
         }
     }

@@ -1,9 +1,7 @@
 //! The Node-API bindings. Each function hands its arguments to a crate below and shapes the result. The build makes
 //! `src/native/binding.d.ts` of these items and their comments. It does so on Linux, which has them all: the namespace
-//! `linux` is absent elsewhere. What an allocator of JavaScript's keeps of its
-//! buffers is here too (`account`, `heap`, `local`, `slots`, `quarantine`): it follows when V8 lets go of them.
+//! `linux` is absent elsewhere.
 
-mod account;
 mod allocator;
 mod backend;
 #[cfg(target_os = "linux")]
@@ -12,12 +10,10 @@ mod backing_store;
 mod errors;
 mod external;
 mod functions;
-mod heap;
 #[cfg(all(feature = "jemalloc", not(windows)))]
 mod jemalloc;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod launch;
-mod local;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod memory;
 mod nearest;
@@ -29,6 +25,4 @@ mod python;
 mod python_launch;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod python_value;
-mod quarantine;
 mod region;
-mod slots;

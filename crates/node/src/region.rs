@@ -13,13 +13,12 @@ mod present {
     use std::ptr;
     use std::rc::Rc;
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use malloc_backend::MemoryAllocatorBackend;
-    use malloc_backend::region::{NoRegion, Range, Region};
+    use malloc_backend_pool::region::{Memory, NoArena, Region};
+    use malloc_backend_pool::{Account, Refusal};
     use napi::{JsValue, sys};
 
-    use crate::account::Account;
     use crate::allocator::Refused;
     #[cfg(target_os = "linux")]
     use crate::backing_store;
@@ -31,34 +30,10 @@ mod present {
         env: sys::napi_env,
         /// The heap, until the region is disposed or its memory was transferred.
         region: RefCell<Option<Region>>,
-        books: Arc<Books>,
         /// How many bytes V8 was told of. `None` where it counts them by itself: all that are reserved.
         told: Option<Cell<usize>>,
         /// What `allocate` and `free` are given, and `allocate` answers.
         numbers: Numbers,
-    }
-
-    /// What V8 has of a region. It may outlive the heap and its thread: where the ArrayBuffer was transferred.
-    struct Lent {
-        _range: Arc<Range>,
-        books: Arc<Books>,
-    }
-
-    /// Bytes in live blocks, as they were asked for. The thread of the region enters them; they are struck out with
-    /// their blocks, or when V8 lets go of the memory.
-    struct Books {
-        account: Arc<Account>,
-        live: AtomicUsize,
-    }
-
-    impl Books {
-        fn live(&self) -> usize {
-            self.live.load(Ordering::Relaxed)
-        }
-
-        fn set_live(&self, bytes: usize) {
-            self.live.store(bytes, Ordering::Relaxed);
-        }
     }
 
     impl Held {
@@ -76,8 +51,8 @@ mod present {
             told.set(bytes);
         }
 
-        fn tell_now_and_then(&self) {
-            let (live, told) = (self.books.live(), self.told.as_ref().map_or(0, Cell::get));
+        fn tell_now_and_then(&self, region: &Region) {
+            let (live, told) = (region.memory().live(), self.told.as_ref().map_or(0, Cell::get));
             if live >= told + Self::MORE || told >= live + Self::LESS {
                 self.tell(live);
             }
@@ -107,16 +82,15 @@ mod present {
         account: Arc<Account>,
         numbers: Numbers,
     ) -> Result<sys::napi_value, Refused> {
-        let region = Region::new(backend, size).map_err(|error| match error {
-            NoRegion::Unsupported(_) => Refused::Unsupported,
-            NoRegion::OutOfMemory => Refused::OutOfMemory,
+        let region = Region::new(backend, size, account).map_err(|error| match error {
+            NoArena::Unsupported(_) => Refused::Unsupported,
+            NoArena::OutOfMemory => Refused::OutOfMemory,
         })?;
-        let books = Arc::new(Books { account, live: AtomicUsize::new(0) });
         // SAFETY: the caller's obligation.
-        let (memory, counted) = unsafe { array_buffer(env, region.range(), books.clone())? };
+        let (buffer, counted) = unsafe { array_buffer(env, region.memory().clone())? };
         let region = RefCell::new(Some(region));
         let told = (!counted).then(|| Cell::new(0));
-        let held = Rc::new(Held { env, region, books, told, numbers });
+        let held = Rc::new(Held { env, region, told, numbers });
         let functions = [
             (c"allocate", allocate as functions::Callback),
             (c"free", free),
@@ -125,25 +99,24 @@ mod present {
         ];
         let object = functions::object(env, held, &functions).map_err(|_| Refused::Failed)?.raw();
         // SAFETY: two values of this environment.
-        match unsafe { sys::napi_set_named_property(env, object, c"memory".as_ptr(), memory) } {
+        match unsafe { sys::napi_set_named_property(env, object, c"memory".as_ptr(), buffer) } {
             sys::Status::napi_ok => Ok(object),
             _ => Err(Refused::Failed),
         }
     }
 
-    /// An ArrayBuffer over the range, and whether V8 counts its bytes: then it does as soon as they are reserved.
+    /// An ArrayBuffer over the memory, and whether V8 counts its bytes: then it does as soon as they are reserved.
     ///
     /// # Safety
     /// `env` is the current environment.
     unsafe fn array_buffer(
         env: sys::napi_env,
-        range: Arc<Range>,
-        books: Arc<Books>,
+        memory: Arc<Memory>,
     ) -> Result<(sys::napi_value, bool), Refused> {
-        let (start, size) = (range.start(), range.size());
-        let hint: *mut c_void = Box::into_raw(Box::new(Lent { _range: range, books })).cast();
+        let (start, size) = (memory.start(), memory.size());
+        let hint = Arc::into_raw(memory).cast_mut().cast();
         #[cfg(target_os = "linux")]
-        // SAFETY: the range has that many bytes, and is there until the deleter gives it up.
+        // SAFETY: the memory has that many bytes, and is there until the deleter gives it up.
         if let Some(buffer) = unsafe { backing_store::uncounted_array_buffer(env, start, size, delete, hint) }
         {
             return Ok((buffer, false));
@@ -154,7 +127,7 @@ mod present {
             match sys::napi_create_external_arraybuffer(env, start, size, Some(finalize), hint, &mut buffer) {
                 sys::Status::napi_ok => Ok((buffer, true)),
                 status => {
-                    drop(Box::from_raw(hint.cast::<Lent>()));
+                    Arc::decrement_strong_count(hint.cast::<Memory>());
                     Err(if status == sys::Status::napi_no_external_buffers_allowed {
                         Refused::External
                     } else {
@@ -168,11 +141,10 @@ mod present {
     /// V8's deleter, called by whichever thread lets go of the memory last.
     ///
     /// # Safety
-    /// `hint` is a [`Lent`] of `array_buffer`, and this is called once for it.
+    /// `hint` is a count of the memory, from `array_buffer`, and this is called once for it.
     unsafe extern "C" fn delete(_: *mut c_void, _: usize, hint: *mut c_void) {
         // SAFETY: the caller's obligation.
-        let Lent { books, .. } = *unsafe { Box::from_raw(hint.cast::<Lent>()) };
-        books.account.give_back_elsewhere(books.live.swap(0, Ordering::Relaxed));
+        unsafe { Arc::from_raw(hint.cast::<Memory>()) }.finalize();
     }
 
     /// Node-API's finaliser.
@@ -196,20 +168,16 @@ mod present {
         // SAFETY: the caller's obligation.
         let ([], held) = unsafe { call::<Held, 0>(env, info) };
         let [size, alignment] = held.numbers.given().map(|number| number as usize);
-        held.numbers.put(if held.books.account.has_room(size) {
-            let region = held.region.borrow();
-            match region.as_ref().and_then(|region| region.allocate(size, alignment)) {
-                Some(offset) => {
-                    held.books.account.take(size);
-                    held.books.set_live(held.books.live() + size);
-                    held.tell_now_and_then();
-                    offset as f64
-                }
-                None => FULL,
+        let region = held.region.borrow();
+        let answer = match region.as_ref().map(|region| (region, region.allocate(size, alignment))) {
+            Some((region, Ok(offset))) => {
+                held.tell_now_and_then(region);
+                offset as f64
             }
-        } else {
-            LIMIT
-        });
+            Some((_, Err(Refusal::Limit))) => LIMIT,
+            Some((_, Err(Refusal::OutOfMemory))) | None => FULL,
+        };
+        held.numbers.put(answer);
         ptr::null_mut()
     }
 
@@ -224,10 +192,8 @@ mod present {
             let ([], held) = call::<Held, 0>(env, info);
             let [offset, size] = held.numbers.given().map(|number| number as usize);
             if let Some(region) = held.region.borrow().as_ref() {
-                region.free(offset);
-                held.books.set_live(held.books.live().saturating_sub(size));
-                held.books.account.give_back(size);
-                held.tell_now_and_then();
+                region.free(offset, size);
+                held.tell_now_and_then(region);
             }
         }
         ptr::null_mut()
@@ -242,10 +208,11 @@ mod present {
         // SAFETY: the caller's obligation.
         unsafe {
             let ([], held) = call::<Held, 0>(env, info);
-            held.books.account.give_back(held.books.live());
-            held.books.set_live(0);
-            held.tell_now_and_then();
-            let usable = held.region.borrow_mut().as_mut().is_some_and(|region| region.reset());
+            let usable = held.region.borrow_mut().as_mut().is_some_and(|region| {
+                let usable = region.reset();
+                held.tell_now_and_then(region);
+                usable
+            });
             sys::napi_get_boolean(env, usable, &mut result);
         }
         result
@@ -261,13 +228,13 @@ mod present {
         // does, Node-API cannot tell.
         unsafe {
             let ([memory], held) = call::<Held, 1>(env, info);
-            let range = held.region.borrow().as_ref().map(Region::range);
+            // Its own count, if not V8's, is the last one.
+            let memory = held.region.borrow().as_ref().map(|region| region.memory().clone());
             held.end();
             let whole = external::memory_of(env, memory).is_some_and(|(_, size)| size > 0);
             if whole && external::detach(env, memory) && held.told.is_none() {
                 // The finaliser comes in a tick only.
-                held.books.account.give_back(held.books.live.swap(0, Ordering::Relaxed));
-                range.inspect(|range| range.clear());
+                memory.inspect(|memory| memory.clear());
             }
         }
         ptr::null_mut()
@@ -279,9 +246,9 @@ mod absent {
     use std::sync::Arc;
 
     use malloc_backend::MemoryAllocatorBackend;
+    use malloc_backend_pool::Account;
     use napi::sys;
 
-    use crate::account::Account;
     use crate::allocator::Refused;
     use crate::functions::Numbers;
 

@@ -6,9 +6,9 @@ use core::ptr;
 use tikv_jemalloc_ctl::{epoch, raw, stats};
 use tikv_jemalloc_sys as sys;
 
+use crate::arena::purge;
 use crate::raw::{ALIGNED_BY_SIZE, aligned_by_size, aligned_by_size_of_array};
-use crate::region::purge;
-use crate::{CannotRelease, MIN_ALIGNMENT, MemoryAllocatorBackend, RawAllocator, Stats};
+use crate::{CannotRelease, MIN_ALIGNMENT, MemoryAllocatorBackend, RawAllocator, Stats, Uncached};
 
 /// jemalloc, over tikv-jemalloc-sys.
 pub enum Jemalloc {}
@@ -88,6 +88,14 @@ unsafe impl RawAllocator for Jemalloc {
         }
         // SAFETY: see `malloc_raised`.
         unsafe { sys::aligned_alloc(alignment.max(MIN_ALIGNMENT), size) }
+    }
+
+    /// The thread cache ends at 32 KiB at the latest with pages of 4 KiB (`TCACHE_MAXCLASS_LIMIT` in 5.3.1). Larger sizes
+    /// are whole pages.
+    fn uncached() -> Option<Uncached> {
+        // SAFETY: the key's value has that type.
+        let page = unsafe { raw::read(b"arenas.page\0") }.unwrap_or(4096);
+        Some(Uncached { above: 32 << 10, page })
     }
 
     /// The release, "5.3.1", without the commit that follows it in `mallctl("version")`.

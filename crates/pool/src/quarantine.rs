@@ -1,17 +1,16 @@
 //! Freed blocks that are kept back, so that a job which still reads one finds poison, not another buffer's data.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
-use crate::heap::Heap;
-use crate::slots::Block;
+use crate::sync::Arc;
+use crate::{Block, Pool};
 
 /// What a freed block is filled with.
 const POISON: u8 = 0xdb;
 
 /// The blocks freed last, oldest first, within so many bytes.
 pub struct Quarantine {
-    heap: Arc<Heap>,
+    pool: Arc<Pool>,
     capacity: usize,
     held: usize,
     blocks: VecDeque<Block>,
@@ -19,10 +18,13 @@ pub struct Quarantine {
 }
 
 impl Quarantine {
-    pub fn new(heap: Arc<Heap>, capacity: usize) -> Self {
-        Self { heap, capacity, held: 0, blocks: VecDeque::new(), damaged: 0 }
+    /// Up to `capacity` bytes; 0 for no quarantine.
+    pub fn new(pool: Arc<Pool>, capacity: usize) -> Self {
+        Self { pool, capacity, held: 0, blocks: VecDeque::new(), damaged: 0 }
     }
 
+    /// Whether freed blocks are to go here.
+    #[inline]
     pub fn is_on(&self) -> bool {
         self.capacity > 0
     }
@@ -40,7 +42,7 @@ impl Quarantine {
     /// Takes a freed block in, and lets the oldest go.
     ///
     /// # Safety
-    /// The block is a live one of the heap, out of its books, and the caller gives it up.
+    /// The block is a live one of the pool, counted no more, and the caller gives it up.
     pub unsafe fn take_in(&mut self, block: Block) {
         // SAFETY: the block is live and has that many bytes.
         unsafe { block.start.cast::<u8>().write_bytes(POISON, block.size) };
@@ -50,7 +52,7 @@ impl Quarantine {
     }
 
     /// Lets all blocks go, and takes no more in.
-    pub fn end(&mut self) {
+    pub fn close(&mut self) {
         self.capacity = 0;
         self.keep(0);
     }
@@ -68,7 +70,7 @@ impl Quarantine {
             };
             self.damaged += u64::from(damaged);
             // SAFETY: it was given up to the quarantine, which gives it up here.
-            unsafe { self.heap.release(block) };
+            unsafe { self.pool.release(block) };
         }
     }
 }

@@ -1,16 +1,16 @@
-//! Where an allocator keeps what it must know of each buffer until V8 has let go of it.
+//! Where a pool keeps what it must know of each block until its finaliser was called.
 //!
-//! A slot outlives its block: a buffer that is freed by hand is detached at once, while its finaliser may come later,
-//! and finds in the slot that nothing is left to do.
+//! A slot outlives its block: a block that is freed by hand is freed at once, while its finaliser may come later, and
+//! finds in the slot that nothing is left to do.
 
 use std::ffi::c_void;
 use std::ptr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
-use crate::heap::Heap;
+use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use crate::{Block, Pool};
 
-/// One buffer, from its allocation to its finaliser.
+/// One block, from its allocation to its finaliser.
 pub struct Slot {
     index: u32,
     /// In the list of free slots: the next one's index.
@@ -19,26 +19,8 @@ pub struct Slot {
     block: AtomicPtr<c_void>,
     size: AtomicUsize,
     alignment: AtomicUsize,
-    /// Holds one count of the heap from `acquire` to `release`, for the finaliser.
-    pub heap: AtomicPtr<Heap>,
-}
-
-/// A buffer's place and measures.
-#[derive(Clone, Copy)]
-pub struct Block {
-    pub start: *mut c_void,
-    pub size: usize,
-    /// What was asked for, or [`V8S`](Self::V8S).
-    pub alignment: usize,
-}
-
-impl Block {
-    /// In place of an alignment: the memory is V8's own, which frees it.
-    pub const V8S: usize = 0;
-
-    pub fn is_v8s(&self) -> bool {
-        self.alignment == Self::V8S
-    }
+    /// One count of the pool from [`Pool::lend`] on, for the finaliser.
+    pub(crate) pool: AtomicPtr<Pool>,
 }
 
 impl Slot {
@@ -49,15 +31,18 @@ impl Slot {
             block: AtomicPtr::new(ptr::null_mut()),
             size: AtomicUsize::new(0),
             alignment: AtomicUsize::new(0),
-            heap: AtomicPtr::new(ptr::null_mut()),
+            pool: AtomicPtr::new(ptr::null_mut()),
         }
     }
 
+    /// Its place among the pool's slots.
+    #[inline]
     pub fn index(&self) -> u32 {
         self.index
     }
 
     /// The live block.
+    #[inline]
     pub fn block(&self) -> Option<Block> {
         let start = self.block.load(Ordering::Acquire);
         (!start.is_null()).then(|| self.of(start))
@@ -71,6 +56,8 @@ impl Slot {
         }
     }
 
+    /// Makes a block the slot's live one.
+    #[inline]
     pub fn put(&self, block: Block) {
         self.size.store(block.size, Ordering::Relaxed);
         self.alignment.store(block.alignment, Ordering::Relaxed);
@@ -78,6 +65,7 @@ impl Slot {
     }
 
     /// The block, for the one caller that is to free it.
+    #[inline]
     pub fn take(&self) -> Option<Block> {
         // As nearly always for a finaliser: a swap costs more than all else here.
         if self.block.load(Ordering::Acquire).is_null() {
@@ -95,8 +83,8 @@ const CHUNKS: usize = 24;
 
 /// Slots that never move, since finalisers point to them. Memory for them is taken a chunk at a time.
 ///
-/// One thread takes slots, that of the allocator; any may give one back. With a single taker the list of free
-/// slots needs no lock and has no ABA problem.
+/// One thread takes slots, that of the heap; any may give one back. With a single taker the list of free slots needs no
+/// lock and has no ABA problem.
 pub struct Slots {
     chunks: [OnceLock<Box<[Slot]>>; CHUNKS],
     /// How many were ever used.
@@ -105,7 +93,8 @@ pub struct Slots {
 }
 
 impl Slots {
-    pub fn new() -> Self {
+    /// None yet.
+    pub(crate) fn new() -> Self {
         Self {
             chunks: [const { OnceLock::new() }; CHUNKS],
             used: AtomicU32::new(0),
@@ -119,13 +108,16 @@ impl Slots {
         (chunk, index - FIRST * ((1 << chunk) - 1))
     }
 
+    /// The slot with that index, if there is one.
+    #[inline]
     pub fn get(&self, index: u32) -> Option<&Slot> {
         let (chunk, offset) = Self::place(index as usize);
         self.chunks.get(chunk)?.get()?.get(offset)
     }
 
-    /// A slot that nothing points to; `None` once there are 2^30. For the allocator's thread alone.
-    pub fn acquire(&self) -> Option<&Slot> {
+    /// A slot that nothing points to; `None` once there are 2^30. For the heap's thread alone.
+    #[inline]
+    pub(crate) fn acquire(&self) -> Option<&Slot> {
         let mut head = self.free.load(Ordering::Acquire);
         while let Some(slot) = (head != NONE).then(|| self.get(head)).flatten() {
             let next = slot.next.load(Ordering::Relaxed);
@@ -146,7 +138,8 @@ impl Slots {
     }
 
     /// Gives back a slot that nothing points to any more.
-    pub fn release(&self, slot: &Slot) {
+    #[inline]
+    pub(crate) fn release(&self, slot: &Slot) {
         let mut head = self.free.load(Ordering::Relaxed);
         loop {
             slot.next.store(head, Ordering::Relaxed);

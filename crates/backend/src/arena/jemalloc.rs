@@ -11,23 +11,19 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tikv_jemalloc_sys::{self as sys, extent_hooks_t};
 
 use super::{Range, purge};
-use crate::Recent;
 use crate::raw::aligned_by_size;
 
 /// Extents are multiples of pages, and begin at a multiple of what they ask for. A huge page serves all of that.
-const ALIGNMENT: usize = 2 << 20;
+pub(super) const ALIGNMENT: usize = 2 << 20;
 
-/// How many bytes of freed blocks a heap keeps at hand at most.
-const KEPT: usize = 16 << 20;
-
-pub struct Heap {
+/// A heap within a range, for one thread at a time.
+pub struct Arena {
     /// A box's, as a pointer: jemalloc has one to it as well.
     place: NonNull<Place>,
     arena: c_uint,
-    /// Small blocks go through a cache of this heap's own: a thread's would mix them with other arenas'.
+    /// Small blocks go through a cache of this arena's own: a thread's would mix them with other arenas'.
     cache: c_uint,
     flags: [i32; 2],
-    recent: Box<Recent>,
 }
 
 /// The range, with what is given out of it. The hooks come first: they are what jemalloc hands back.
@@ -35,7 +31,7 @@ pub struct Heap {
 struct Place {
     hooks: extent_hooks_t,
     range: Arc<Range>,
-    /// Whether the heap is going: the range is no longer its own to give memory of it back.
+    /// Whether the arena is going: the range is no longer its own to give memory of it back.
     going: AtomicBool,
     /// How much of it jemalloc has. It keeps what it has until the arena goes.
     used: AtomicUsize,
@@ -168,8 +164,8 @@ unsafe fn control<New, Old>(key: &str, old: Option<&mut Old>, new: Option<&mut N
     }
 }
 
-impl Heap {
-    pub fn new(size: usize) -> Option<Self> {
+impl Arena {
+    pub(super) fn new(range: Arc<Range>) -> Option<Self> {
         let place = Box::into_raw(Box::new(Place {
             hooks: extent_hooks_t {
                 alloc: Some(extend),
@@ -182,7 +178,7 @@ impl Heap {
                 split: Some(split),
                 merge: Some(merge),
             },
-            range: Arc::new(Range::reserve(size, ALIGNMENT)?),
+            range,
             going: AtomicBool::new(false),
             used: AtomicUsize::new(0),
         }));
@@ -203,85 +199,62 @@ impl Heap {
         }
         let place_flag = sys::MALLOCX_ARENA(arena as usize);
         let cache_flag = sys::MALLOCX_TCACHE(cache as usize);
-        Some(Self {
-            place: NonNull::new(place)?,
-            arena,
-            cache,
-            flags: [place_flag | cache_flag, cache_flag],
-            recent: Box::new(Recent::new(KEPT)),
-        })
+        Some(Self { place: NonNull::new(place)?, arena, cache, flags: [place_flag | cache_flag, cache_flag] })
     }
 
-    /// # Safety
-    /// The alignment is a power of two.
-    #[inline(always)]
-    unsafe fn request(&self, size: usize, alignment: usize) -> *mut c_void {
-        // SAFETY: the caller's obligation, and a size that is not 0.
-        unsafe {
-            if alignment <= crate::MIN_ALIGNMENT {
-                sys::mallocx(aligned_by_size(size), self.flags[0])
-            } else {
-                sys::mallocx(size.max(1), self.flags[0] | sys::MALLOCX_ALIGN(alignment))
-            }
-        }
-    }
-
-    /// The range that the heap lies in.
+    /// The range that the arena lies in. It stays as long as somebody has a count of it. Once the arena is dropped, its
+    /// memory is that of whoever has one.
     pub fn range(&self) -> Arc<Range> {
         self.place().range.clone()
     }
 
     fn place(&self) -> &Place {
-        // SAFETY: it lives as long as the heap, and nothing has it to itself.
+        // SAFETY: it lives as long as the arena, and nothing has it to itself.
         unsafe { self.place.as_ref() }
     }
 
-    fn clear_recent(&self) {
-        // SAFETY: blocks that were freed, and are forgotten with this.
-        self.recent.clear(|block| unsafe { sys::dallocx(block, self.flags[1]) });
-    }
-
-    /// A block, or null.
+    /// A block, or null: also where the alignment is not a power of two.
+    #[inline(always)]
     pub fn allocate(&self, size: usize, alignment: usize) -> *mut c_void {
-        // Even a large block is aligned no better than was asked for: jemalloc spreads them over the cache's lines.
-        if self.recent.keeps(size)
-            && alignment <= crate::MIN_ALIGNMENT
-            && let Some(block) = self.recent.take(size)
-        {
-            return block;
-        }
-        // SAFETY: any size but 0, which `aligned_by_size` excludes; a power of two.
-        let block = unsafe { self.request(size, alignment) };
-        if !block.is_null() || self.recent.is_empty() {
-            return block;
-        }
-        // What is kept may be what is missing.
-        self.clear_recent();
-        // SAFETY: as above.
-        unsafe { self.request(size, alignment) }
-    }
-
-    /// # Safety
-    /// A live block of this heap, which is not used after.
-    pub unsafe fn free(&self, block: *mut c_void) {
-        // SAFETY: the caller's obligation.
+        // SAFETY: a power of two, and a size that is not 0, which `aligned_by_size` excludes.
         unsafe {
-            let usable = sys::malloc_usable_size(block);
-            if self.recent.keeps(usable) {
-                self.recent.put(block, usable, |block| sys::dallocx(block, self.flags[1]));
+            if alignment <= crate::MIN_ALIGNMENT {
+                sys::mallocx(aligned_by_size(size), self.flags[0])
+            } else if alignment.is_power_of_two() {
+                sys::mallocx(size.max(1), self.flags[0] | sys::MALLOCX_ALIGN(alignment))
             } else {
-                sys::dallocx(block, self.flags[1]);
+                ptr::null_mut()
             }
         }
     }
 
-    /// Frees all blocks. False where the heap is of no use any more.
+    /// How many bytes of the block may be used.
+    ///
+    /// # Safety
+    /// A live block of this arena.
+    #[inline(always)]
+    pub unsafe fn usable_size(&self, block: *mut c_void) -> usize {
+        // SAFETY: the caller's obligation.
+        unsafe { sys::malloc_usable_size(block) }
+    }
+
+    /// Frees a block.
+    ///
+    /// # Safety
+    /// A live block of this arena, which is not used after.
+    #[inline(always)]
+    pub unsafe fn free(&self, block: *mut c_void) {
+        // SAFETY: the caller's obligation.
+        unsafe { sys::dallocx(block, self.flags[1]) }
+    }
+
+    /// Frees all blocks. False where the arena is of no use any more.
     ///
     /// # Safety
     /// No block is used after.
+    #[must_use]
     pub unsafe fn reset(&mut self) -> bool {
-        self.clear_recent();
-        // SAFETY: the cache and the arena are this heap's own; what the cache holds goes back to the arena first.
+        // SAFETY: the cache and the arena are this value's own; what the cache holds goes back to the arena first.
         unsafe {
             control("tcache.flush", None::<&mut ()>, Some(&mut self.cache))
                 && control(&format!("arena.{}.reset", self.arena), None::<&mut ()>, None::<&mut ()>)
@@ -289,12 +262,11 @@ impl Heap {
     }
 }
 
-impl Drop for Heap {
+impl Drop for Arena {
     fn drop(&mut self) {
         let _turn = purge::destroy();
         self.place().going.store(true, Ordering::Release);
-        self.clear_recent();
-        // SAFETY: as in `reset`; who drops the heap uses its blocks no more.
+        // SAFETY: as in `reset`; who drops the arena uses its blocks no more.
         let destroyed = unsafe {
             control("tcache.destroy", None::<&mut ()>, Some(&mut self.cache))
                 && control(&format!("arena.{}.destroy", self.arena), None::<&mut ()>, None::<&mut ()>)

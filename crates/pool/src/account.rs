@@ -1,59 +1,74 @@
-//! What an allocator has handed out, against its limit and those above it.
+//! What a heap has allocated, against its limit and those above it.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::iter;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use malloc_backend::MemoryAllocatorBackend;
 
-/// The books of one allocator. A child's bytes are in its parent's books too, so a limit holds for all below it.
+use crate::sync::{AtomicU64, Ordering::Relaxed};
+
+/// The counters of one heap. A child's bytes are charged to its parent too, so a limit holds for all below it.
 ///
-/// Entries are made by the allocator's thread, which is that of its children; only what is collected is struck out by
-/// any other. So nearly all figures have one writer, and need none of the locked instructions that would cost more than
-/// the block. Each figure stands by itself and nothing is read through it: relaxed ordering is enough.
+/// Charges are made by the heap's thread, which is that of its children; other threads only free. So nearly all counters
+/// have one writer, and need none of the locked instructions that would cost more than the block. Each counter stands by
+/// itself and nothing is read through it: relaxed ordering is enough.
 pub struct Account {
     parent: Option<Arc<Account>>,
     backend: MemoryAllocatorBackend,
     limit: u64,
-    /// Live bytes, those of regions too, and buffers, without what was struck out elsewhere.
-    live: Figure,
-    opened: Figure,
-    peak: Figure,
+    /// Live bytes, those of regions too, and live buffers, with those that were freed remotely.
+    live: Counter,
+    opened: Counter,
+    peak: Counter,
     /// Bytes and blocks ever allocated for buffers.
-    total: Figure,
-    allocations: Figure,
-    /// What V8 let go of, on whichever thread, and with it whoever had got it.
-    bytes_elsewhere: AtomicU64,
-    closed_elsewhere: AtomicU64,
+    total: Counter,
+    allocations: Counter,
+    /// Freed on other threads, or by a finaliser on this one.
+    remote_bytes: AtomicU64,
+    remote_buffers: AtomicU64,
 }
 
 /// A number that one thread changes and any may read.
-#[derive(Default)]
-struct Figure(AtomicU64);
+struct Counter(AtomicU64);
 
-impl Figure {
+impl Counter {
+    fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    #[inline]
     fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }
 
+    #[inline]
     fn set(&self, number: u64) {
         self.0.store(number, Relaxed);
     }
 
+    #[inline]
     fn add(&self, number: u64) {
         self.set(self.get().wrapping_add(number));
     }
 
+    #[inline]
     fn subtract(&self, number: u64) {
         self.set(self.get().wrapping_sub(number));
     }
 }
 
-/// The figures of an [`Account`] at one time.
-pub struct Figures {
+/// The counters of an [`Account`] at one time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Live bytes, those of regions too.
     pub bytes: u64,
+    /// The most live bytes at any time.
     pub peak: u64,
+    /// Bytes ever allocated for buffers.
     pub total: u64,
+    /// Allocations and reallocations ever.
     pub allocations: u64,
+    /// Live buffers.
     pub buffers: u64,
 }
 
@@ -65,7 +80,7 @@ fn roots() -> MutexGuard<'static, Vec<Weak<Account>>> {
     ROOTS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The bytes and the buffers that are live on the backend in this process, whichever thread's they are.
+/// The bytes and the buffers that are live on the backend in this process, of all threads.
 pub fn everywhere(backend: MemoryAllocatorBackend) -> (u64, u64) {
     let roots: Vec<_> = roots().iter().filter_map(Weak::upgrade).collect();
     roots
@@ -75,19 +90,19 @@ pub fn everywhere(backend: MemoryAllocatorBackend) -> (u64, u64) {
 }
 
 impl Account {
-    /// An account with no more than `limit` bytes in it, entered in its parent's books too.
+    /// An account for no more than `limit` bytes, charged to its parent too.
     pub fn new(backend: MemoryAllocatorBackend, limit: u64, parent: Option<Arc<Account>>) -> Arc<Self> {
         let account = Arc::new(Self {
             parent,
             backend,
             limit,
-            live: Figure::default(),
-            opened: Figure::default(),
-            peak: Figure::default(),
-            total: Figure::default(),
-            allocations: Figure::default(),
-            bytes_elsewhere: AtomicU64::new(0),
-            closed_elsewhere: AtomicU64::new(0),
+            live: Counter::new(),
+            opened: Counter::new(),
+            peak: Counter::new(),
+            total: Counter::new(),
+            allocations: Counter::new(),
+            remote_bytes: AtomicU64::new(0),
+            remote_buffers: AtomicU64::new(0),
         });
         if account.is_root() {
             let mut roots = roots();
@@ -106,50 +121,57 @@ impl Account {
     }
 
     /// This account and those above it.
+    #[inline]
     fn chain(&self) -> impl Iterator<Item = &Self> {
-        std::iter::successors(Some(self), |account| account.parent.as_deref())
+        iter::successors(Some(self), |account| account.parent.as_deref())
     }
 
-    /// Live bytes. Another thread than the account's sees what V8 lets go of meanwhile too early.
+    /// Live bytes. Another thread than the account's may see a remote free before the charge that it belongs to.
+    #[inline]
     fn bytes(&self) -> u64 {
-        self.live.get().saturating_sub(self.bytes_elsewhere.load(Relaxed))
+        self.live.get().saturating_sub(self.remote_bytes.load(Relaxed))
     }
 
     /// Live buffers, likewise.
     fn buffers(&self) -> u64 {
-        self.opened.get().saturating_sub(self.closed_elsewhere.load(Relaxed))
+        self.opened.get().saturating_sub(self.remote_buffers.load(Relaxed))
     }
 
-    /// Whether so many bytes more pass no limit. They do not until they are entered: only this thread enters any.
+    /// Whether so many bytes more pass no limit. They do not until they are charged: only this thread charges any.
+    #[inline]
     pub fn has_room(&self, bytes: usize) -> bool {
         self.chain().all(|account| {
             account.bytes().checked_add(bytes as u64).is_some_and(|after| after <= account.limit)
         })
     }
 
-    /// Enters bytes that are no buffer's: a region's.
-    pub fn take(&self, bytes: usize) {
+    /// Counts bytes that are no buffer's: a region's.
+    #[inline]
+    pub fn charge(&self, bytes: usize) {
         for account in self.chain() {
             account.live.add(bytes as u64);
             account.peak.set(account.peak.get().max(account.bytes()));
         }
     }
 
-    /// Strikes out what [`take`](Self::take) entered.
-    pub fn give_back(&self, bytes: usize) {
+    /// Undoes [`charge`](Self::charge).
+    #[inline]
+    pub fn uncharge(&self, bytes: usize) {
         self.chain().for_each(|account| account.live.subtract(bytes as u64));
     }
 
-    /// [`give_back`](Self::give_back), on any thread.
-    pub fn give_back_elsewhere(&self, bytes: usize) {
+    /// [`uncharge`](Self::uncharge), on any thread.
+    #[inline]
+    pub fn uncharge_remote(&self, bytes: usize) {
         for account in self.chain() {
-            account.bytes_elsewhere.fetch_add(bytes as u64, Relaxed);
+            account.remote_bytes.fetch_add(bytes as u64, Relaxed);
         }
     }
 
-    /// Enters a buffer.
+    /// Counts a new buffer.
+    #[inline]
     pub fn open(&self, bytes: usize) {
-        self.take(bytes);
+        self.charge(bytes);
         for account in self.chain() {
             account.total.add(bytes as u64);
             account.allocations.add(1);
@@ -157,24 +179,34 @@ impl Account {
         }
     }
 
-    /// Enters a buffer's new size.
+    /// Counts a buffer's new size.
     pub fn resize(&self, from: usize, to: usize) {
         let grown = to.saturating_sub(from);
-        self.take(grown);
-        self.give_back(from.saturating_sub(to));
+        self.charge(grown);
+        self.uncharge(from.saturating_sub(to));
         for account in self.chain() {
             account.total.add(grown as u64);
             account.allocations.add(1);
         }
     }
 
-    /// Strikes a buffer out.
+    /// Counts a buffer out.
+    #[inline]
     pub fn close(&self, bytes: usize) {
-        self.give_back(bytes);
+        self.uncharge(bytes);
         self.chain().for_each(|account| account.opened.subtract(1));
     }
 
-    /// Strikes out a buffer that did not come to be: it was no allocation either.
+    /// [`close`](Self::close), on any thread.
+    #[inline]
+    pub fn close_remote(&self, bytes: usize) {
+        self.uncharge_remote(bytes);
+        for account in self.chain() {
+            account.remote_buffers.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Undoes [`open`](Self::open) for a buffer that did not come to be: it was no allocation either.
     pub fn cancel(&self, bytes: usize) {
         self.close(bytes);
         for account in self.chain() {
@@ -183,16 +215,9 @@ impl Account {
         }
     }
 
-    /// [`close`](Self::close), on any thread.
-    pub fn close_elsewhere(&self, bytes: usize) {
-        self.give_back_elsewhere(bytes);
-        for account in self.chain() {
-            account.closed_elsewhere.fetch_add(1, Relaxed);
-        }
-    }
-
-    pub fn figures(&self) -> Figures {
-        Figures {
+    /// The counters now.
+    pub fn stats(&self) -> Stats {
+        Stats {
             bytes: self.bytes(),
             peak: self.peak.get(),
             total: self.total.get(),

@@ -1,0 +1,190 @@
+//! The larger blocks that were freed last, for the next requests: those of sizes that the backend has no thread cache
+//! for ([`Uncached`]).
+//!
+//! Where the next requests are of other sizes, a kept block is of no use, and it parts free pages that would make one
+//! room: an LRU cache of 512 MiB took 10 MiB more with 2 MiB kept, and 35 with 16. So the room shrinks unless one block in
+//! five serves a request.
+
+use std::cell::Cell;
+use std::ffi::c_void;
+use std::ptr;
+
+use malloc_backend::Uncached;
+
+/// So many blocks at most.
+const BLOCKS: usize = 32;
+
+/// A block that went unused makes the room smaller by this part of it; one that was used makes it larger by all of it.
+const UNUSED: usize = 4;
+
+/// Freed blocks of one heap, for one thread, oldest first. It forgets them when it is dropped.
+pub struct Cache {
+    blocks: [Cell<(*mut c_void, usize)>; BLOCKS],
+    count: Cell<usize>,
+    bytes: Cell<usize>,
+    /// How many bytes are kept now, at most; the block that was freed last is in any case.
+    room: Cell<usize>,
+    /// How many bytes are ever kept.
+    capacity: Cell<usize>,
+    sizes: Uncached,
+}
+
+impl Cache {
+    /// No blocks yet, and never more than `capacity` bytes of them.
+    pub fn new(capacity: usize, sizes: Uncached) -> Self {
+        Self {
+            blocks: [const { Cell::new((ptr::null_mut(), 0)) }; BLOCKS],
+            count: Cell::new(0),
+            bytes: Cell::new(0),
+            room: Cell::new(capacity),
+            capacity: Cell::new(capacity),
+            sizes,
+        }
+    }
+
+    /// Whether no block is kept.
+    pub fn is_empty(&self) -> bool {
+        self.count.get() == 0
+    }
+
+    /// Whether blocks of that size are kept: none that would take the place of all others.
+    #[inline(always)]
+    pub fn keeps(&self, size: usize) -> bool {
+        size > self.sizes.above && size <= self.capacity.get() / 2
+    }
+
+    /// A block as the backend would give for `size` bytes.
+    #[inline(always)]
+    pub fn take(&self, size: usize) -> Option<*mut c_void> {
+        let fits = size..size + self.sizes.page;
+        let at = (0..self.count.get()).rev().find(|&at| fits.contains(&self.blocks[at].get().1))?;
+        let (block, usable) = self.blocks[at].get();
+        self.remove(at, usable);
+        self.room.set(self.capacity.get().min(self.room.get() + usable));
+        Some(block)
+    }
+
+    /// Keeps a freed block that has room for `usable` bytes, and gives the oldest ones to `free` where there is no room.
+    #[inline(always)]
+    pub fn put(&self, block: *mut c_void, usable: usize, free: impl Fn(*mut c_void)) {
+        if usable > self.capacity.get() {
+            return free(block);
+        }
+        while self.count.get() == BLOCKS || (self.bytes.get() + usable > self.room.get() && !self.is_empty())
+        {
+            let (oldest, usable) = self.blocks[0].get();
+            self.remove(0, usable);
+            self.room.set(self.room.get().saturating_sub(usable / UNUSED));
+            free(oldest);
+        }
+        let count = self.count.get();
+        self.blocks[count].set((block, usable));
+        self.count.set(count + 1);
+        self.bytes.set(self.bytes.get() + usable);
+    }
+
+    /// Gives all blocks to `free`.
+    pub fn clear(&self, free: impl Fn(*mut c_void)) {
+        self.bytes.set(0);
+        self.blocks.iter().take(self.count.take()).for_each(|block| free(block.get().0));
+    }
+
+    /// Gives all blocks to `free`, and keeps none from now on.
+    pub fn close(&self, free: impl Fn(*mut c_void)) {
+        self.capacity.set(0);
+        self.room.set(0);
+        self.clear(free);
+    }
+
+    #[inline(always)]
+    fn remove(&self, at: usize, usable: usize) {
+        let last = self.count.get() - 1;
+        for place in at..last {
+            self.blocks[place].set(self.blocks[place + 1].get());
+        }
+        self.count.set(last);
+        self.bytes.set(self.bytes.get() - usable);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+
+    const KIB: usize = 1 << 10;
+
+    fn cache() -> Cache {
+        Cache::new(1024 * KIB, Uncached { above: 32 * KIB, page: 4 * KIB })
+    }
+
+    /// What was freed, by its number.
+    fn put(cache: &Cache, number: usize, usable: usize) -> Vec<usize> {
+        let freed = RefCell::new(Vec::new());
+        cache.put(ptr::without_provenance_mut(number), usable, |block| freed.borrow_mut().push(block.addr()));
+        freed.into_inner()
+    }
+
+    fn take(cache: &Cache, size: usize) -> Option<usize> {
+        cache.take(size).map(<*mut c_void>::addr)
+    }
+
+    #[test]
+    fn the_last_that_fits_is_taken() {
+        let cache = cache();
+        for (number, kib) in [(1, 64), (2, 68), (3, 64), (4, 76), (5, 128)] {
+            assert_eq!(put(&cache, number, kib * KIB), []);
+        }
+        assert_eq!(take(&cache, 64 * KIB), Some(3));
+        assert_eq!(take(&cache, 60 * KIB + 1), Some(1));
+        assert_eq!(take(&cache, 64 * KIB), None);
+        assert_eq!(take(&cache, 68 * KIB), Some(2));
+        assert_eq!((take(&cache, 74 * KIB), take(&cache, 128 * KIB)), (Some(4), Some(5)));
+        assert!(cache.is_empty());
+    }
+
+    #[test]
+    fn the_oldest_goes_where_there_is_no_room() {
+        let cache = cache();
+        for number in 1..=16 {
+            assert_eq!(put(&cache, number, 64 * KIB), []);
+        }
+        assert_eq!(put(&cache, 17, 96 * KIB), [1, 2]);
+        assert_eq!(put(&cache, 18, 1025 * KIB), [18]);
+        cache.clear(|_| {});
+        assert!(cache.is_empty());
+        for number in 1..=BLOCKS {
+            assert_eq!(put(&cache, number, 20 * KIB), []);
+        }
+        assert_eq!(put(&cache, 33, 0), [1]);
+        let freed = Cell::new(0);
+        cache.clear(|_| freed.set(freed.get() + 1));
+        assert_eq!((freed.get(), cache.is_empty()), (BLOCKS, true));
+        assert!(cache.keeps(32 * KIB + 1) && cache.keeps(512 * KIB));
+        assert!(!cache.keeps(32 * KIB) && !cache.keeps(512 * KIB + 1));
+    }
+
+    #[test]
+    fn what_goes_unused_makes_the_room_smaller_and_what_is_used_larger() {
+        let cache = cache();
+        for number in 1..=100 {
+            put(&cache, number, 64 * KIB);
+        }
+        // The last one stays.
+        assert_eq!((cache.count.get(), cache.room.get()), (1, 0));
+        assert_eq!(put(&cache, 101, 128 * KIB), [100]);
+        // Enough of one size for that.
+        for number in 102..=109 {
+            assert_eq!(take(&cache, 128 * KIB), Some(number - 1));
+            assert_eq!(put(&cache, number, 128 * KIB), []);
+        }
+        assert_eq!(cache.room.get(), 1024 * KIB);
+        // Half of what is freed serves a request: nothing changes.
+        for number in 0..100 {
+            put(&cache, 2 * number, 512 * KIB);
+            put(&cache, 2 * number + 1, 600 * KIB);
+            assert_eq!(take(&cache, 600 * KIB), Some(2 * number + 1));
+        }
+        assert_eq!(cache.room.get(), 1024 * KIB);
+    }
+}
