@@ -1,5 +1,5 @@
 // Tests the crates: malloc-backend with every set of features that it is built with, malloc-backend-process,
-// malloc-backend-launch, and malloc-backend-python.
+// malloc-backend-launch, malloc-backend-python, and malloc-backend-pool, the last once more as loom runs its threads.
 //
 // The sets differ in none of the features of the crates that hold the allocators' C and C++, nor from the preloaded
 // libraries (npm/build.mjs), so that each allocator is compiled once. `dynamic-tls` would be another build of all
@@ -36,15 +36,17 @@ const sets = [
 
 /**
  * @param {string[]} args
+ * @param {NodeJS.ProcessEnv} env
  * @returns {{ succeeded: boolean, output: string, seconds: number }}
  */
-function cargo(...args) {
+function cargo(args, env) {
   const started = performance.now();
   const { status, error, stdout, stderr } = spawnSync(
     'cargo',
     ['test', '--release', '--locked', ...args, ...serial],
     {
       cwd: root,
+      env: { ...process.env, ...env },
       encoding: 'utf8',
       maxBuffer: 2 ** 30,
     },
@@ -60,11 +62,12 @@ function cargo(...args) {
 /**
  * @param {string} name
  * @param {string[]} args
+ * @param {NodeJS.ProcessEnv} [env]
  * @returns {Result}
  */
-function test(name, args) {
-  const built = cargo(...args, '--no-run');
-  const { succeeded, output, seconds } = built.succeeded ? cargo(...args, '--no-fail-fast') : built;
+function test(name, args, env = {}) {
+  const built = cargo([...args, '--no-run'], env);
+  const { succeeded, output, seconds } = built.succeeded ? cargo([...args, '--no-fail-fast'], env) : built;
   let [tests, ignored] = [0, 0];
   for (const [, passes, , ignores] of output.matchAll(
     /^test result: .* (\d+) passed; (\d+) failed; (\d+) ignored/gm,
@@ -85,6 +88,13 @@ const results = [
     const args = ['-p', 'malloc-backend', '--no-default-features', '--features', features];
     return test(`malloc-backend [${features}]`, args);
   }),
+  test('malloc-backend-pool', ['-p', 'malloc-backend-pool', '--features', 'jemalloc']),
+  // Beside the rest, which other flags would have built anew.
+  test(
+    'malloc-backend-pool [loom]',
+    ['-p', 'malloc-backend-pool', '--lib', '--target-dir', join(root, 'target', 'loom')],
+    { RUSTFLAGS: '--cfg loom' },
+  ),
   test('malloc-backend-process', ['-p', 'malloc-backend-process']),
   test('malloc-backend-launch', ['-p', 'malloc-backend-launch']),
   test('malloc-backend-python', ['-p', 'malloc-backend-python']),

@@ -229,12 +229,12 @@ mod present {
         unsafe {
             let ([memory], held) = call::<Held, 1>(env, info);
             // Its own count, if not V8's, is the last one.
-            let memory = held.region.borrow().as_ref().map(|region| region.memory().clone());
+            let lent = held.region.borrow().as_ref().map(|region| region.memory().clone());
             held.end();
             let whole = external::memory_of(env, memory).is_some_and(|(_, size)| size > 0);
             if whole && external::detach(env, memory) && held.told.is_none() {
                 // The finaliser comes in a tick only.
-                memory.inspect(|memory| memory.clear());
+                lent.inspect(|lent| lent.clear());
             }
         }
         ptr::null_mut()

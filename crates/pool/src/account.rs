@@ -5,13 +5,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use malloc_backend::MemoryAllocatorBackend;
 
-use crate::sync::{AtomicU64, Ordering::Relaxed};
+use crate::sync::AtomicU64;
+use crate::sync::Ordering::{Acquire, Relaxed, Release};
 
 /// The counters of one heap. A child's bytes are charged to its parent too, so a limit holds for all below it.
 ///
 /// Charges are made by the heap's thread, which is that of its children; other threads only free. So nearly all counters
-/// have one writer, and need none of the locked instructions that would cost more than the block. Each counter stands by
-/// itself and nothing is read through it: relaxed ordering is enough.
+/// have one writer, and need none of the locked instructions that would cost more than the block.
+///
+/// That thread charges after it has seen the remote frees that made room. Acquire and release let another thread that
+/// sees the charge see those frees too, so it never reads more live bytes than the limit. Likewise a heap that sees a
+/// remote free in its parent's account sees it in its own.
 pub struct Account {
     parent: Option<Arc<Account>>,
     backend: MemoryAllocatorBackend,
@@ -38,22 +42,22 @@ impl Counter {
 
     #[inline]
     fn get(&self) -> u64 {
-        self.0.load(Relaxed)
+        self.0.load(Acquire)
     }
 
     #[inline]
     fn set(&self, number: u64) {
-        self.0.store(number, Relaxed);
+        self.0.store(number, Release);
     }
 
     #[inline]
     fn add(&self, number: u64) {
-        self.set(self.get().wrapping_add(number));
+        self.set(self.0.load(Relaxed).wrapping_add(number));
     }
 
     #[inline]
     fn subtract(&self, number: u64) {
-        self.set(self.get().wrapping_sub(number));
+        self.set(self.0.load(Relaxed).wrapping_sub(number));
     }
 }
 
@@ -129,7 +133,7 @@ impl Account {
     /// Live bytes. Another thread than the account's may see a remote free before the charge that it belongs to.
     #[inline]
     fn bytes(&self) -> u64 {
-        self.live.get().saturating_sub(self.remote_bytes.load(Relaxed))
+        self.live.get().saturating_sub(self.remote_bytes.load(Acquire))
     }
 
     /// Live buffers, likewise.
@@ -164,7 +168,7 @@ impl Account {
     #[inline]
     pub fn uncharge_remote(&self, bytes: usize) {
         for account in self.chain() {
-            account.remote_bytes.fetch_add(bytes as u64, Relaxed);
+            account.remote_bytes.fetch_add(bytes as u64, Release);
         }
     }
 
@@ -200,10 +204,11 @@ impl Account {
     /// [`close`](Self::close), on any thread.
     #[inline]
     pub fn close_remote(&self, bytes: usize) {
-        self.uncharge_remote(bytes);
+        // Before the bytes: who sees those sees these.
         for account in self.chain() {
             account.remote_buffers.fetch_add(1, Relaxed);
         }
+        self.uncharge_remote(bytes);
     }
 
     /// Undoes [`open`](Self::open) for a buffer that did not come to be: it was no allocation either.

@@ -18,7 +18,7 @@ const CACHE_BYTES: usize = 2 << 20;
 pub struct Heap {
     /// What other threads may have of it.
     pub pool: Arc<Pool>,
-    quarantine: Rc<RefCell<Quarantine>>,
+    quarantine: Rc<HeapQuarantine>,
     /// For this heap, then for each above it: the quarantines that end with it.
     ends: Vec<Rc<Quarantines>>,
     /// Where a larger block costs the backend more than a small one; a child has its parent's.
@@ -26,7 +26,51 @@ pub struct Heap {
 }
 
 /// Those of a heap and of all below it, of which most have gone again where each request has one.
-type Quarantines = RefCell<Vec<Weak<RefCell<Quarantine>>>>;
+type Quarantines = RefCell<Vec<Weak<HeapQuarantine>>>;
+
+/// A quarantine of the pool's blocks, which are freed with it.
+struct HeapQuarantine {
+    quarantine: RefCell<Quarantine>,
+    pool: Arc<Pool>,
+}
+
+impl HeapQuarantine {
+    #[inline]
+    fn takes(&self, size: usize) -> bool {
+        self.quarantine.borrow().takes(size)
+    }
+
+    /// Takes a freed block in, and frees the oldest.
+    ///
+    /// # Safety
+    /// The block is a live one of the pool, counted no more, and the caller gives it up.
+    unsafe fn put(&self, block: Block) {
+        // SAFETY: the caller's obligation.
+        unsafe { self.quarantine.borrow_mut().push(block) };
+        let capacity = self.quarantine.borrow().capacity();
+        self.keep(capacity);
+    }
+
+    /// Frees the oldest blocks until no more than `bytes` are held.
+    fn keep(&self, bytes: usize) {
+        let mut quarantine = self.quarantine.borrow_mut();
+        while let Some((block, _)) = quarantine.pop(bytes) {
+            // SAFETY: it was given up to the quarantine, which gives it up here.
+            unsafe { self.pool.release(block) };
+        }
+    }
+
+    fn close(&self) {
+        self.quarantine.borrow_mut().close();
+        self.keep(0);
+    }
+}
+
+impl Drop for HeapQuarantine {
+    fn drop(&mut self) {
+        self.keep(0);
+    }
+}
 
 /// A cache of the backend's blocks, which are freed with it.
 struct HeapCache {
@@ -102,14 +146,15 @@ impl Heap {
     fn with(
         functions: Functions,
         account: sync::Arc<Account>,
-        quarantine: usize,
+        capacity: usize,
         cache: Option<Rc<HeapCache>>,
         above: &[Rc<Quarantines>],
     ) -> Self {
         let pool = Pool::new(functions, account);
-        let quarantine = Rc::new(RefCell::new(Quarantine::new(pool.clone(), quarantine)));
+        let quarantine = RefCell::new(Quarantine::new(capacity));
+        let quarantine = Rc::new(HeapQuarantine { quarantine, pool: pool.clone() });
         let ends: Vec<_> = iter::once(Rc::default()).chain(above.iter().cloned()).collect();
-        if quarantine.borrow().is_on() {
+        if capacity > 0 {
             for quarantines in &ends {
                 let mut quarantines = quarantines.borrow_mut();
                 if quarantines.len() == quarantines.capacity() {
@@ -152,9 +197,8 @@ impl Heap {
             return Err(Refusal::Limit);
         }
         let alignment = old.alignment;
-        let mut quarantine = self.quarantine.borrow_mut();
         // A job that still reads the old block is what the quarantine is for. A `realloc` need not keep an alignment.
-        let moves = quarantine.is_on() || alignment > MIN_ALIGNMENT;
+        let moves = self.quarantine.takes(old.size) || alignment > MIN_ALIGNMENT;
         let start = if moves {
             self.pool.request(size, alignment, false).map_or(ptr::null_mut(), |block| block.start)
         } else {
@@ -169,8 +213,8 @@ impl Heap {
         unsafe {
             if moves {
                 start.cast::<u8>().copy_from_nonoverlapping(old.start.cast(), old.size.min(size));
-                if quarantine.is_on() {
-                    quarantine.take_in(old);
+                if self.quarantine.takes(old.size) {
+                    self.quarantine.put(old);
                 } else {
                     self.pool.release(old);
                 }
@@ -189,13 +233,12 @@ impl Heap {
     #[inline]
     pub unsafe fn free(&self, block: Block) {
         self.pool.account.close(block.size);
-        let mut quarantine = self.quarantine.borrow_mut();
         // SAFETY: the caller's obligation.
         unsafe {
             if block.is_borrowed() {
                 self.pool.release(block);
-            } else if quarantine.is_on() {
-                quarantine.take_in(block);
+            } else if self.quarantine.takes(block.size) {
+                self.quarantine.put(block);
             } else if let Some(cache) = &self.cache
                 && cache.keeps(block.size, block.alignment)
             {
@@ -208,17 +251,17 @@ impl Heap {
 
     /// Bytes of freed blocks that the quarantine holds back.
     pub fn quarantined(&self) -> usize {
-        self.quarantine.borrow().held()
+        self.quarantine.quarantine.borrow().held()
     }
 
     /// How many blocks were found to have been written to while they were in quarantine.
     pub fn damaged(&self) -> u64 {
-        self.quarantine.borrow().damaged()
+        self.quarantine.quarantine.borrow().damaged()
     }
 
     /// Frees what the quarantine and the cache keep.
     pub fn flush(&self) {
-        self.quarantine.borrow_mut().keep(0);
+        self.quarantine.keep(0);
         if let Some(cache) = &self.cache {
             cache.clear();
         }
@@ -229,7 +272,7 @@ impl Heap {
     pub fn close(&self) {
         if let [own, ..] = &*self.ends {
             for quarantine in own.take().iter().filter_map(Weak::upgrade) {
-                quarantine.borrow_mut().close();
+                quarantine.close();
             }
         }
         if let Some(cache) = self.cache.as_ref().filter(|_| self.pool.account.is_root()) {

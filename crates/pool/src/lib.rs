@@ -7,7 +7,7 @@
 //! [`Region`](region::Region) is a heap within one range of address space.
 //!
 //! This crate knows no Node. Its cache and its quarantines are one thread's, and the compiler keeps them so; `account`,
-//! `slots` and `pool` are shared, and loom tries them (`RUSTFLAGS="--cfg loom" cargo test --release --lib`).
+//! `slots` and `pool` are shared, and loom tries them (`tests/loom.rs`).
 
 mod account;
 mod block;
@@ -19,10 +19,12 @@ mod quarantine;
 pub mod region;
 pub mod slots;
 mod sync;
+#[cfg(test)]
+mod tests;
 
 pub use account::{Account, Stats, everywhere};
 pub use block::Block;
 pub use cache::Cache;
 pub use heap::Heap;
 pub use pool::{Pool, Refusal};
-pub use quarantine::Quarantine;
+pub use quarantine::{Damage, POISON, Quarantine};
