@@ -342,11 +342,11 @@ export class Allocator implements Disposable {
     checkBytes(options.bytes);
     const debug = flag(options.debug, 'debug');
     if (!this.#open) throw disposed(this);
-    const numbers = new Float64Array(2);
+    const numbers = new Float64Array(4);
     const native =
       options.bytes > constants.MAX_LENGTH
         ? Refused.OutOfMemory
-        : this.#native.region(options.bytes, numbers);
+        : this.#native.region(options.bytes, debug ? 1 : 0, numbers);
     if (native === Refused.Unsupported) throw noRegion(this);
     if (typeof native === 'number') throw this.#refusal(native, options.bytes, 0);
     return new Region(native, numbers, (more) => this.#refusal(Refused.Limit, more, more), debug);

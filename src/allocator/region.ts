@@ -70,7 +70,7 @@ export class Region implements Disposable {
     this.#limitExceeded = limitExceeded;
     this.#whole = new Uint8Array(native.memory);
     this.bytes = native.memory.byteLength;
-    if (debug) this.#watch = new Watch(native.memory);
+    if (debug) this.#watch = new Watch();
   }
 
   /**
@@ -91,8 +91,12 @@ export class Region implements Disposable {
       if (options.alignment !== undefined) checkAlignment((alignment = options.alignment));
       zero = flag(options.zero, 'zero');
     }
-    let offset = this.#nativeAllocate(bytes, alignment);
-    if (offset < 0) offset = this.#allocateAgain(offset, bytes, alignment);
+    this.#numbers[0] = bytes;
+    this.#numbers[1] = alignment;
+    this.#native.allocate();
+    const offset = this.#numbers[0];
+    if (offset < 0) throw this.#refusal(offset, bytes);
+    this.#watch?.allocated(offset);
     const view = new BlockView(this.#memory, offset, bytes, this, this.#generation);
     this.#bytesAllocated += bytes;
     this.#views += 1;
@@ -114,8 +118,11 @@ export class Region implements Disposable {
     this.#bytesAllocated -= bytes;
     this.#views -= 1;
     const offset = BlockView.offsetOf(view);
-    if (this.#watch === undefined) this.#nativeFree(offset, bytes);
-    else this.#letGo(this.#watch.freed(view, offset, bytes, this.free));
+    this.#watch?.freed(view, offset, this.free);
+    this.#numbers[0] = offset;
+    this.#numbers[1] = bytes;
+    this.#native.free();
+    this.#throwDamage();
   }
 
   /** Whether the view's block is live in this region. */
@@ -141,8 +148,7 @@ export class Region implements Disposable {
    */
   reset(): void {
     if (this.#whole.length === 0) throw this.#gone();
-    this.#watch?.check();
-    this.#watch?.clear();
+    this.check();
     this.#forget();
     if (this.#native.reset()) return;
     this.dispose();
@@ -158,7 +164,9 @@ export class Region implements Disposable {
    * @throws {@link MallocBackendError} `ERR_USE_AFTER_FREE`
    */
   check(): void {
-    if (this.#whole.length > 0) this.#watch?.check();
+    if (this.#watch === undefined || this.#whole.length === 0) return;
+    this.#native.check();
+    this.#throwDamage();
   }
 
   /**
@@ -178,11 +186,11 @@ export class Region implements Disposable {
     if (this.#ended !== undefined) return;
     this.#ended = how;
     this.#forget();
-    this.#watch?.clear();
     this.#native.dispose(this.#memory);
   }
 
   #forget(): void {
+    this.#watch?.clear();
     this.#generation += 1;
     this.#bytesAllocated = 0;
     this.#views = 0;
@@ -199,32 +207,20 @@ export class Region implements Disposable {
     );
   }
 
-  #nativeAllocate(bytes: number, alignment: number): number {
-    this.#numbers[0] = bytes;
-    this.#numbers[1] = alignment;
-    this.#native.allocate();
-    return this.#numbers[0];
+  /** After a call that may have found a block that was written to after it was freed. */
+  #throwDamage(): void {
+    if (this.#numbers[0] === DAMAGED) throw this.#damage();
   }
 
-  #nativeFree(offset: number, bytes: number): void {
-    this.#numbers[0] = offset;
-    this.#numbers[1] = bytes;
-    this.#native.free();
+  #damage(): MallocBackendError {
+    const [, offset, bytes, byte] = this.#numbers as unknown as [number, number, number, number];
+    return this.#watch!.useAfterFree(offset, bytes, byte);
   }
 
-  #letGo(blocks: { offset: number; bytes: number }[]): void {
-    for (const { offset, bytes } of blocks) this.#nativeFree(offset, bytes);
-  }
-
-  /** After a refusal: tries again without what is held back, or says why not. */
-  #allocateAgain(refused: number, bytes: number, alignment: number): number {
-    if (this.#watch !== undefined) {
-      this.#letGo(this.#watch.release(0));
-      const offset = this.#nativeAllocate(bytes, alignment);
-      if (offset >= 0) return offset;
-    }
-    if (refused === LIMIT) throw this.#limitExceeded(bytes);
-    throw new MallocBackendError(
+  #refusal(answer: number, bytes: number): MallocBackendError {
+    if (answer === DAMAGED) return this.#damage();
+    if (answer === LIMIT) return this.#limitExceeded(bytes);
+    return new MallocBackendError(
       'ERR_OUT_OF_MEMORY',
       `the region of ${this.bytes} bytes has no room for ${bytes} more: ${this.#bytesAllocated} are live, each block ` +
         `takes somewhat more than was asked for, and free ones may lie apart. Free some, or make a larger region.`,
@@ -242,3 +238,4 @@ export class Region implements Disposable {
 }
 
 const LIMIT = -2;
+const DAMAGED = -3;

@@ -34,7 +34,7 @@ export interface NativeAllocator {
   /** Whether the slot is live and the buffer's. */
   holds(buffer: ArrayBuffer, slot: number): boolean;
   child(limit: number, quarantine: number, numbers: Float64Array): NativeAllocator;
-  region(bytes: number, numbers: Float64Array): NativeRegion | Refused;
+  region(bytes: number, debug: 0 | 1, numbers: Float64Array): NativeRegion | Refused;
   /** Bytes, high-water mark, bytes ever, allocations ever, buffers, bytes in quarantine, damaged blocks. */
   figures(): number[];
   /** The slot and the size of each live buffer, one after another. */
@@ -46,8 +46,9 @@ export interface NativeAllocator {
 }
 
 /**
- * A region. Offsets and sizes are in bytes; `allocate` and `free` find theirs in the two `numbers` that it was made
- * with, for as arguments they would cost as much as the block.
+ * A region. Offsets and sizes are in bytes; `allocate` and `free` find theirs in the first two of the four `numbers` that
+ * it was made with, for as arguments they would cost as much as the block. With `debug` the first is -3 after a call that
+ * found a block which was written to after it was freed; the others are its offset, its size, and the byte in it.
  */
 export interface NativeRegion {
   /** The whole range. */
@@ -56,6 +57,8 @@ export interface NativeRegion {
   allocate(): void;
   /** A live block's offset, and what it was asked for with: nothing here checks that. */
   free(): void;
+  /** With `debug`, looks at all blocks that are held back. */
+  check(): void;
   /** False where the region cannot go on. */
   reset(): boolean;
   /** Ends the heap, and detaches the memory where that was not transferred. */

@@ -275,20 +275,20 @@ unsafe extern "C" fn child(env: sys::napi_env, info: sys::napi_callback_info) ->
     }
 }
 
-/// `region(bytes, numbers)`: a region whose bytes count here too, or why there is none.
+/// `region(bytes, debug, numbers)`: a region whose bytes count here too, or why there is none.
 ///
 /// # Safety
 /// Called by Node, as a function of `object`.
 unsafe extern "C" fn region(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
     // SAFETY: the caller's obligation.
     unsafe {
-        let ([size, numbers], handle) = call::<Handle, 2>(env, info);
-        let size = number(env, size) as usize;
+        let ([size, debug, numbers], handle) = call::<Handle, 3>(env, info);
+        let (size, debug) = (number(env, size) as usize, number(env, debug) != 0.0);
         let Ok(numbers) = Float64Array::from_napi_value(env, numbers) else {
             return say(env, Refused::Failed);
         };
         let (backend, account) = (handle.heap.pool.functions.backend, handle.heap.pool.account.clone());
-        match crate::region::create(env, backend, size, account, Numbers::new(numbers)) {
+        match crate::region::create(env, backend, size, debug, account, Numbers::new(numbers)) {
             Ok(region) => region,
             Err(refused) => say(env, refused),
         }

@@ -124,10 +124,15 @@ impl Numbers {
 
     /// Leaves a number in the first place.
     pub fn put(&self, number: f64) {
+        self.put_all([number]);
+    }
+
+    /// Leaves numbers in the first places, if it has so many.
+    pub fn put_all<const N: usize>(&self, numbers: [f64; N]) {
         let mut array = self.0.borrow_mut();
         // SAFETY: the array belongs to one object in JavaScript, which reads it between calls, on this thread.
-        if let Some(place) = unsafe { array.as_mut() }.first_mut() {
-            *place = number;
+        if let Some(places) = unsafe { array.as_mut() }.first_chunk_mut() {
+            *places = numbers;
         }
     }
 }

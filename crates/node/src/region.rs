@@ -15,7 +15,7 @@ mod present {
     use std::sync::Arc;
 
     use malloc_backend::MemoryAllocatorBackend;
-    use malloc_backend_pool::region::{Memory, NoArena, Region};
+    use malloc_backend_pool::region::{Damaged, Memory, NoArena, NoBlock, Region};
     use malloc_backend_pool::{Account, Refusal};
     use napi::{JsValue, sys};
 
@@ -79,10 +79,11 @@ mod present {
         env: sys::napi_env,
         backend: MemoryAllocatorBackend,
         size: usize,
+        debug: bool,
         account: Arc<Account>,
         numbers: Numbers,
     ) -> Result<sys::napi_value, Refused> {
-        let region = Region::new(backend, size, account).map_err(|error| match error {
+        let region = Region::new(backend, size, account, debug).map_err(|error| match error {
             NoArena::Unsupported(_) => Refused::Unsupported,
             NoArena::OutOfMemory => Refused::OutOfMemory,
         })?;
@@ -94,6 +95,7 @@ mod present {
         let functions = [
             (c"allocate", allocate as functions::Callback),
             (c"free", free),
+            (c"check", check),
             (c"reset", reset),
             (c"dispose", dispose),
         ];
@@ -159,6 +161,14 @@ mod present {
     /// In place of an offset.
     const FULL: f64 = -1.0;
     const LIMIT: f64 = -2.0;
+    const DAMAGED: f64 = -3.0;
+
+    impl Held {
+        /// Says what was damaged: then the offset of the block, its size, and the byte in it.
+        fn report(&self, Damaged { offset, size, byte }: Damaged) {
+            self.numbers.put_all([DAMAGED, offset as f64, size as f64, byte as f64]);
+        }
+    }
 
     /// `allocate()`, of so many bytes at such an alignment; an offset, or a negative number.
     ///
@@ -174,15 +184,33 @@ mod present {
                 held.tell_now_and_then(region);
                 offset as f64
             }
-            Some((_, Err(Refusal::Limit))) => LIMIT,
-            Some((_, Err(Refusal::OutOfMemory))) | None => FULL,
+            Some((_, Err(NoBlock::Damaged(damaged)))) => {
+                held.report(damaged);
+                return ptr::null_mut();
+            }
+            Some((_, Err(NoBlock::Refused(Refusal::Limit)))) => LIMIT,
+            Some((_, Err(NoBlock::Refused(Refusal::OutOfMemory)))) | None => FULL,
         };
         held.numbers.put(answer);
         ptr::null_mut()
     }
 
-    /// `free()`, at such an offset, of so many bytes. `src/allocator/region.ts` gives it each offset once, from a field
-    /// that nothing else can write to.
+    /// `check()`: looks for damage.
+    ///
+    /// # Safety
+    /// Called by Node, as a function of the region.
+    unsafe extern "C" fn check(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
+        // SAFETY: the caller's obligation.
+        let ([], held) = unsafe { call::<Held, 0>(env, info) };
+        held.numbers.put(0.0);
+        if let Some(Err(damaged)) = held.region.borrow().as_ref().map(Region::check) {
+            held.report(damaged);
+        }
+        ptr::null_mut()
+    }
+
+    /// `free()`, at such an offset, of so many bytes; the numbers stay as they are, or say what was found damaged.
+    /// `src/allocator/region.ts` gives it each offset once, from a field that nothing else can write to.
     ///
     /// # Safety
     /// Called by Node, as a function of the region, with what `allocate` answered and was given.
@@ -192,7 +220,9 @@ mod present {
             let ([], held) = call::<Held, 0>(env, info);
             let [offset, size] = held.numbers.given().map(|number| number as usize);
             if let Some(region) = held.region.borrow().as_ref() {
-                region.free(offset, size);
+                if let Err(damaged) = region.free(offset, size) {
+                    held.report(damaged);
+                }
                 held.tell_now_and_then(region);
             }
         }
@@ -260,6 +290,7 @@ mod absent {
         _: sys::napi_env,
         _: MemoryAllocatorBackend,
         _: usize,
+        _: bool,
         _: Arc<Account>,
         _: Numbers,
     ) -> Result<sys::napi_value, Refused> {

@@ -18,6 +18,13 @@ const BLOCKS: usize = 32;
 const UNUSED: usize = 4;
 
 /// Freed blocks of one heap, for one thread, oldest first. It forgets them when it is dropped.
+///
+/// No two threads have one, so it needs no atomics, and there is nothing for loom to try:
+///
+/// ```compile_fail,E0277
+/// fn shared<T: Sync>() {}
+/// shared::<malloc_backend_pool::Cache>();
+/// ```
 pub struct Cache {
     blocks: [Cell<(*mut c_void, usize)>; BLOCKS],
     count: Cell<usize>,

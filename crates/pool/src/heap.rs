@@ -14,7 +14,17 @@ use crate::{Account, Block, Cache, Pool, Quarantine, Refusal};
 /// How many bytes are kept for the next requests at most.
 const CACHE_BYTES: usize = 2 << 20;
 
-/// A heap of one thread.
+/// A heap of one thread, which has its cache and its quarantine to itself. Other threads have the pool:
+///
+/// ```compile_fail,E0277
+/// fn sent<T: Send>() {}
+/// sent::<malloc_backend_pool::Heap>();
+/// ```
+///
+/// ```
+/// fn shared<T: Send + Sync>() {}
+/// shared::<malloc_backend_pool::Pool>();
+/// ```
 pub struct Heap {
     /// What other threads may have of it.
     pub pool: Arc<Pool>,

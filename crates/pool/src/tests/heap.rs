@@ -45,7 +45,7 @@ enum Operation {
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
-    let (any, zero) = (0..1000_usize, any::<bool>());
+    let (index, zero) = (0..1000_usize, any::<bool>());
     let size = prop_oneof![
         4 => 0..300_usize,
         // Those that the cache keeps.
@@ -56,12 +56,12 @@ fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         12 => (size.clone(), alignment, zero.clone())
             .prop_map(|(size, alignment, zero)| Operation::Allocate { size, alignment, zero }),
-        4 => (any.clone(), size, zero)
+        4 => (index.clone(), size, zero)
             .prop_map(|(buffer, size, zero)| Operation::Reallocate { buffer, size, zero }),
-        8 => any.clone().prop_map(|buffer| Operation::Free { buffer }),
-        2 => any.clone().prop_map(|buffer| Operation::Collect { buffer }),
-        4 => any.clone().prop_map(|slot| Operation::Finalize { slot }),
-        2 => any.prop_map(|block| Operation::Damage { block }),
+        8 => index.clone().prop_map(|buffer| Operation::Free { buffer }),
+        2 => index.clone().prop_map(|buffer| Operation::Collect { buffer }),
+        4 => index.clone().prop_map(|slot| Operation::Finalize { slot }),
+        2 => index.prop_map(|block| Operation::Damage { block }),
         1 => any::<bool>().prop_map(Operation::OutOfMemory),
         1 => Just(Operation::Flush),
     ]
