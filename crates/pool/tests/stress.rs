@@ -1,8 +1,8 @@
 //! Heaps on some threads, whose blocks are finalised on others, while another one reads what is counted. Under
 //! ThreadSanitizer:
 //!
-//!   RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" cargo +nightly test -p malloc-backend-pool \
-//!     --test stress --target x86_64-unknown-linux-gnu --target-dir target/tsan
+//!   RUSTFLAGS=-Zsanitizer=thread cargo +nightly test -Zbuild-std -p malloc-backend-pool --test stress \
+//!     --target x86_64-unknown-linux-gnu --target-dir target/tsan
 
 use std::ptr;
 use std::sync::mpsc::{Sender, channel};
