@@ -263,27 +263,27 @@ export class Allocator implements Disposable {
    * holds back are among them.
    */
   get bytesAllocated(): number {
-    return this.#native.figures()[0]!;
+    return this.#native.stats()[0]!;
   }
 
   /** The most that {@link bytesAllocated} has been. */
   get maxMemory(): number {
-    return this.#native.figures()[1]!;
+    return this.#native.stats()[1]!;
   }
 
   /** All bytes ever allocated; a reallocation counts what it added. */
   get totalBytesAllocated(): number {
-    return this.#native.figures()[2]!;
+    return this.#native.stats()[2]!;
   }
 
   /** How many allocations and reallocations were made. */
   get allocations(): number {
-    return this.#native.figures()[3]!;
+    return this.#native.stats()[3]!;
   }
 
   /** How many buffers are live, those of its children included. */
   get buffers(): number {
-    return this.#native.figures()[4]!;
+    return this.#native.stats()[4]!;
   }
 
   /**
@@ -291,7 +291,7 @@ export class Allocator implements Disposable {
    * that uses `malloc`, are in these figures too.
    */
   stats(): AllocatorStats {
-    const [, , , , , quarantined = 0, damaged = 0] = this.#native.figures();
+    const [, , , , , quarantined = 0, damaged = 0] = this.#native.stats();
     return { ...binding().backendStats(this.backend), quarantined, damaged };
   }
 
@@ -406,7 +406,7 @@ export class Allocator implements Disposable {
   }
 
   #reportDamage(): void {
-    const blocks = this.#native.figures()[6]! - this.#damaged;
+    const blocks = this.#native.stats()[6]! - this.#damaged;
     this.#damaged += blocks;
     if (blocks > 0) this.#observer?.emit({ type: 'damage', blocks });
   }

@@ -36,7 +36,7 @@ export interface NativeAllocator {
   child(limit: number, quarantine: number, numbers: Float64Array): NativeAllocator;
   region(bytes: number, debug: 0 | 1, numbers: Float64Array): NativeRegion | Refused;
   /** Bytes, high-water mark, bytes ever, allocations ever, buffers, bytes in quarantine, damaged blocks. */
-  figures(): number[];
+  stats(): number[];
   /** The slot and the size of each live buffer, one after another. */
   live(): number[];
   /** Empties the quarantine, and frees the blocks that are kept for the next requests. */

@@ -95,7 +95,7 @@ fn object<'env>(env: sys::napi_env, handle: Handle) -> Result<Object<'env>> {
             (c"holds", holds),
             (c"child", child),
             (c"region", region),
-            (c"figures", figures),
+            (c"stats", stats),
             (c"live", live),
             (c"flush", flush),
             (c"end", end),
@@ -295,11 +295,11 @@ unsafe extern "C" fn region(env: sys::napi_env, info: sys::napi_callback_info) -
     }
 }
 
-/// `figures()`: bytes, high-water mark, bytes ever, allocations ever, live buffers, bytes in quarantine, damaged blocks.
+/// `stats()`: bytes, high-water mark, bytes ever, allocations ever, live buffers, bytes in quarantine, damaged blocks.
 ///
 /// # Safety
 /// Called by Node, as a function of `object`.
-unsafe extern "C" fn figures(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
+unsafe extern "C" fn stats(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
     // SAFETY: the caller's obligation.
     unsafe {
         let ([], handle) = call::<Handle, 0>(env, info);
