@@ -54,7 +54,7 @@ fn operation() -> impl Strategy<Value = Operation> {
     ];
     let alignment = prop_oneof![4 => Just(1_usize), 1 => (0..13_u32).prop_map(|power| 1 << power)];
     prop_oneof![
-        12 => (size.clone(), alignment, zero.clone())
+        12 => (size.clone(), alignment, zero)
             .prop_map(|(size, alignment, zero)| Operation::Allocate { size, alignment, zero }),
         4 => (index.clone(), size, zero)
             .prop_map(|(buffer, size, zero)| Operation::Reallocate { buffer, size, zero }),
