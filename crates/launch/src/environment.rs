@@ -139,8 +139,7 @@ pub fn with_options(
 fn record(changes: &[(Vec<u8>, Vec<u8>)], env: &mut Environment) {
     let one = |(name, ours): &(Vec<u8>, Vec<u8>)| {
         let before = env.get(name).map(Vec::as_slice);
-        let parts: Vec<Vec<u8>> =
-            [&name[..], ours].into_iter().chain(before).map(|part| encode(part)).collect();
+        let parts: Vec<Vec<u8>> = [&name[..], ours].into_iter().chain(before).map(encode).collect();
         parts.join(&b'|')
     };
     let is_just_removed =
