@@ -354,6 +354,14 @@ describe('the quarantine', () => {
     assert.ok(rss() - before < 3 * size, `${(rss() - before) / size} blocks`);
   });
 
+  test('does not hold what has no bytes, and takes no room', () => {
+    const { rss } = process.memoryUsage;
+    const before = rss();
+    const allocator = Allocator.create('default', { quarantine: KIB * KIB });
+    for (let n = 0; n < 1_000_000; n++) allocator.free(allocator.allocate(0));
+    assert.ok(rss() - before < 30 * KIB * KIB, `${(rss() - before) / KIB / KIB} MiB`);
+  });
+
   test('finds what was written to after it was freed', async () => {
     const events: AllocatorEvent[] = [];
     // A read of it waits until something was written.
