@@ -84,7 +84,7 @@ impl Pool {
     #[inline]
     pub fn lend(pool: &Arc<Self>, block: Block) -> Option<&Slot> {
         let slot = pool.slots.acquire()?;
-        slot.pool.store(Arc::into_raw(pool.clone()).cast_mut(), Ordering::Release);
+        slot.pool.store(Arc::into_raw(pool.clone()).cast_mut().cast(), Ordering::Release);
         slot.put(block);
         Some(slot)
     }
@@ -113,7 +113,7 @@ impl Slot {
         // SAFETY: slots do not move, and the pool's count that the slot holds is given up last.
         unsafe {
             let slot = &*slot;
-            let pool = Arc::from_raw(slot.pool.load(Ordering::Acquire).cast_const());
+            let pool = Arc::from_raw(slot.pool.load(Ordering::Acquire).cast_const().cast::<Pool>());
             if let Some(block) = slot.take() {
                 pool.release(block);
                 pool.account.close_remote(block.size);

@@ -7,8 +7,8 @@ use std::ffi::c_void;
 use std::ptr;
 use std::sync::OnceLock;
 
+use crate::Block;
 use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
-use crate::{Block, Pool};
 
 /// One block, from its allocation to its finaliser.
 pub struct Slot {
@@ -19,8 +19,8 @@ pub struct Slot {
     block: AtomicPtr<c_void>,
     size: AtomicUsize,
     alignment: AtomicUsize,
-    /// One count of the pool from [`Pool::lend`] on, for the finaliser.
-    pub(crate) pool: AtomicPtr<Pool>,
+    /// One count of the pool while the slot is lent, for the finaliser: see [`lend`](crate::Pool::lend).
+    pub(crate) pool: AtomicPtr<c_void>,
 }
 
 impl Slot {
