@@ -1,52 +1,12 @@
-//! The words behind `malloc-backend`: its commands, and the options that several of them have.
+//! The options that several commands have.
 
 use std::ffi::OsStr;
 
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
-use clap::{Arg, ArgAction, Args, Command as ClapCommand, Parser, Subcommand};
+use clap::{Arg, Args, Command as ClapCommand};
 use malloc_backend_launch::{Children, Preset, Refusal};
 
-use super::misuse::misused;
-use super::{completions, doctor, env, path, python, run};
-
-/// Choose the memory allocator of a program, with proof that it took effect.
-#[derive(Parser)]
-#[command(
-    name = "malloc-backend",
-    bin_name = "malloc-backend",
-    version,
-    disable_version_flag = true,
-    args_override_self = true,
-    override_usage = "malloc-backend <command> …",
-    subcommand_value_name = "command",
-    arg_required_else_help = true,
-    after_help = "\
-Examples:
-  malloc-backend run mimalloc -- node server.js
-  malloc-backend run jemalloc --preset low-rss -- python3 app.py
-  malloc-backend python jemalloc --mem --obj -- script.py
-  malloc-backend env jemalloc --format docker
-  malloc-backend doctor --pid 4711
-
-Run `malloc-backend <command> --help` for the options of a command."
-)]
-pub struct Cli {
-    #[command(subcommand)]
-    pub command: Command,
-    /// Print the version
-    #[arg(short = 'v', visible_short_alias = 'V', long, action = ArgAction::Version)]
-    version: (),
-}
-
-#[derive(Subcommand)]
-pub enum Command {
-    Run(run::Run),
-    Python(python::Python),
-    Env(env::Env),
-    Doctor(doctor::Doctor),
-    Path(path::Path),
-    Completions(completions::Completions),
-}
+use super::answer::misused;
 
 /// The backends that can serve a whole process.
 pub const BACKENDS: OneOf = OneOf(&["default", "jemalloc", "mimalloc", "snmalloc"]);

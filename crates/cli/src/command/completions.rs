@@ -1,9 +1,8 @@
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::{generate, shells};
 
-use super::Answer;
-use super::arguments::{Cli, OneOf};
-use super::misuse::misused;
+use super::answer::{Answer, misused};
+use super::arguments::OneOf;
 
 const SHELLS: OneOf = OneOf(&["bash", "zsh", "fish"]);
 
@@ -23,8 +22,9 @@ pub struct Completions {
     shell: String,
 }
 
-pub fn main(asked: &Completions) -> Answer {
-    let (mut command, name, mut script) = (Cli::command(), "malloc-backend", Vec::new());
+/// `command` is the whole program's.
+pub fn main(asked: &Completions, mut command: Command) -> Answer {
+    let (name, mut script) = ("malloc-backend", Vec::new());
     match asked.shell.as_str() {
         "bash" => {
             generate(shells::Bash, &mut command, name, &mut script);

@@ -4,10 +4,10 @@ use malloc_backend_launch::{
     Code, Environment, Refusal, Switch, Switched, entries, environment, switched_environment, without_switch,
 };
 
+use super::answer::{Answer, Failure, complain, misused};
 use super::arguments::{BACKENDS, OneOf, Settings};
-use super::misuse::misused;
+use super::quoting::single_quoted;
 use super::system::folder;
-use super::{Answer, Failure, complain};
 
 /// Print the variables that switch a program, where no wrapper is wanted
 #[derive(Args)]
@@ -142,14 +142,8 @@ fn parse_format(name: &str) -> Result<Format, Refusal> {
     })
 }
 
-/// A shell takes everything in single quotes as it stands.
 fn shell(name: &[u8], value: &[u8]) -> Vec<u8> {
     [b"export ", name, b"=", &single_quoted(value), b"\n"].concat()
-}
-
-pub fn single_quoted(text: &[u8]) -> Vec<u8> {
-    let parts: Vec<&[u8]> = text.split(|byte| *byte == b'\'').collect();
-    [b"'", &parts.join(&br"'\''"[..])[..], b"'"].concat()
 }
 
 /// A Dockerfile's ENV expands $.

@@ -6,14 +6,10 @@ use std::path::Path;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use malloc_backend::MemoryAllocatorBackend;
-use malloc_backend_launch::{Code, Context, Refusal, find_program};
+use malloc_backend_launch::{Context, Refusal, find_program};
 
-use super::env::single_quoted;
-
-/// Wrong usage.
-pub fn misused(problem: impl Into<String>) -> Refusal {
-    Refusal::new(Code::InvalidArgument, problem)
-}
+use super::answer::misused;
+use super::quoting::single_quoted;
 
 /// The backend in `malloc-backend <command> <backend> -- <rest>`. `words` are all that were given.
 pub fn backend(

@@ -1,5 +1,6 @@
 //! From the words to what is printed, or to what the process becomes.
 
+mod answer;
 mod arguments;
 mod completions;
 mod doctor;
@@ -7,33 +8,57 @@ mod env;
 mod misuse;
 mod path;
 mod python;
+mod quoting;
 mod run;
 mod system;
 
 use std::ffi::{OsString, c_char, c_int};
 
-use clap::Parser;
 use clap::error::ErrorKind;
-use malloc_backend_launch::{Code, Refusal, strings};
+use clap::{ArgAction, CommandFactory, Parser, Subcommand};
+use malloc_backend_launch::strings;
 
-use arguments::{Cli, Command};
-use misuse::{misused, refusal};
+use answer::{Answer, Failure, complain, misused};
+use misuse::refusal;
 use system::write;
 
-/// What to say on standard output, if the command did not become another program.
-type Answer = Result<Vec<u8>, Failure>;
+/// Choose the memory allocator of a program, with proof that it took effect.
+#[derive(Parser)]
+#[command(
+    name = "malloc-backend",
+    bin_name = "malloc-backend",
+    version,
+    disable_version_flag = true,
+    args_override_self = true,
+    override_usage = "malloc-backend <command> …",
+    subcommand_value_name = "command",
+    arg_required_else_help = true,
+    after_help = "\
+Examples:
+  malloc-backend run mimalloc -- node server.js
+  malloc-backend run jemalloc --preset low-rss -- python3 app.py
+  malloc-backend python jemalloc --mem --obj -- script.py
+  malloc-backend env jemalloc --format docker
+  malloc-backend doctor --pid 4711
 
-/// Why there is none. What is printed even so goes to standard output, the message to standard error.
-struct Failure {
-    status: c_int,
-    message: String,
-    printed: Vec<u8>,
+Run `malloc-backend <command> --help` for the options of a command."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Print the version
+    #[arg(short = 'v', visible_short_alias = 'V', long, action = ArgAction::Version)]
+    version: (),
 }
 
-impl From<Refusal> for Failure {
-    fn from(Refusal { code, message }: Refusal) -> Self {
-        Self { status: status(code), message, printed: Vec::new() }
-    }
+#[derive(Subcommand)]
+enum Command {
+    Run(run::Run),
+    Python(python::Python),
+    Env(env::Env),
+    Doctor(doctor::Doctor),
+    Path(path::Path),
+    Completions(completions::Completions),
 }
 
 fn answer(words: &[OsString]) -> Answer {
@@ -44,7 +69,7 @@ fn answer(words: &[OsString]) -> Answer {
             Command::Env(asked) => env::main(&asked),
             Command::Doctor(asked) => doctor::main(&asked),
             Command::Path(asked) => path::main(&asked),
-            Command::Completions(asked) => completions::main(&asked),
+            Command::Completions(asked) => completions::main(&asked, Cli::command()),
         },
         Err(error) => unparsed(&error, words),
     }
@@ -71,26 +96,6 @@ fn unparsed(error: &clap::Error, words: &[OsString]) -> Answer {
     }
 }
 
-/// 2 is wrong usage, as bash has it; 126 found and not run, and 127 not found, as a shell has it (POSIX, 2.8.2).
-const fn status(code: Code) -> c_int {
-    match code {
-        Code::InvalidArgument
-        | Code::UnknownBackend
-        | Code::UnknownPreset
-        | Code::UnknownOption
-        | Code::PythonConfig => 2,
-        Code::ProgramNotFound => 127,
-        Code::NotApplied | Code::ProcessNotFound | Code::ProcessAccess => 1,
-        Code::BackendUnavailable
-        | Code::ShimMissing
-        | Code::PythonEnvironment
-        | Code::ProgramNotExecutable
-        | Code::CannotSwitch
-        | Code::ForeignPreload
-        | Code::ExecFailed => 126,
-    }
-}
-
 #[unsafe(no_mangle)]
 extern "C" fn main(_count: c_int, arguments: *const *const c_char) -> c_int {
     // SAFETY: the C library calls this with an array of strings that ends in null and stays while the process does.
@@ -110,9 +115,4 @@ extern "C" fn main(_count: c_int, arguments: *const *const c_char) -> c_int {
             status
         }
     }
-}
-
-fn complain(message: &str) {
-    // There is nowhere else to say it.
-    let _ = write(libc::STDERR_FILENO, format!("malloc-backend: {message}\n").as_bytes());
 }

@@ -3,7 +3,7 @@ use std::os::unix::ffi::OsStringExt;
 use clap::Args;
 use malloc_backend_launch::{Code, Refusal};
 
-use super::Answer;
+use super::answer::Answer;
 use super::system::folder;
 
 /// Print where this program lies, which needs no Node

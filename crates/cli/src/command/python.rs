@@ -10,10 +10,10 @@ use malloc_backend_launch::{
 };
 use malloc_backend_python::Config;
 
+use super::answer::{Answer, complain};
 use super::arguments::{BACKENDS, PYTHON_BACKENDS, Settings};
 use super::misuse::backend;
 use super::system::{become_program, folder};
-use super::{Answer, complain};
 
 /// Run Python with its allocator domains on another memory allocator
 #[derive(Args)]

@@ -7,10 +7,11 @@ use malloc_backend_launch::{
     variables,
 };
 
+use super::answer::misused;
+use super::answer::{Answer, complain};
 use super::arguments::{BACKENDS, Settings};
-use super::misuse::{backend, misused};
+use super::misuse::backend;
 use super::system::{become_program, folder};
-use super::{Answer, complain};
 
 /// Run a program on another memory allocator
 #[derive(Args)]

@@ -1,22 +1,20 @@
 //! What is found.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use malloc_backend::MemoryAllocatorBackend;
 use malloc_backend_launch::{
-    Code, Refusal, environment, is_musl, look, shim_file, why_not_preloadable, why_not_process,
+    Code, Refusal, environment, is_musl, look, why_not_preloadable, why_not_process,
 };
 use malloc_backend_process::{
-    Allocator, Host, Owner, OwnerKind, Parts, Told, descendants, environment_of, host, memory_map,
-    node_version, program_of,
+    Host, Parts, Told, descendants, environment_of, host, memory_map, node_version, program_of,
 };
 use serde::{Serialize, Serializer};
 
 use super::super::system::folder;
-use super::Asked;
+use super::asked::Asked;
+use super::malloc::{Backend, Malloc, root_of};
 use super::obstacles::{Around, Obstacle, SYSTEM, names_allocator, obstacles};
 use super::trial::{Waiting, start_on};
 
@@ -49,19 +47,6 @@ pub struct Libc {
     pub name: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-}
-
-/// What serves `malloc`, as `activeBackend` of the package has it.
-#[derive(Serialize)]
-pub struct Malloc {
-    pub kind: &'static str,
-    pub allocator: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub backend: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub version: Option<String>,
-    /// The file, as the process sees it.
-    pub owner: String,
 }
 
 #[derive(Serialize)]
@@ -138,18 +123,6 @@ pub struct Expectation {
     pub met: bool,
 }
 
-/// A backend, and whether it can serve a whole process that is started here.
-#[derive(Serialize)]
-pub struct Backend {
-    pub backend: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub version: Option<String>,
-    pub available: bool,
-    /// Why not.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-}
-
 impl Diagnosis {
     pub fn make(asked: &Asked) -> Result<Self, Refusal> {
         let folder = folder();
@@ -167,7 +140,7 @@ impl Diagnosis {
         let around = if asked.pid.is_some() { Around::of(pid) } else { Around::here() };
         let others = around.preloaded();
         let tried = MemoryAllocatorBackend::ALL
-            .map(|backend| Backend::try_out(backend, &folder, &others.of_system, asked.pid.is_none()));
+            .map(|backend| try_out(backend, &folder, &others.of_system, asked.pid.is_none()));
         let [default, ..] = &tried;
         let libc = Libc::of(&around, default);
         let malloc = Malloc::new(&owner, &root_of(pid), &folder, &tried);
@@ -229,64 +202,26 @@ impl Libc {
     }
 }
 
-impl Malloc {
-    /// `root` is where the process sees its files.
-    fn new(owner: &Owner, root: &Path, folder: &Path, tried: &[Backend]) -> Self {
-        let path = owner.path.clone();
-        let file = root.join(path.trim_start_matches('/'));
-        let version_of = |backend: MemoryAllocatorBackend, own: &Path| {
-            let known = tried.iter().find(|each| each.backend == backend.as_str())?.version.clone()?;
-            is_same(own, &file).then_some(known)
-        };
-        let (kind, allocator, backend, version) = match &owner.kind {
-            OwnerKind::StaticProgram => ("static", "unknown".to_owned(), None, None),
-            OwnerKind::Allocator(Allocator::Foreign(name)) => ("foreign", name.clone(), None, None),
-            OwnerKind::Allocator(Allocator::Libc(name)) => {
-                // What the probe said is of the C library of this root.
-                let known = version_of(MemoryAllocatorBackend::Default, Path::new(&path));
-                let known = known.and_then(|known| Some(known.strip_prefix(name)?.trim().to_owned()));
-                ("libc", (*name).to_owned(), Some(MemoryAllocatorBackend::Default.as_str()), known)
-            }
-            OwnerKind::Allocator(Allocator::Shim(backend)) => {
-                let known = version_of(*backend, &shim_file(folder, *backend));
-                ("shim", backend.to_string(), Some(backend.as_str()), known)
-            }
-        };
-        Self { kind, allocator, backend, version: owner.version.clone().or(version), owner: path }
-    }
-}
-
-pub fn root_of(pid: u32) -> PathBuf {
-    PathBuf::from(format!("/proc/{pid}/root"))
-}
-
-pub fn is_same(one: &Path, other: &Path) -> bool {
-    let identity = |file: &Path| fs::metadata(file).map(|file| (file.dev(), file.ino())).ok();
-    identity(one).is_some_and(|one| identity(other) == Some(one))
-}
-
-impl Backend {
-    fn try_out(backend: MemoryAllocatorBackend, folder: &Path, of_system: &[Vec<u8>], is_here: bool) -> Self {
-        let name = backend.as_str();
-        // In fewer words than a refusal has, where these suffice.
-        let known = why_not_process(backend, folder).or_else(|| why_not_preloadable(folder));
-        let tried = match known {
-            Some(reason) => Err(reason),
-            None => start_on(backend, folder, is_here).map_err(|refusal| refusal.message),
-        };
-        match (tried, of_system) {
-            // The process that is looked at may have another allocator in the way of libc's than this command.
-            (tried, [other, ..]) if backend == MemoryAllocatorBackend::Default => {
-                let version = tried.ok().map(|report| report.version);
-                let reason = Some(names_allocator(SYSTEM, other));
-                Self { backend: name, version, available: false, reason }
-            }
-            (Ok(report), _) => {
-                let version = Some(report.version).filter(|version| !version.is_empty());
-                Self { backend: name, version, available: true, reason: None }
-            }
-            (Err(reason), _) => Self { backend: name, version: None, available: false, reason: Some(reason) },
+fn try_out(backend: MemoryAllocatorBackend, folder: &Path, of_system: &[Vec<u8>], is_here: bool) -> Backend {
+    let name = backend.as_str();
+    // In fewer words than a refusal has, where these suffice.
+    let known = why_not_process(backend, folder).or_else(|| why_not_preloadable(folder));
+    let tried = match known {
+        Some(reason) => Err(reason),
+        None => start_on(backend, folder, is_here).map_err(|refusal| refusal.message),
+    };
+    match (tried, of_system) {
+        // The process that is looked at may have another allocator in the way of libc's than this command.
+        (tried, [other, ..]) if backend == MemoryAllocatorBackend::Default => {
+            let version = tried.ok().map(|report| report.version);
+            let reason = Some(names_allocator(SYSTEM, other));
+            Backend { backend: name, version, available: false, reason }
         }
+        (Ok(report), _) => {
+            let version = Some(report.version).filter(|version| !version.is_empty());
+            Backend { backend: name, version, available: true, reason: None }
+        }
+        (Err(reason), _) => Backend { backend: name, version: None, available: false, reason: Some(reason) },
     }
 }
 

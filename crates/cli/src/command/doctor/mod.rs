@@ -1,6 +1,8 @@
 //! `doctor`: whose `malloc` a process runs on, what this machine has, and what stands in the way of a switch.
 
+mod asked;
 mod diagnosis;
+mod malloc;
 mod obstacles;
 mod text;
 mod trial;
@@ -10,9 +12,9 @@ use malloc_backend::MemoryAllocatorBackend;
 use malloc_backend_launch::{Code, Refusal};
 use serde::Serialize;
 
+use super::answer::{Answer, Failure, misused};
 use super::arguments::BACKENDS;
-use super::misuse::misused;
-use super::{Answer, Failure};
+use asked::Asked;
 use diagnosis::Diagnosis;
 
 /// Show whose malloc a process runs on, and what stands in the way of a switch
@@ -59,13 +61,6 @@ pub fn main(doctor: &Doctor) -> Answer {
         None => Ok(printed),
         Some(message) => Err(Failure { status: 1, message, printed }),
     }
-}
-
-/// What is asked for.
-struct Asked {
-    pid: Option<u32>,
-    expected: Option<MemoryAllocatorBackend>,
-    memory: bool,
 }
 
 impl Asked {

@@ -11,7 +11,7 @@ use malloc_backend_launch::{
 use malloc_backend_process::{Host, environment_of, host, host_of};
 use serde::Serialize;
 
-use super::diagnosis::{Backend, Malloc, is_same, root_of};
+use super::malloc::{Backend, Malloc, is_same, root_of};
 
 /// Something in the way of a switch.
 #[derive(Serialize)]

@@ -4,7 +4,8 @@
 use std::env;
 use std::io::IsTerminal;
 
-use super::diagnosis::{Backend, Child, Diagnosis, Malloc, Memory, Process, Seen, Settings};
+use super::diagnosis::{Child, Diagnosis, Memory, Process, Seen, Settings};
+use super::malloc::{Backend, Malloc};
 
 pub fn describe(diagnosis: &Diagnosis) -> String {
     let Diagnosis { malloc, process, libc, .. } = diagnosis;
