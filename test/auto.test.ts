@@ -132,7 +132,7 @@ describe('autoRelease()', { skip: cannotPreload || notGlibc }, () => {
     const fails = `const { dlopen } = process;
       process.dlopen = (module, ...rest) => {
         dlopen.call(process, module, ...rest);
-        module.exports.releaseMemory = async () => { throw new TypeError('out of order'); };
+        module.exports.linux.releaseMemory = async () => { throw new TypeError('out of order'); };
       };`;
     const found = await tools.evaluate(
       `const keepAlive = setInterval(() => {}, 1e6);

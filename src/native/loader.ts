@@ -211,7 +211,7 @@ function withErrors<Functions extends object>(functions: Functions): Functions {
 function convert(exported: unknown): unknown {
   if (typeof exported === 'object' && exported !== null) return withErrors(exported);
   // A class is one for its methods. None throws such an error.
-  const isClass = (made: Function) => Object.getOwnPropertyNames(made.prototype).length > 1;
+  const isClass = (made: Function) => Object.getOwnPropertyNames(made.prototype ?? {}).length > 1;
   if (typeof exported !== 'function' || isClass(exported)) return exported;
   return (...args: unknown[]): unknown => {
     try {
