@@ -6,7 +6,8 @@ import {
   parseBackend,
   whyNotAvailable,
 } from '../backend.js';
-import { binding, COPY, type NativeAllocator, Refused, ZERO } from '../native/loader.js';
+import type { NativeAllocator } from '../native/binding.js';
+import { type Addon, binding } from '../native/loader.js';
 import { MallocBackendError } from '../errors.js';
 import { checkOptions, namesOf, requireOptions } from '../options.js';
 import { bytesOr, checkAlignment, checkBytes, flag, optionalFunction, optionalString } from './arguments.js';
@@ -42,6 +43,10 @@ export interface AllocatorStats extends BackendStats {
   /** How many blocks were found to have been written to while they were there. */
   damaged: number;
 }
+
+/** The addon's numbers. They are there once an allocator is. */
+let Refused!: Addon['Refused'];
+let AllocateFlag!: Addon['AllocateFlag'];
 
 /** What only this module has: in plain JavaScript nothing else keeps the constructor private. */
 const MAKE = Symbol('make');
@@ -89,9 +94,10 @@ export class Allocator implements Disposable {
     this.#observer = Observer.of(optionalFunction(options.log, 'log'), flag(options.trace, 'trace'));
     this.#options = options;
     this.#parent = parent;
+    ({ Refused, AllocateFlag } = binding());
     this.#native =
       parent === undefined
-        ? (binding().createAllocator(backend, this.limit, quarantine, this.#numbers) as NativeAllocator)
+        ? binding().createAllocator(backend, this.limit, quarantine, this.#numbers)
         : parent.#native.child(this.limit, quarantine, this.#numbers);
   }
 
@@ -124,8 +130,8 @@ export class Allocator implements Disposable {
    * @throws {@link MallocBackendError} `ERR_UNKNOWN_BACKEND`, `ERR_BINARY_MISSING`
    */
   static everywhere(backend: MemoryAllocatorBackend): { bytesAllocated: number; buffers: number } {
-    const [bytesAllocated = 0, buffers = 0] = binding().allocatedEverywhere(parseBackend(backend));
-    return { bytesAllocated, buffers };
+    const { bytes, buffers } = binding().allocatedEverywhere(parseBackend(backend));
+    return { bytesAllocated: bytes, buffers };
   }
 
   /**
@@ -142,7 +148,9 @@ export class Allocator implements Disposable {
     if (options !== undefined) {
       requireOptions(options, ALLOCATE_OPTIONS);
       if (options.alignment !== undefined) checkAlignment((alignment = options.alignment));
-      flags = (flag(options.zero, 'zero') ? ZERO : 0) | (mayCopy(options.copy) ? COPY : 0);
+      flags =
+        (flag(options.zero, 'zero') ? AllocateFlag.Zero : 0) |
+        (mayCopy(options.copy) ? AllocateFlag.Copy : 0);
     }
     if (bytes > constants.MAX_LENGTH) throw outOfMemory(this, bytes);
     this.#numbers[0] = bytes;
@@ -168,7 +176,7 @@ export class Allocator implements Disposable {
   reallocate(buffer: Uint8Array, bytes: number, options?: { zero?: boolean }): AllocatedBuffer {
     checkBytes(bytes);
     checkOptions(options, REALLOCATE_OPTIONS);
-    const zero = flag(options?.zero, 'zero') ? ZERO : 0;
+    const zero = flag(options?.zero, 'zero') ? AllocateFlag.Zero : 0;
     if (!this.#open) throw disposed(this);
     const slot = OwnedBuffer.slotOf(buffer, this);
     if (slot < 0) throw slot === HELD ? heldBuffer(buffer) : notAllocated(buffer, this, 'resized');

@@ -1,4 +1,5 @@
-import type { NativeRegion } from '../native/loader.js';
+import type { NativeRegion } from '../native/binding.js';
+import { type Addon, binding } from '../native/loader.js';
 import { MallocBackendError, shown } from '../errors.js';
 import { namesOf, requireOptions } from '../options.js';
 import { checkAlignment, checkBytes, flag } from './arguments.js';
@@ -28,6 +29,9 @@ const BLOCK_OPTIONS = namesOf<{ zero?: boolean; alignment?: number }>({ zero: tr
 
 /** A Buffer on a block in a region. `using` frees it. */
 export type RegionView = Buffer & Disposable;
+
+/** The addon's numbers in place of an offset. They are there once a region is. */
+let NoOffset!: Addon['NoOffset'];
 
 /**
  * A heap in one ArrayBuffer.
@@ -66,6 +70,7 @@ export class Region implements Disposable {
   ) {
     this.#native = native;
     this.#numbers = numbers;
+    ({ NoOffset } = binding());
     this.#memory = native.memory;
     this.#limitExceeded = limitExceeded;
     this.#whole = new Uint8Array(native.memory);
@@ -209,7 +214,7 @@ export class Region implements Disposable {
 
   /** After a call that may have found a block that was written to after it was freed. */
   #throwDamage(): void {
-    if (this.#numbers[0] === DAMAGED) throw this.#damage();
+    if (this.#numbers[0] === NoOffset.Damaged) throw this.#damage();
   }
 
   #damage(): MallocBackendError {
@@ -218,8 +223,8 @@ export class Region implements Disposable {
   }
 
   #refusal(answer: number, bytes: number): MallocBackendError {
-    if (answer === DAMAGED) return this.#damage();
-    if (answer === LIMIT) return this.#limitExceeded(bytes);
+    if (answer === NoOffset.Damaged) return this.#damage();
+    if (answer === NoOffset.Limit) return this.#limitExceeded(bytes);
     return new MallocBackendError(
       'ERR_OUT_OF_MEMORY',
       `the region of ${this.bytes} bytes has no room for ${bytes} more: ${this.#bytesAllocated} are live, each block ` +
@@ -236,6 +241,3 @@ export class Region implements Disposable {
     );
   }
 }
-
-const LIMIT = -2;
-const DAMAGED = -3;

@@ -2,7 +2,15 @@
 import type { PythonValue } from '../python/value.js'
 
 /** Bytes and buffers that are live on the backend in the whole process. */
-export declare function allocatedEverywhere(backend: string): Array<number>
+export declare function allocatedEverywhere(backend: Backend): Live
+
+/** What `allocate` and `reallocate` are asked for beside the block. The flags add up. */
+export declare enum AllocateFlag {
+  /** What is new is filled with zeros. */
+  Zero = 1,
+  /** Where this runtime refuses memory that is not its own, it makes a buffer of its own. */
+  Copy = 2,
+}
 
 /** One option of an allocator. */
 export interface AllocatorOption {
@@ -53,7 +61,7 @@ export interface BackendStats {
 export type Children = 'inherit' | 'none'
 
 /** Makes an allocator. `limit` and `quarantine` are in bytes, `limit` is infinite for none. `numbers` has three places. */
-export declare function createAllocator(backend: string, limit: number, quarantine: number, numbers: Float64Array): object
+export declare function createAllocator(backend: Backend, limit: number, quarantine: number, numbers: Float64Array): NativeAllocator
 
 /** What is to change in an environment. */
 export interface EnvironmentDiff {
@@ -80,6 +88,12 @@ export interface LaunchContext {
   libraryPath?: string | undefined
   uid?: number | undefined
   gid?: number | undefined
+}
+
+/** What is live on a backend. */
+export interface Live {
+  bytes: number
+  buffers: number
 }
 
 /** A process's physical memory by its parts, in bytes. */
@@ -127,8 +141,65 @@ export interface MemoryParts {
   other: number
 }
 
+/**
+ * An allocator. `allocate`, `reallocate` and `free` find their arguments in the three `numbers` that it was made with: passed
+ * as arguments they would cost as much as the block. In the first one these functions leave the slot of the buffer that they
+ * return, or why they return none: a number of `Refused`.
+ */
+export interface NativeAllocator {
+  /** The numbers are bytes, alignment and flags of `AllocateFlag`. */
+  allocate: () => ArrayBuffer | undefined
+  /** The numbers are slot, bytes and flags. */
+  reallocate: (buffer: ArrayBuffer) => ArrayBuffer | undefined
+  /** The number is the slot. */
+  free: (buffer: ArrayBuffer) => void
+  /** Whether the slot is live and the buffer's. */
+  holds: (buffer: ArrayBuffer, slot: number) => boolean
+  child: (limit: number, quarantine: number, numbers: Float64Array) => NativeAllocator
+  region: (bytes: number, debug: 0 | 1, numbers: Float64Array) => NativeRegion | Refused
+  /** Bytes, high-water mark, bytes ever, allocations ever, buffers, bytes in quarantine, damaged blocks. */
+  stats: () => Array<number>
+  /** The slot and the size of each live buffer, one after another. */
+  live: () => Array<number>
+  /** Empties the quarantine, and frees the blocks that are kept for the next requests. */
+  flush: () => void
+  /** The same, once nothing more will be allocated here or by a child. */
+  end: () => void
+}
+
+/**
+ * A region. Offsets and sizes are in bytes. `allocate` and `free` find their arguments in the first two of the four `numbers`
+ * that it was made with: passed as arguments they would cost as much as the block. The first number is `Damaged` of
+ * `NoOffset` after a call that found a block which was written to after it was freed; the others are then its offset, its
+ * size, and the byte in it.
+ */
+export interface NativeRegion {
+  /** The whole range. */
+  memory: ArrayBuffer
+  /** So many bytes, at such an alignment. The first number is then an offset, or a number of `NoOffset`. */
+  allocate: () => void
+  /** A live block's offset, and the bytes that were asked for: nothing here checks them. */
+  free: () => void
+  /** With `debug`, looks at all blocks that are held back. */
+  check: () => void
+  /** False where the region cannot go on. */
+  reset: () => boolean
+  /** Ends the heap, and detaches the memory where that was not transferred. */
+  dispose: (memory: ArrayBuffer) => void
+}
+
 /** The name that was probably meant by one that is not known. */
 export declare function nearest(word: string, names: Array<string>): string | null
+
+/** In place of an offset. */
+export declare enum NoOffset {
+  /** The region has no room. */
+  Full = -1,
+  /** A limit of the allocator's is in the way. */
+  Limit = -2,
+  /** A block was written to after it was freed. */
+  Damaged = -3,
+}
 
 /** What serves a process's `malloc`. */
 export interface Owner {
@@ -245,6 +316,17 @@ export interface PythonOutcome {
   exception?: [type: string, message: string, traceback: string]
   /** What the value is or contains that JavaScript has no equivalent for. */
   noEquivalent?: string
+}
+
+/** Why a function has no result. `No`, where a function has none, says that all is well. */
+export declare enum Refused {
+  No = 0,
+  Limit = 1,
+  OutOfMemory = 2,
+  External = 3,
+  NotAllocated = 4,
+  Failed = 5,
+  Unsupported = 6,
 }
 
 /** What a release came to: RSS before and after in bytes, and how long it took. */

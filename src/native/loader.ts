@@ -17,67 +17,7 @@ import type * as declared from './binding.js';
  * - throws for a missing package, a broken file and `--no-addons` the same error, without a code, which blames npm.
  */
 type Linux = typeof declared.linux;
-type Addon = Omit<typeof declared, 'linux'> & { linux?: Linux };
-
-/**
- * An allocator. What `allocate`, `reallocate` and `free` are asked for stands in the three `numbers` that it was made
- * with, for as arguments they would cost as much as the block. In the first one they leave the slot of the buffer that
- * they return, or why they return none: one of {@link Refused}.
- */
-export interface NativeAllocator {
-  /** Bytes, alignment and flags. */
-  allocate(): ArrayBuffer | undefined;
-  /** Slot, bytes and flags. */
-  reallocate(buffer: ArrayBuffer): ArrayBuffer | undefined;
-  /** Slot. */
-  free(buffer: ArrayBuffer): void;
-  /** Whether the slot is live and the buffer's. */
-  holds(buffer: ArrayBuffer, slot: number): boolean;
-  child(limit: number, quarantine: number, numbers: Float64Array): NativeAllocator;
-  region(bytes: number, debug: 0 | 1, numbers: Float64Array): NativeRegion | Refused;
-  /** Bytes, high-water mark, bytes ever, allocations ever, buffers, bytes in quarantine, damaged blocks. */
-  stats(): number[];
-  /** The slot and the size of each live buffer, one after another. */
-  live(): number[];
-  /** Empties the quarantine, and frees the blocks that are kept for the next requests. */
-  flush(): void;
-  /** The same, once nothing more will be allocated here or by a child. */
-  end(): void;
-}
-
-/**
- * A region. Offsets and sizes are in bytes; `allocate` and `free` find theirs in the first two of the four `numbers` that
- * it was made with, for as arguments they would cost as much as the block. With `debug` the first is -3 after a call that
- * found a block which was written to after it was freed; the others are its offset, its size, and the byte in it.
- */
-export interface NativeRegion {
-  /** The whole range. */
-  memory: ArrayBuffer;
-  /** So many bytes, at such an alignment: then the first number is an offset, -1 without room, -2 for a limit. */
-  allocate(): void;
-  /** A live block's offset, and what it was asked for with: nothing here checks that. */
-  free(): void;
-  /** With `debug`, looks at all blocks that are held back. */
-  check(): void;
-  /** False where the region cannot go on. */
-  reset(): boolean;
-  /** Ends the heap, and detaches the memory where that was not transferred. */
-  dispose(memory: ArrayBuffer): void;
-}
-
-/** Why there is no result: the numbers of crates/node/src/allocator.rs, as are the flags. */
-export const Refused = {
-  No: 0,
-  Limit: 1,
-  OutOfMemory: 2,
-  External: 3,
-  NotAllocated: 4,
-  Failed: 5,
-  Unsupported: 6,
-} as const;
-export type Refused = (typeof Refused)[keyof typeof Refused];
-export const ZERO = 1;
-export const COPY = 2;
+export type Addon = Omit<typeof declared, 'linux'> & { linux?: Linux };
 
 /** The variable that names the folder of the addon and the preloadable libraries. */
 const OVERRIDE = 'MALLOC_BACKEND_BINARY_DIR';

@@ -1,6 +1,6 @@
 //! An allocator as JavaScript sees it: an object of functions, each of which knows its allocator.
 //!
-//! What they refuse they say by a number; `src/binding.ts` has the same numbers.
+//! What they refuse they say by a number of [`Refused`].
 
 use std::ptr;
 use std::rc::Rc;
@@ -8,16 +8,17 @@ use std::rc::Rc;
 use malloc_backend::MemoryAllocatorBackend;
 use malloc_backend_pool::slots::Slot;
 use malloc_backend_pool::{Heap, Refusal, everywhere};
-use napi::bindgen_prelude::{Env, Float64Array, FromNapiValue, Object};
-use napi::{Error, JsValue, Result, sys};
+use napi::bindgen_prelude::{Env, Float64Array, FromNapiValue, ToNapiValue, Unknown};
+use napi::{Error, Result, sys};
 use napi_derive::napi;
 
+use crate::backend::Backend;
 use crate::external::{self, Failure};
 use crate::functions::{self, Numbers, call, list, number};
+use crate::region::NativeRegion;
 
-/// Why a function has no result. 0, where a function has none, says that all is well.
-#[derive(Clone, Copy)]
-#[repr(u32)]
+/// Why a function has no result. `No`, where a function has none, says that all is well.
+#[napi]
 pub enum Refused {
     No = 0,
     Limit = 1,
@@ -54,29 +55,69 @@ pub struct Handle {
     numbers: Numbers,
 }
 
+/// An allocator. `allocate`, `reallocate` and `free` find their arguments in the three `numbers` that it was made with: passed
+/// as arguments they would cost as much as the block. In the first one these functions leave the slot of the buffer that they
+/// return, or why they return none: a number of `Refused`.
+#[napi(object, object_from_js = false)]
+pub struct NativeAllocator {
+    /// The numbers are bytes, alignment and flags of `AllocateFlag`.
+    #[napi(ts_type = "() => ArrayBuffer | undefined")]
+    pub allocate: Unknown<'static>,
+    /// The numbers are slot, bytes and flags.
+    #[napi(ts_type = "(buffer: ArrayBuffer) => ArrayBuffer | undefined")]
+    pub reallocate: Unknown<'static>,
+    /// The number is the slot.
+    #[napi(ts_type = "(buffer: ArrayBuffer) => void")]
+    pub free: Unknown<'static>,
+    /// Whether the slot is live and the buffer's.
+    #[napi(ts_type = "(buffer: ArrayBuffer, slot: number) => boolean")]
+    pub holds: Unknown<'static>,
+    #[napi(ts_type = "(limit: number, quarantine: number, numbers: Float64Array) => NativeAllocator")]
+    pub child: Unknown<'static>,
+    #[napi(ts_type = "(bytes: number, debug: 0 | 1, numbers: Float64Array) => NativeRegion | Refused")]
+    pub region: Unknown<'static>,
+    /// Bytes, high-water mark, bytes ever, allocations ever, buffers, bytes in quarantine, damaged blocks.
+    #[napi(ts_type = "() => Array<number>")]
+    pub stats: Unknown<'static>,
+    /// The slot and the size of each live buffer, one after another.
+    #[napi(ts_type = "() => Array<number>")]
+    pub live: Unknown<'static>,
+    /// Empties the quarantine, and frees the blocks that are kept for the next requests.
+    #[napi(ts_type = "() => void")]
+    pub flush: Unknown<'static>,
+    /// The same, once nothing more will be allocated here or by a child.
+    #[napi(ts_type = "() => void")]
+    pub end: Unknown<'static>,
+}
+
 /// Makes an allocator. `limit` and `quarantine` are in bytes, `limit` is infinite for none. `numbers` has three places.
 #[napi]
 pub fn create_allocator(
     env: &Env,
-    backend: String,
+    backend: Backend,
     limit: f64,
     quarantine: f64,
     numbers: Float64Array,
-) -> Result<Object<'_>> {
-    let functions = backend
-        .parse::<MemoryAllocatorBackend>()
-        .map_err(|error| Error::from_reason(error.to_string()))?
+) -> Result<NativeAllocator> {
+    let functions = MemoryAllocatorBackend::from(backend)
         .functions()
         .map_err(|error| Error::from_reason(error.to_string()))?;
     let heap = Heap::new(functions, bytes(limit), bytes(quarantine) as usize);
     object(env.raw(), Handle { heap, numbers: Numbers::new(numbers) })
 }
 
+/// What is live on a backend.
+#[napi(object)]
+pub struct Live {
+    pub bytes: f64,
+    pub buffers: f64,
+}
+
 /// Bytes and buffers that are live on the backend in the whole process.
 #[napi]
-pub fn allocated_everywhere(backend: String) -> Vec<f64> {
-    let (bytes, buffers) = backend.parse().map_or((0, 0), everywhere);
-    vec![bytes as f64, buffers as f64]
+pub fn allocated_everywhere(backend: Backend) -> Live {
+    let (bytes, buffers) = everywhere(backend.into());
+    Live { bytes: bytes as f64, buffers: buffers as f64 }
 }
 
 /// `as` saturates, so infinity is all there is.
@@ -84,23 +125,21 @@ fn bytes(number: f64) -> u64 {
     number as u64
 }
 
-fn object<'env>(env: sys::napi_env, handle: Handle) -> Result<Object<'env>> {
-    functions::object(
-        env,
-        Rc::new(handle),
-        &[
-            (c"allocate", allocate),
-            (c"reallocate", reallocate),
-            (c"free", free),
-            (c"holds", holds),
-            (c"child", child),
-            (c"region", region),
-            (c"stats", stats),
-            (c"live", live),
-            (c"flush", flush),
-            (c"end", end),
-        ],
-    )
+fn object(env: sys::napi_env, handle: Handle) -> Result<NativeAllocator> {
+    let handle = Rc::new(handle);
+    let function = |name, callback| functions::function(env, &handle, name, callback);
+    Ok(NativeAllocator {
+        allocate: function(c"allocate", allocate)?,
+        reallocate: function(c"reallocate", reallocate)?,
+        free: function(c"free", free)?,
+        holds: function(c"holds", holds)?,
+        child: function(c"child", child)?,
+        region: function(c"region", region)?,
+        stats: function(c"stats", stats)?,
+        live: function(c"live", live)?,
+        flush: function(c"flush", flush)?,
+        end: function(c"end", end)?,
+    })
 }
 
 /// A refusal as a result.
@@ -112,15 +151,23 @@ unsafe fn say(env: sys::napi_env, refused: Refused) -> sys::napi_value {
     unsafe { functions::give(env, f64::from(refused as u32)) }
 }
 
-/// What `allocate` does apart from the block itself.
-const ZERO: u32 = 1;
-const COPY: u32 = 2;
+/// What `allocate` and `reallocate` are asked for beside the block. The flags add up.
+#[napi]
+pub enum AllocateFlag {
+    /// What is new is filled with zeros.
+    Zero = 1,
+    /// Where this runtime refuses memory that is not its own, it makes a buffer of its own.
+    Copy = 2,
+}
+
+const ZERO: u32 = AllocateFlag::Zero as u32;
+const COPY: u32 = AllocateFlag::Copy as u32;
 
 /// `allocate()` of the numbers bytes, alignment and flags: an ArrayBuffer, and its slot as the first number; or
 /// undefined, and why.
 ///
 /// # Safety
-/// Called by Node, as a function of `object`.
+/// Called by Node, as a function of the allocator.
 unsafe extern "C" fn allocate(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
     // SAFETY: the caller's obligation; the block is new, and given to `create` alone.
     unsafe {
@@ -159,7 +206,7 @@ unsafe fn detach(env: sys::napi_env, buffer: sys::napi_value) {
 /// `free(buffer)`, with its slot as the first number: then that is 0, or why not.
 ///
 /// # Safety
-/// Called by Node, as a function of `object`.
+/// Called by Node, as a function of the allocator.
 unsafe extern "C" fn free(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
     // SAFETY: the caller's obligation. The block is freed once no view shows it any more, by who took it.
     unsafe {
@@ -178,7 +225,7 @@ unsafe extern "C" fn free(env: sys::napi_env, info: sys::napi_callback_info) -> 
 /// the first number; or undefined and why, and then that one is as before.
 ///
 /// # Safety
-/// Called by Node, as a function of `object`.
+/// Called by Node, as a function of the allocator.
 unsafe extern "C" fn reallocate(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
     // SAFETY: the caller's obligation. Between the block's move and the detachment no JavaScript runs.
     unsafe {
@@ -247,7 +294,7 @@ impl Handle {
 /// `holds(buffer, slot)`: whether the slot is live and the ArrayBuffer's.
 ///
 /// # Safety
-/// Called by Node, as a function of `object`.
+/// Called by Node, as a function of the allocator.
 unsafe extern "C" fn holds(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
     let mut result = ptr::null_mut();
     // SAFETY: the caller's obligation.
@@ -261,7 +308,7 @@ unsafe extern "C" fn holds(env: sys::napi_env, info: sys::napi_callback_info) ->
 /// `child(limit, quarantine, numbers)`: an allocator whose bytes count here too.
 ///
 /// # Safety
-/// Called by Node, as a function of `object`.
+/// Called by Node, as a function of the allocator.
 unsafe extern "C" fn child(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
     // SAFETY: the caller's obligation.
     unsafe {
@@ -271,14 +318,14 @@ unsafe extern "C" fn child(env: sys::napi_env, info: sys::napi_callback_info) ->
         // Only V8 itself can fail here, and has then set an exception, or is ending.
         let made = Float64Array::from_napi_value(env, numbers)
             .and_then(|numbers| object(env, Handle { heap, numbers: Numbers::new(numbers) }));
-        made.map_or(ptr::null_mut(), |object| object.raw())
+        made.and_then(|object| NativeAllocator::to_napi_value(env, object)).unwrap_or(ptr::null_mut())
     }
 }
 
 /// `region(bytes, debug, numbers)`: a region whose bytes count here too, or why there is none.
 ///
 /// # Safety
-/// Called by Node, as a function of `object`.
+/// Called by Node, as a function of the allocator.
 unsafe extern "C" fn region(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
     // SAFETY: the caller's obligation.
     unsafe {
@@ -289,7 +336,7 @@ unsafe extern "C" fn region(env: sys::napi_env, info: sys::napi_callback_info) -
         };
         let (backend, account) = (handle.heap.pool.functions.backend, handle.heap.pool.account.clone());
         match crate::region::create(env, backend, size, debug, account, Numbers::new(numbers)) {
-            Ok(region) => region,
+            Ok(region) => NativeRegion::to_napi_value(env, region).unwrap_or(ptr::null_mut()),
             Err(refused) => say(env, refused),
         }
     }
@@ -298,7 +345,7 @@ unsafe extern "C" fn region(env: sys::napi_env, info: sys::napi_callback_info) -
 /// `stats()`: bytes, high-water mark, bytes ever, allocations ever, live buffers, bytes in quarantine, damaged blocks.
 ///
 /// # Safety
-/// Called by Node, as a function of `object`.
+/// Called by Node, as a function of the allocator.
 unsafe extern "C" fn stats(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
     // SAFETY: the caller's obligation.
     unsafe {
@@ -320,7 +367,7 @@ unsafe extern "C" fn stats(env: sys::napi_env, info: sys::napi_callback_info) ->
 /// `live()`: the slot and the size of each live buffer, one after another.
 ///
 /// # Safety
-/// Called by Node, as a function of `object`.
+/// Called by Node, as a function of the allocator.
 unsafe extern "C" fn live(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
     // SAFETY: the caller's obligation.
     unsafe {
@@ -339,7 +386,7 @@ unsafe extern "C" fn live(env: sys::napi_env, info: sys::napi_callback_info) -> 
 /// `flush()`: empties the quarantine, and keeps nothing at hand.
 ///
 /// # Safety
-/// Called by Node, as a function of `object`.
+/// Called by Node, as a function of the allocator.
 unsafe extern "C" fn flush(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
     // SAFETY: the caller's obligation.
     unsafe {
@@ -352,7 +399,7 @@ unsafe extern "C" fn flush(env: sys::napi_env, info: sys::napi_callback_info) ->
 /// `end()`: the same, once nothing more will be allocated here or by a child.
 ///
 /// # Safety
-/// Called by Node, as a function of `object`.
+/// Called by Node, as a function of the allocator.
 unsafe extern "C" fn end(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
     // SAFETY: the caller's obligation.
     unsafe {

@@ -1,10 +1,50 @@
 //! A region as JavaScript sees it: an ArrayBuffer over the whole range, and functions that deal in offsets. The views
 //! are made in JavaScript, which costs less than to make them here.
 
+use napi::bindgen_prelude::Unknown;
+use napi_derive::napi;
+
 #[cfg(not(all(unix, feature = "jemalloc")))]
 pub use absent::create;
 #[cfg(all(unix, feature = "jemalloc"))]
 pub use present::create;
+
+/// A region. Offsets and sizes are in bytes. `allocate` and `free` find their arguments in the first two of the four `numbers`
+/// that it was made with: passed as arguments they would cost as much as the block. The first number is `Damaged` of
+/// `NoOffset` after a call that found a block which was written to after it was freed; the others are then its offset, its
+/// size, and the byte in it.
+#[napi(object, object_from_js = false)]
+pub struct NativeRegion {
+    /// The whole range.
+    #[napi(ts_type = "ArrayBuffer")]
+    pub memory: Unknown<'static>,
+    /// So many bytes, at such an alignment. The first number is then an offset, or a number of `NoOffset`.
+    #[napi(ts_type = "() => void")]
+    pub allocate: Unknown<'static>,
+    /// A live block's offset, and the bytes that were asked for: nothing here checks them.
+    #[napi(ts_type = "() => void")]
+    pub free: Unknown<'static>,
+    /// With `debug`, looks at all blocks that are held back.
+    #[napi(ts_type = "() => void")]
+    pub check: Unknown<'static>,
+    /// False where the region cannot go on.
+    #[napi(ts_type = "() => boolean")]
+    pub reset: Unknown<'static>,
+    /// Ends the heap, and detaches the memory where that was not transferred.
+    #[napi(ts_type = "(memory: ArrayBuffer) => void")]
+    pub dispose: Unknown<'static>,
+}
+
+/// In place of an offset.
+#[napi]
+pub enum NoOffset {
+    /// The region has no room.
+    Full = -1,
+    /// A limit of the allocator's is in the way.
+    Limit = -2,
+    /// A block was written to after it was freed.
+    Damaged = -3,
+}
 
 #[cfg(all(unix, feature = "jemalloc"))]
 mod present {
@@ -17,8 +57,10 @@ mod present {
     use malloc_backend::MemoryAllocatorBackend;
     use malloc_backend_pool::region::{Damaged, Memory, NoArena, NoBlock, Region};
     use malloc_backend_pool::{Account, Refusal};
-    use napi::{JsValue, sys};
+    use napi::bindgen_prelude::Unknown;
+    use napi::sys;
 
+    use super::{NativeRegion, NoOffset};
     use crate::allocator::Refused;
     #[cfg(target_os = "linux")]
     use crate::backing_store;
@@ -82,7 +124,7 @@ mod present {
         debug: bool,
         account: Arc<Account>,
         numbers: Numbers,
-    ) -> Result<sys::napi_value, Refused> {
+    ) -> Result<NativeRegion, Refused> {
         let region = Region::new(backend, size, account, debug).map_err(|error| match error {
             NoArena::Unsupported(_) => Refused::Unsupported,
             NoArena::OutOfMemory => Refused::OutOfMemory,
@@ -92,19 +134,18 @@ mod present {
         let region = RefCell::new(Some(region));
         let told = (!counted).then(|| Cell::new(0));
         let held = Rc::new(Held { env, region, told, numbers });
-        let functions = [
-            (c"allocate", allocate as functions::Callback),
-            (c"free", free),
-            (c"check", check),
-            (c"reset", reset),
-            (c"dispose", dispose),
-        ];
-        let object = functions::object(env, held, &functions).map_err(|_| Refused::Failed)?.raw();
-        // SAFETY: two values of this environment.
-        match unsafe { sys::napi_set_named_property(env, object, c"memory".as_ptr(), buffer) } {
-            sys::Status::napi_ok => Ok(object),
-            _ => Err(Refused::Failed),
-        }
+        let function = |name, callback: functions::Callback| {
+            functions::function(env, &held, name, callback).map_err(|_| Refused::Failed)
+        };
+        Ok(NativeRegion {
+            // SAFETY: a value of this environment.
+            memory: unsafe { Unknown::from_raw_unchecked(env, buffer) },
+            allocate: function(c"allocate", allocate)?,
+            free: function(c"free", free)?,
+            check: function(c"check", check)?,
+            reset: function(c"reset", reset)?,
+            dispose: function(c"dispose", dispose)?,
+        })
     }
 
     /// An ArrayBuffer over the memory, and whether V8 counts its bytes: then it does as soon as they are reserved.
@@ -158,15 +199,15 @@ mod present {
         unsafe { delete(data, 0, hint) }
     }
 
-    /// In place of an offset.
-    const FULL: f64 = -1.0;
-    const LIMIT: f64 = -2.0;
-    const DAMAGED: f64 = -3.0;
-
     impl Held {
         /// Says what was damaged: then the offset of the block, its size, and the byte in it.
         fn report(&self, Damaged { offset, size, byte }: Damaged) {
-            self.numbers.put_all([DAMAGED, offset as f64, size as f64, byte as f64]);
+            self.numbers.put_all([
+                f64::from(NoOffset::Damaged as i32),
+                offset as f64,
+                size as f64,
+                byte as f64,
+            ]);
         }
     }
 
@@ -188,8 +229,8 @@ mod present {
                 held.report(damaged);
                 return ptr::null_mut();
             }
-            Some((_, Err(NoBlock::Refused(Refusal::Limit)))) => LIMIT,
-            Some((_, Err(NoBlock::Refused(Refusal::OutOfMemory)))) | None => FULL,
+            Some((_, Err(NoBlock::Refused(Refusal::Limit)))) => f64::from(NoOffset::Limit as i32),
+            Some((_, Err(NoBlock::Refused(Refusal::OutOfMemory)))) | None => f64::from(NoOffset::Full as i32),
         };
         held.numbers.put(answer);
         ptr::null_mut()
@@ -279,6 +320,7 @@ mod absent {
     use malloc_backend_pool::Account;
     use napi::sys;
 
+    use super::NativeRegion;
     use crate::allocator::Refused;
     use crate::functions::Numbers;
 
@@ -293,7 +335,7 @@ mod absent {
         _: bool,
         _: Arc<Account>,
         _: Numbers,
-    ) -> Result<sys::napi_value, Refused> {
+    ) -> Result<NativeRegion, Refused> {
         Err(Refused::Unsupported)
     }
 }
