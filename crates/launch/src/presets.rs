@@ -150,7 +150,7 @@ const IDLE_TOO: PresetOption =
 const CLEARING: PresetOption = option(
     "calloc_madvise_threshold",
     "1099511627776",
-    "calloc clears used blocks of 8 MiB and more by writing zeros, not by returning their pages and faulting new ones in",
+    "calloc clears used blocks of 8 MiB and more by writing zeros; the default, new pages, costs page faults",
 );
 
 static MIMALLOC: Table = Table {
