@@ -7,46 +7,16 @@ use std::rc::Rc;
 
 use malloc_backend::MemoryAllocatorBackend;
 use malloc_backend_pool::slots::Slot;
-use malloc_backend_pool::{Heap, Refusal, everywhere};
+use malloc_backend_pool::{Heap, everywhere};
 use napi::bindgen_prelude::{Env, Float64Array, FromNapiValue, ToNapiValue, Unknown};
 use napi::{Error, Result, sys};
 use napi_derive::napi;
 
 use crate::backend::Backend;
 use crate::external::{self, Failure};
-use crate::functions::{self, Numbers, call, list, number};
+use crate::function_objects::{self, Numbers, call, list, number};
+use crate::refused::Refused;
 use crate::region::NativeRegion;
-
-/// Why a function has no result. `No`, where a function has none, says that all is well.
-#[napi]
-pub enum Refused {
-    No = 0,
-    Limit = 1,
-    OutOfMemory = 2,
-    External = 3,
-    NotAllocated = 4,
-    Failed = 5,
-    Unsupported = 6,
-}
-
-impl From<Refusal> for Refused {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::Limit => Self::Limit,
-            Refusal::OutOfMemory => Self::OutOfMemory,
-        }
-    }
-}
-
-impl From<Failure> for Refused {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Limit => Self::Limit,
-            Failure::Refused => Self::External,
-            Failure::Failed => Self::Failed,
-        }
-    }
-}
 
 /// What the functions of one allocator share. They all run on the thread that made it.
 pub struct Handle {
@@ -127,7 +97,7 @@ fn bytes(number: f64) -> u64 {
 
 fn object(env: sys::napi_env, handle: Handle) -> Result<NativeAllocator> {
     let handle = Rc::new(handle);
-    let function = |name, callback| functions::function(env, &handle, name, callback);
+    let function = |name, callback| function_objects::function(env, &handle, name, callback);
     Ok(NativeAllocator {
         allocate: function(c"allocate", allocate)?,
         reallocate: function(c"reallocate", reallocate)?,
@@ -148,7 +118,7 @@ fn object(env: sys::napi_env, handle: Handle) -> Result<NativeAllocator> {
 /// `env` is the current environment.
 unsafe fn say(env: sys::napi_env, refused: Refused) -> sys::napi_value {
     // SAFETY: the caller's obligation.
-    unsafe { functions::give(env, f64::from(refused as u32)) }
+    unsafe { function_objects::give(env, f64::from(refused as u32)) }
 }
 
 /// What `allocate` and `reallocate` are asked for beside the block. The flags add up.

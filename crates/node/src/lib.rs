@@ -9,7 +9,7 @@ mod backing_store;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod errors;
 mod external;
-mod functions;
+mod function_objects;
 #[cfg(all(feature = "jemalloc", not(windows)))]
 mod jemalloc;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
@@ -25,4 +25,5 @@ mod python;
 mod python_launch;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod python_value;
+mod refused;
 mod region;

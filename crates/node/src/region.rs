@@ -61,11 +61,11 @@ mod present {
     use napi::sys;
 
     use super::{NativeRegion, NoOffset};
-    use crate::allocator::Refused;
     #[cfg(target_os = "linux")]
     use crate::backing_store;
     use crate::external;
-    use crate::functions::{self, Numbers, call};
+    use crate::function_objects::{self, Numbers, call};
+    use crate::refused::Refused;
 
     /// What the functions of a region share. It is on the thread of the region: Node calls a function's finaliser there.
     struct Held {
@@ -134,8 +134,8 @@ mod present {
         let region = RefCell::new(Some(region));
         let told = (!counted).then(|| Cell::new(0));
         let held = Rc::new(Held { env, region, told, numbers });
-        let function = |name, callback: functions::Callback| {
-            functions::function(env, &held, name, callback).map_err(|_| Refused::Failed)
+        let function = |name, callback: function_objects::Callback| {
+            function_objects::function(env, &held, name, callback).map_err(|_| Refused::Failed)
         };
         Ok(NativeRegion {
             // SAFETY: a value of this environment.
@@ -321,8 +321,8 @@ mod absent {
     use napi::sys;
 
     use super::NativeRegion;
-    use crate::allocator::Refused;
-    use crate::functions::Numbers;
+    use crate::function_objects::Numbers;
+    use crate::refused::Refused;
 
     /// There are no regions on this platform, or without a backend for them.
     ///
