@@ -37,7 +37,7 @@ describe('real programs', { skip: cannotPreload }, () => {
 
       test('where nothing is switched', () => {
         assert.equal(plain.code, program.code, plain.stdout + plain.stderr);
-        assert.deepEqual([before['backend'], before['owner']], ['default', 'libc']);
+        assert.deepEqual([before['backend'], before['kind']], ['default', 'libc']);
       });
 
       for (const backend of ALL) {
