@@ -1,6 +1,7 @@
 // Objects of options. One that is misspelt would do nothing and say nothing: what is not known is refused.
 
 import { MallocBackendError, shown } from './errors.js';
+import { didYouMean } from './nearest.js';
 
 /** The names that an object of options may have. */
 export type OptionNames = ReadonlySet<string>;
@@ -30,6 +31,6 @@ export function checkOptions(options: unknown, known: OptionNames): void {
 export function unknownOption(name: string, known: OptionNames): MallocBackendError {
   return new MallocBackendError(
     'ERR_INVALID_ARGUMENT',
-    `there is no option ${shown(name)} here, and it would do nothing; those that there are: ${[...known].join(', ')}`,
+    `there is no option ${shown(name)} here${didYouMean(name, known, '.')} The options are: ${[...known].join(', ')}`,
   );
 }

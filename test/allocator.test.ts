@@ -322,7 +322,7 @@ describe('bad arguments', () => {
     const refused = (use: () => unknown, name: string, known: string): void =>
       assert.throws(use, {
         code: 'ERR_INVALID_ARGUMENT',
-        message: new RegExp(`no option "${name}" here.* those that there are: ${known}$`),
+        message: new RegExp(`no option "${name}" here.* The options are: ${known}$`),
       });
     const settings = 'name, limit, trace, quarantine, log';
     refused(() => Allocator.create('default', { limt: 3 } as object), 'limt', settings);

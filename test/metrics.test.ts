@@ -116,7 +116,7 @@ describe('collectMallocMetrics()', { skip: cannotPreload }, () => {
     tools.refuses(
       () => collectMallocMetrics(misspelt),
       'ERR_INVALID_ARGUMENT',
-      /no option "prefx".*: register, prefix, labels$/,
+      /no option "prefx" here\. Did you mean prefix\? .*: register, prefix, labels$/,
     );
     tools.refuses(
       () => collectMallocMetrics({ register: {} as Registry }),
