@@ -198,7 +198,7 @@ describe('collectMallocMetrics()', { skip: cannotPreload }, () => {
         return info;
       });
       assert.deepEqual(
-        [metric['backend'], metric['allocator'], metric['owner'], metric['instance']],
+        [metric['backend'], metric['allocator'], metric['kind'], metric['instance']],
         ['jemalloc', 'jemalloc', 'shim', target],
       );
       const [share] = await query(
