@@ -33,6 +33,7 @@ export {
   AutoRelease,
   autoRelease,
 } from './src/memory/auto.js';
+export type { Children, OwnerKind } from './src/native/binding.js';
 export type { ReleaseReason } from './src/memory/decide.js';
 export { type MemoryBreakdown, type MemoryParts, memory } from './src/memory/memory.js';
 export { type Release, releaseMemory } from './src/memory/release.js';

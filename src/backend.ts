@@ -24,7 +24,7 @@ export const MemoryAllocatorBackend = {
 } as const satisfies { [Name in Backend as Capitalize<Name>]: Name };
 
 /** One of the five strings. */
-export type MemoryAllocatorBackend = Backend;
+export type MemoryAllocatorBackend = (typeof MemoryAllocatorBackend)[keyof typeof MemoryAllocatorBackend];
 
 /** A backend that can serve a whole process. Rust's global allocator cannot: it stands on `malloc`. */
 export type ProcessBackend = Exclude<MemoryAllocatorBackend, 'rust'>;
