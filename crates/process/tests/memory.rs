@@ -5,6 +5,7 @@
 
 use std::hint::black_box;
 use std::sync::Barrier;
+use std::sync::mpsc::channel;
 use std::{fs, process, ptr, thread};
 
 use malloc_backend_process::memory_map;
@@ -49,20 +50,31 @@ fn stacks_are_those_of_threads() {
         }
     }
     assert!(stacks() < before + 2 * MIB, "{before} {}", stacks());
-    let (used, looked) = (Barrier::new(2), Barrier::new(2));
+    let looked = Barrier::new(2);
+    let (used, thread_id) = channel();
     let with_thread = thread::scope(|scope| {
         let deep = thread::Builder::new().stack_size(8 * MIB);
         let deep = deep.spawn_scoped(scope, || {
             black_box([1_u8; 4 * MIB]);
-            used.wait();
+            // SAFETY: takes nothing.
+            used.send(unsafe { libc::gettid() }).expect("somebody listens");
             looked.wait();
         });
         deep.expect("a thread can be made");
-        used.wait();
-        // It waits, or is about to: then the kernel does not tell where its stack is, and the likeliest is taken.
+        let thread_id = thread_id.recv().expect("the thread has begun");
+        // Of one that runs the kernel does not tell where its stack is.
+        while !is_asleep(thread_id) {
+            thread::yield_now();
+        }
         let with_thread = stacks();
         looked.wait();
         with_thread
     });
     assert!((before + 4 * MIB..before + 8 * MIB).contains(&with_thread), "{before} {with_thread}");
+}
+
+/// Whether a thread of this process waits (proc_pid_stat(5)).
+fn is_asleep(thread: libc::pid_t) -> bool {
+    let stat = fs::read_to_string(format!("/proc/self/task/{thread}/stat")).expect("the thread lives");
+    stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('S'))
 }
