@@ -9,7 +9,7 @@ use super::system::write;
 /// What to say on standard output, if the command did not become another program.
 pub type Answer = Result<Vec<u8>, Failure>;
 
-/// Why there is none. What is printed even so goes to standard output, the message to standard error.
+/// Why the command failed. `printed` goes to standard output, `message` to standard error.
 pub struct Failure {
     pub status: c_int,
     pub message: String,

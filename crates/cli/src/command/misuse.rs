@@ -1,15 +1,15 @@
 //! What is wrong with the words, and what to do.
 
-use std::env::var_os;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use malloc_backend::MemoryAllocatorBackend;
-use malloc_backend_launch::{Context, Refusal, find_program};
+use malloc_backend_launch::{Refusal, find_program};
 
 use super::answer::misused;
 use super::quoting::single_quoted;
+use super::system::context;
 
 /// The backend in `malloc-backend <command> <backend> -- <rest>`. `words` are all that were given.
 pub fn backend(
@@ -32,8 +32,7 @@ pub fn backend(
 
 /// Whether someone who names no backend means this: a program, or a script.
 fn is_file(name: &str) -> bool {
-    let context = Context { search: var_os("PATH"), ..Context::default() };
-    Path::new(name).exists() || find_program(OsStr::new(name), &context, "").is_ok()
+    Path::new(name).exists() || find_program(OsStr::new(name), &context(), "").is_ok()
 }
 
 fn no_backend(command: &str, rest: &str) -> String {

@@ -1,19 +1,16 @@
-use std::env::var_os;
 use std::ffi::OsString;
 
 use clap::{Args, ValueHint};
 use malloc_backend_launch::python::{
     OptionNames, PythonConfig, PythonSwitch, prepare_python, python_environment,
 };
-use malloc_backend_launch::{
-    Children, Context, Refusal, Switched, changed_entries, entries, environment, variables,
-};
+use malloc_backend_launch::{Children, Refusal, Switched, changed_entries, entries, environment, variables};
 use malloc_backend_python::Config;
 
 use super::answer::{Answer, complain};
 use super::arguments::{BACKENDS, PYTHON_BACKENDS, Settings};
 use super::misuse::backend;
-use super::system::{become_program, folder};
+use super::system::{become_program, context, folder};
 
 /// Run Python with its allocator domains on another memory allocator
 #[derive(Args)]
@@ -95,9 +92,7 @@ pub fn main(asked: Python, words: &[OsString]) -> Answer {
         after
             .insert(variables::PYTHON_REPORT.to_bytes().into(), libc::STDERR_FILENO.to_string().into_bytes());
     }
-    let context =
-        Context { search: var_os("PATH"), libraries: var_os("LD_LIBRARY_PATH"), ..Context::default() };
-    let launch = prepare_python(malloc, &folder, python, arguments, &context)?;
+    let launch = prepare_python(malloc, &folder, python, arguments, &context())?;
     if let Some(notice) = notice {
         complain(&notice);
     }

@@ -1,17 +1,15 @@
-use std::env::var_os;
 use std::ffi::OsString;
 
 use clap::{Args, ValueHint};
 use malloc_backend_launch::{
-    Context, Switch, Switched, changed_entries, entries, environment, prepare_launch, switched_environment,
-    variables,
+    Switch, Switched, changed_entries, entries, environment, prepare_launch, switched_environment, variables,
 };
 
 use super::answer::misused;
 use super::answer::{Answer, complain};
 use super::arguments::{BACKENDS, Settings};
 use super::misuse::backend;
-use super::system::{become_program, folder};
+use super::system::{become_program, context, folder};
 
 /// Run a program on another memory allocator
 #[derive(Args)]
@@ -67,9 +65,7 @@ pub fn main(Run { backend: name, settings, program }: Run, words: &[OsString]) -
     let Switched { variables: mut after, notice } = switched_environment(&switch, &before)?;
     // Should the library find in the program that another malloc came first, the program does not begin.
     after.insert(variables::REQUIRE.to_bytes().into(), b"1".to_vec());
-    let context =
-        Context { search: var_os("PATH"), libraries: var_os("LD_LIBRARY_PATH"), ..Context::default() };
-    let launch = prepare_launch(backend, &folder, command, arguments, &context)?;
+    let launch = prepare_launch(backend, &folder, command, arguments, &context())?;
     if let Some(notice) = notice {
         complain(&notice);
     }

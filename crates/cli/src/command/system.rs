@@ -27,6 +27,11 @@ pub fn folder() -> PathBuf {
     }
 }
 
+/// Where a program of this command is searched: as in a shell of the caller.
+pub fn context() -> Context {
+    Context { search: env::var_os("PATH"), libraries: env::var_os("LD_LIBRARY_PATH"), ..Context::default() }
+}
+
 /// The folder of this program, whatever links lead to it. Without a /proc it is where the kernel was told it is.
 fn own_folder() -> PathBuf {
     let file = env::current_exe().unwrap_or_else(|_| {

@@ -1,6 +1,6 @@
 use malloc_backend::MemoryAllocatorBackend;
 
-/// What is asked for.
+/// The options of `doctor`, parsed.
 pub struct Asked {
     pub pid: Option<u32>,
     pub expected: Option<MemoryAllocatorBackend>,

@@ -21,7 +21,7 @@ pub struct Backend {
     pub reason: Option<String>,
 }
 
-/// What serves `malloc`, as `activeBackend` of the package has it.
+/// The allocator that serves `malloc`, with the fields of the package's `activeBackend`.
 #[derive(Serialize)]
 pub struct Malloc {
     pub kind: &'static str,
@@ -47,7 +47,7 @@ impl Malloc {
             OwnerKind::StaticProgram => ("static", "unknown".to_owned(), None, None),
             OwnerKind::Allocator(Allocator::Foreign(name)) => ("foreign", name.clone(), None, None),
             OwnerKind::Allocator(Allocator::Libc(name)) => {
-                // What the probe said is of the C library of this root.
+                // The probe's report is about the C library of this root.
                 let known = version_of(MemoryAllocatorBackend::Default, Path::new(&path));
                 let known = known.and_then(|known| Some(known.strip_prefix(name)?.trim().to_owned()));
                 ("libc", (*name).to_owned(), Some(MemoryAllocatorBackend::Default.as_str()), known)

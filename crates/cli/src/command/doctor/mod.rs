@@ -47,7 +47,7 @@ pub struct Doctor {
     json: bool,
 }
 
-/// Looks, and says what it found.
+/// Inspects the process and prints the diagnosis.
 pub fn main(doctor: &Doctor) -> Answer {
     let failure = |refusal: Refusal| {
         let printed = if doctor.json { error(&refusal) } else { Vec::new() };
