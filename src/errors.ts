@@ -33,7 +33,8 @@ export type MallocBackendErrorCode =
   | 'ERR_BUFFER_HELD'
   | 'ERR_USE_AFTER_FREE'
   | 'ERR_DISPOSED'
-  | 'ERR_EXTERNAL_BUFFERS_UNSUPPORTED';
+  | 'ERR_EXTERNAL_BUFFERS_UNSUPPORTED'
+  | 'ERR_RESULTS_INVALID';
 
 /** A wrong value, as a message shows it. */
 export function shown(value: unknown): string {
