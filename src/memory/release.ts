@@ -41,7 +41,7 @@ async function release(): Promise<Release> {
   const native = linuxBinding('giving memory back');
   requireRelease(ownMalloc());
   const { possible, before, after, durationMs } = await native.releaseMemory();
-  if (!possible) throw cannotRelease(ownMalloc());
+  if (!possible) refuse(native.whyNoRelease(ownMalloc().owner));
   const released = Math.max(0, before - after);
   releases.count += 1;
   releases.bytes += released;
@@ -49,25 +49,16 @@ async function release(): Promise<Release> {
   return { released, before, after, durationMs };
 }
 
-/** Those that have a function for it. */
-const RELEASING = ['glibc', 'jemalloc', 'mimalloc'];
-
 /**
  * That memory can be given back at all.
  *
  * @throws {@link MallocBackendError} `ERR_CANNOT_RELEASE`
  */
-export function requireRelease(active: ActiveBackend): void {
-  if (active.kind === 'static' || !RELEASING.includes(active.allocator)) throw cannotRelease(active);
+export function requireRelease({ kind, allocator, owner }: ActiveBackend): void {
+  const native = linuxBinding('giving memory back');
+  refuse(native.whyNoRelease(owner, kind === 'static' ? undefined : allocator));
 }
 
-function cannotRelease({ allocator, owner }: ActiveBackend): MallocBackendError {
-  const why =
-    allocator === 'snmalloc'
-      ? 'snmalloc gives memory back by itself, and has no function that makes it'
-      : `no function of ${allocator} (${owner}) that gives memory back is known`;
-  return new MallocBackendError(
-    'ERR_CANNOT_RELEASE',
-    `this process's malloc cannot give memory back on request: ${why}; run on glibc, jemalloc or mimalloc for that`,
-  );
+function refuse(why: string | null): void {
+  if (why !== null) throw new MallocBackendError('ERR_CANNOT_RELEASE', why);
 }

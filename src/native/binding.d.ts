@@ -410,6 +410,11 @@ export declare namespace linux {
   export function replaceProcess(program: string, args: Uint8Array, environment?: Record<string, string> | undefined | null): never
   /** What makes the environment one that switches a program. */
   export function switchedEnvironment(options: SwitchOptions, env: Record<string, string>): EnvironmentDiff
+  /**
+   * Why this process's `malloc`, which that file serves, cannot give memory back on request. Without a name: of a static
+   * program.
+   */
+  export function whyNoRelease(owner: string, allocator?: string | undefined | null): string | null
   /** Why the loader cannot be pointed at a file, if it cannot. */
   export function whyNotPreloadable(file: string): string | null
   /** Why the backend cannot serve a whole process, if it cannot. */

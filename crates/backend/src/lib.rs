@@ -27,6 +27,7 @@ mod nearest;
 pub mod owner;
 mod raw;
 pub mod shim;
+mod traits;
 pub mod variables;
 
 pub use backend::{MemoryAllocatorBackend, ParseBackendError, Unavailable};
@@ -43,3 +44,4 @@ pub use functions::Functions;
 pub use mallinfo::MallInfo2;
 pub use nearest::nearest;
 pub use raw::{CannotRelease, MIN_ALIGNMENT, RawAllocator, Stats, Uncached};
+pub use traits::{Place, Release, TRAITS, Traits};

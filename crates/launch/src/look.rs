@@ -2,8 +2,8 @@
 
 use std::io;
 
-use malloc_backend::MemoryAllocatorBackend;
 use malloc_backend::variables::RESTORE;
+use malloc_backend::{MemoryAllocatorBackend, Release, TRAITS, Traits};
 use malloc_backend_process::{Barrier, Owner, barrier, owner_of};
 
 use crate::environment::{with_options, without_switch};
@@ -70,6 +70,30 @@ fn lacks_right() -> bool {
     is_root && u64::from_str_radix(effective.trim(), 16).is_ok_and(|all| all & 1 << CAP_SYS_PTRACE == 0)
 }
 
+/// Why this process's `malloc` cannot give memory back on request, if it cannot. `owner` is the file that serves it, and
+/// `allocator` its name, where that is known.
+pub fn why_no_release(allocator: Option<&str>, owner: &str) -> Option<String> {
+    let why = match (allocator.map_or(Release::Unknown, |name| Traits::of(name).release), allocator) {
+        (Release::OnRequest, _) => return None,
+        (Release::ByItself, Some(name)) => {
+            format!("{name} gives memory back by itself, and has no function that makes it")
+        }
+        (_, Some(name)) => format!("no function of {name} ({owner}) that gives memory back is known"),
+        (_, None) => format!("no function of {owner} that gives memory back is known"),
+    };
+    let able = TRAITS.iter().filter(|traits| traits.release == Release::OnRequest).map(|traits| traits.name);
+    let able = one_of(&able.collect::<Vec<_>>());
+    Some(format!("this process's malloc cannot give memory back on request: {why}; run on {able} for that"))
+}
+
+/// "a, b or c".
+fn one_of(names: &[&str]) -> String {
+    match names.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+        _ => names.concat(),
+    }
+}
+
 /// The variable of ours by which the allocator is given its options, if there is one.
 fn private(allocator: &str) -> Option<&'static str> {
     PRIVATE
@@ -129,4 +153,28 @@ pub fn preset_in_force(backend: MemoryAllocatorBackend, env: &Environment) -> Op
     };
     let named = [Preset::LowRss, Preset::Balanced, Preset::Throughput].into_iter().find(is_set);
     named.or_else(|| is_bare().then_some(Preset::None))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_allocator_without_a_function_for_it_is_said_not_to_release() {
+        let why = |name| why_no_release(name, "/lib/x.so");
+        assert_eq!([why(Some("glibc")), why(Some("jemalloc")), why(Some("mimalloc"))], [None, None, None]);
+        let said = |reason| {
+            Some(format!(
+                "this process's malloc cannot give memory back on request: {reason}; run on glibc, jemalloc or mimalloc \
+                 for that"
+            ))
+        };
+        let itself = "snmalloc gives memory back by itself, and has no function that makes it";
+        assert_eq!(why(Some("snmalloc")), said(itself));
+        assert_eq!(
+            why(Some("musl")),
+            said("no function of musl (/lib/x.so) that gives memory back is known")
+        );
+        assert_eq!(why(None), said("no function of /lib/x.so that gives memory back is known"));
+    }
 }

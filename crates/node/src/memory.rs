@@ -161,3 +161,10 @@ pub fn release_memory() -> AsyncTask<ReleaseMemory> {
 fn resident() -> f64 {
     process::resident(std::process::id()).unwrap_or_default() as f64
 }
+
+/// Why this process's `malloc`, which that file serves, cannot give memory back on request. Without a name: of a static
+/// program.
+#[napi(namespace = "linux")]
+pub fn why_no_release(owner: String, allocator: Option<String>) -> Option<String> {
+    look::why_no_release(allocator.as_deref(), &owner)
+}

@@ -1,6 +1,6 @@
 //! Which part of a process each byte of its physical memory is.
 
-use malloc_backend::Stats;
+use malloc_backend::{Place, Stats, Traits};
 
 use crate::memory::MemoryMap;
 
@@ -111,17 +111,16 @@ impl Parts {
 
 /// The physical memory of the allocator that serves `malloc`; `None` where its mappings cannot be told.
 fn malloc_memory(map: &MemoryMap, allocator: &str, told: &Told) -> Option<u64> {
-    match allocator {
-        "glibc" => Some(map.heap + map.arenas + map.private.min(told.mapped_blocks.unwrap_or(0))),
-        // They reserve address space beforehand and take all their memory from there.
-        "jemalloc" | "mimalloc" | "snmalloc" => {
+    match Traits::of(allocator).place {
+        Place::BrkAndArenas => Some(map.heap + map.arenas + map.private.min(told.mapped_blocks.unwrap_or(0))),
+        Place::Reserved => {
             let reserved = map.arenas + map.reserved;
             // Nothing is marked as reserved where the kernel reserves for everybody (vm.overcommit_memory is 2).
             let mappings = if reserved == 0 { map.private } else { reserved };
             // jemalloc knows how much it has at the most. What is over that is another allocator's, such as the addon's.
             Some(mappings.min(told.stats.resident.unwrap_or(u64::MAX)))
         }
-        _ => None,
+        Place::Unknown => None,
     }
 }
 
