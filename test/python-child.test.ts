@@ -52,7 +52,7 @@ describe('spawnPython', { skip: noPython }, () => {
 
   test('shows the program nothing of itself', async () => {
     const look = 'import os; print(sorted(os.environ.items()), sorted(os.listdir("/proc/self/fd")))';
-    const { stdout } = await run(['-c', look], { ...options, counters: true });
+    const { stdout } = await run(['-c', look], { ...options, counters: true, children: 'none' });
     const plain = await new Promise<string>((resolve) => {
       void import('node:child_process').then(({ execFile }) =>
         execFile(interpreter, ['-c', look], { env }, (_, out) => resolve(out)),
@@ -61,11 +61,11 @@ describe('spawnPython', { skip: noPython }, () => {
     assert.equal(stdout, plain);
   });
 
-  test('gives what Python starts neither hook nor report, unless asked', async () => {
+  test('what Python starts has the hook too, unless it is to be left alone', async () => {
     const look =
       'import subprocess, sys; print(subprocess.check_output([sys.executable, "-c", "print(open(\'/proc/self/maps\').read().count(\'python_hook\') > 0)"]).decode())';
-    assert.match((await run(['-c', look], options)).stdout, /False/);
-    assert.match((await run(['-c', look], { ...options, children: 'inherit' })).stdout, /True/);
+    assert.match((await run(['-c', look], options)).stdout, /True/);
+    assert.match((await run(['-c', look], { ...options, children: 'none' })).stdout, /False/);
   });
 
   test('leaves what Python starts the allocators that it asks for itself', async () => {
@@ -79,7 +79,7 @@ describe('spawnPython', { skip: noPython }, () => {
       ['', '"PYTHONMALLOC": "malloc"', 'False'],
       ['', '"PYTHONMALLOC": "debug"', 'False'],
     ] as const) {
-      const { stdout, code } = await run(['-c', starts(words, env)], { ...options, children: 'inherit' });
+      const { stdout, code } = await run(['-c', starts(words, env)], options);
       assert.equal(code, 0);
       assert.ok(
         stdout.includes(`returncode=0, stdout='${isDev}\\n', stderr='')`),
@@ -97,26 +97,38 @@ if len(sys.argv) > 1:
 else:
     print(os.environ["MALLOC_BACKEND_PYTHON_CHILDREN"], "MALLOC_BACKEND_PYTHON" in os.environ)`,
     );
-    const { stdout } = await run([program, '-X dev', '-B'], { ...options, children: 'inherit' });
+    const { stdout } = await run([program, '-X dev', '-B'], options);
     assert.equal(stdout, 'inherited True\n');
   });
 
-  test('switches the whole process as well, and its children only if asked', async () => {
+  test('switches the whole process as well, and its children unless they are to be left alone', async () => {
     const look =
       'import subprocess; print(subprocess.check_output(["cat", "/proc/self/maps"]).decode().count("malloc_backend") > 0)';
     const both = { ...options, allocatorBackend: 'jemalloc', malloc: 'mimalloc' } as const;
     const { applied, stdout } = await run(['-c', look], both);
     assert.match(applied.owner, /libmalloc_backend_mimalloc\.so$/);
     assert.equal(applied.domains.raw?.backend, 'jemalloc');
-    assert.match(stdout, /False/);
-    assert.match((await run(['-c', look], { ...both, children: 'inherit' })).stdout, /True/);
+    assert.match(stdout, /True/);
+    assert.match((await run(['-c', look], { ...both, children: 'none' })).stdout, /False/);
+  });
+
+  test('tunes the allocator of the domains unless told otherwise, and none where Python keeps them', async () => {
+    const look =
+      'import os; print(os.environ.get("MALLOC_BACKEND_JEMALLOC"), "GLIBC_TUNABLES" in os.environ)';
+    const said = async (more: SpawnPythonOptions) =>
+      (await run(['-c', look], { ...options, ...more })).stdout;
+    assert.match(await said({ allocatorBackend: 'jemalloc' }), /background_thread:true.* False/);
+    assert.equal(await said({ allocatorBackend: 'jemalloc', preset: 'none' }), 'None False\n');
+    assert.equal(await said({ allocatorBackend: 'default' }), 'None False\n');
+    assert.equal(await said({ allocatorBackend: 'rust' }), 'None False\n');
   });
 
   const look = 'import os; print([name for name in os.environ if name.lstrip("MI").startswith("ALLOC_")])';
 
-  test('hands options to the allocator, and takes them away from what Python starts', async () => {
+  test('hands options to the allocator, and takes them away from what is to be left alone', async () => {
     const { stdout, stderr } = await run(['-c', look], {
       ...options,
+      children: 'none',
       allocatorBackend: 'jemalloc',
       set: { stats_print: 'true' },
     });
@@ -127,6 +139,7 @@ else:
   test('hands them over before the first domain is used', async () => {
     const { stdout, stderr } = await run(['-c', look], {
       ...options,
+      children: 'none',
       allocatorPymallocArena: true,
       set: { verbose: '1' },
     });

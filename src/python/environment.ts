@@ -51,7 +51,7 @@ export function hookedEnvironment(
     malloc: malloc === undefined ? undefined : parseBackend(malloc),
     preset: preset === undefined ? undefined : parsePreset(preset),
     set: optionList(set),
-    children: parseChildren(options.children ?? 'none'),
+    children: parseChildren(options.children),
     folder: binaryFolder(),
   };
   const { encoded, unset } = config;

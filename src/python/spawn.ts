@@ -63,10 +63,10 @@ export interface SpawnPythonOptions
  * Starts Python with its domains on the backend, as `child_process.spawn` starts a program. The arguments are
  * Python's own: `['script.py', …]`, `['-m', 'module']`, `['-c', 'code']`.
  *
- * `preset` and `set` are for `malloc` where that is given, and else for the domains' backend; there `preset` defaults to
- * `none`. `children` defaults to `none`: what Python starts has neither the domains nor `malloc`.
+ * `preset` and `set` tune the backend of `malloc`, or without `malloc` the backend of the domains. With
+ * `children: 'none'`, the programs that Python starts have neither the domains nor `malloc`.
  *
- * What is found wrong before the child starts is thrown, and no process starts.
+ * If an option or the environment is wrong, the function throws and starts no process.
  *
  * @throws {@link MallocBackendError} `ERR_INVALID_ARGUMENT`, `ERR_PYTHON_CONFIG`, `ERR_PYTHON_ENVIRONMENT`, and
  * as {@link spawn}

@@ -57,7 +57,7 @@ pub struct PythonConfig {
 pub struct PythonSwitch<'a> {
     /// The backend of the whole process; `None` leaves its `malloc` alone.
     pub malloc: Option<MemoryAllocatorBackend>,
-    /// For `malloc`, else for the domains' backend. `None` is [`Preset::None`] for the domains.
+    /// For `malloc`, else for the domains' backend.
     pub preset: Option<Preset>,
     /// Single options of the same allocator.
     pub set: &'a [(String, String)],
@@ -178,7 +178,10 @@ pub fn python_environment(
     let Switched { variables: mut env, notice } = match malloc {
         None => {
             let mut env = given.clone();
-            with_options(config.domains.backend, Some(preset.unwrap_or(Preset::None)), set, &mut env)?;
+            let backend = config.domains.backend;
+            // Python keeps these domains, and nobody chose an allocator that a preset could tune.
+            let untouched = (backend == MemoryAllocatorBackend::Default).then_some(Preset::None);
+            with_options(backend, preset.or(untouched), set, &mut env)?;
             Switched { variables: env, notice: None }
         }
         Some(backend) => {

@@ -4,7 +4,7 @@ use clap::{Args, ValueHint};
 use malloc_backend_launch::python::{
     OptionNames, PythonConfig, PythonSwitch, prepare_python, python_environment,
 };
-use malloc_backend_launch::{Children, Refusal, Switched, changed_entries, entries, environment, variables};
+use malloc_backend_launch::{Refusal, Switched, changed_entries, entries, environment, variables};
 use malloc_backend_python::Config;
 
 use super::answer::{Answer, complain};
@@ -18,7 +18,7 @@ use super::system::{become_program, context, folder};
     override_usage = "malloc-backend python <backend> [options] [--] [what Python takes]",
     after_help = "\
 Python replaces this process: it keeps the process id, the signals and the open files. It does not begin if the domains
-cannot be set. Defaults: --preset none (with --malloc: balanced), --children none.
+cannot be set. Defaults: --preset balanced, --children inherit.
 
 Exit status: Python's own; 2 wrong usage, 126 the domains cannot be set, 127 Python was not found.
 
@@ -84,7 +84,7 @@ pub fn main(asked: Python, words: &[OsString]) -> Answer {
         malloc,
         preset: settings.preset()?,
         set: &settings.options()?,
-        children: settings.children()?.unwrap_or(Children::None),
+        children: settings.children()?.unwrap_or_default(),
         folder: &folder,
     };
     let Switched { variables: mut after, notice } = python_environment(&config, arguments, &switch, &before)?;
