@@ -137,7 +137,7 @@ static JEMALLOC: Table = Table {
         option(
             "background_thread",
             "true",
-            "a background thread purges free pages, also of very large blocks, instead of the thread that frees",
+            "a background thread purges free pages, so the program's own threads need not; this includes the pages of very large blocks",
         ),
         option("dirty_decay_ms", "30000", "keeps free pages for 30 seconds"),
         CLEARING,
@@ -150,7 +150,7 @@ const IDLE_TOO: PresetOption =
 const CLEARING: PresetOption = option(
     "calloc_madvise_threshold",
     "1099511627776",
-    "calloc clears used blocks of 8 MiB and more by writing zeros; the default, new pages, costs page faults",
+    "calloc writes zeros into a reused block of 8 MiB or more; by default, calloc gets new pages for the block, which cost page faults",
 );
 
 static MIMALLOC: Table = Table {
