@@ -226,7 +226,7 @@ export class PythonInterpreter {
       );
     }
     if (signal?.aborted === true) throw aborted(signal);
-    const positional = Array.from(args, (value, index) => toPython(value, `argument ${index}`));
+    const positional = Array.from(args, (value, index) => toPython(value, 'argument', index));
     const isEmpty = kwargs === undefined || Object.keys(kwargs).length === 0;
     const named = isEmpty ? undefined : toPython(kwargs, 'the keyword arguments');
     const number = this.#port.submit(job, text, positional, named, repr);

@@ -27,12 +27,37 @@ export type PythonArgument =
 const MAX_DEPTH = 500;
 
 /**
- * The value as the addon takes it. A copy is made where something in it must look different, and bytes are copied when
- * the addon takes them: what happens to a buffer later is nobody's concern.
+ * The value as the addon takes it. Converts a copy where a part of the value must look different. The addon copies the
+ * bytes of buffers, so a later change of a buffer changes nothing in Python.
  *
+ * @param place - The name of the value in an error: `argument`, which the index follows, or `the keyword arguments`.
  * @throws {@link MallocBackendError} `ERR_PYTHON_VALUE`, which names the place and the type
  */
-export function toPython(value: unknown, place: string, depth = 0): PythonValue {
+export function toPython(value: unknown, place: string, index?: number): PythonValue {
+  try {
+    return converted(value, 0);
+  } catch (error) {
+    if (!(error instanceof Unfit)) throw error;
+    const where = `${place}${index === undefined ? '' : ` ${index}`}${error.path}`;
+    throw new MallocBackendError('ERR_PYTHON_VALUE', `${where.slice(0, LONGEST_PLACE)} ${error.why}`);
+  }
+}
+
+/** Of a place in a message, in characters. */
+const LONGEST_PLACE = 200;
+
+/** Why a part of a value has no equivalent. The path grows while the stack unwinds: a value that fits pays nothing for it. */
+class Unfit {
+  path = '';
+  constructor(readonly why: string) {}
+
+  static in(error: unknown, step: string): unknown {
+    if (error instanceof Unfit) error.path = step + error.path;
+    return error;
+  }
+}
+
+function converted(value: unknown, depth: number): PythonValue {
   switch (typeof value) {
     case 'boolean':
     case 'number':
@@ -40,39 +65,49 @@ export function toPython(value: unknown, place: string, depth = 0): PythonValue 
     case 'string':
       return value;
     case 'object':
-      if (value === null) return null;
-      return objectToPython(value, place, depth);
+      return value === null ? null : convertedObject(value, depth);
     case 'undefined':
-      throw refused(place, 'is undefined; None is null');
+      throw new Unfit('is undefined; None is null');
     default:
-      throw refused(place, `is a ${typeof value}, which Python has no equivalent for`);
+      throw new Unfit(`is a ${typeof value}, which Python has no equivalent for`);
   }
 }
 
-function objectToPython(value: object, place: string, depth: number): PythonValue {
-  if (depth >= MAX_DEPTH)
-    throw refused(place.slice(0, 80), `is nested more than ${MAX_DEPTH} deep, or within itself`);
-  if (Array.isArray(value)) {
-    // (`map` would leave holes out, and they would be None.)
-    return Array.from(value, (item, index) => toPython(item, `${place}[${index}]`, depth + 1));
-  }
-  if (ArrayBuffer.isView(value)) return bytes(value.buffer, value.byteOffset, value.byteLength, place);
-  if (types.isAnyArrayBuffer(value)) return bytes(value, 0, value.byteLength, place);
+function convertedObject(value: object, depth: number): PythonValue {
+  if (depth >= MAX_DEPTH) throw new Unfit(`is nested more than ${MAX_DEPTH} deep, or within itself`);
+  if (Array.isArray(value)) return convertedArray(value, depth + 1);
+  if (ArrayBuffer.isView(value)) return bytes(value.buffer, value.byteOffset, value.byteLength);
+  if (types.isAnyArrayBuffer(value)) return bytes(value, 0, value.byteLength);
   if (!isPlain(value)) {
     const name = types.isProxy(value) ? 'Proxy' : (value.constructor?.name ?? 'object');
-    throw refused(
-      place,
+    throw new Unfit(
       `is a ${name}, which Python has no equivalent for; a plain object, array or string is needed`,
     );
   }
   if (
     Object.getOwnPropertySymbols(value).some((key) => Object.prototype.propertyIsEnumerable.call(value, key))
   ) {
-    throw refused(place, 'has a property whose key is a symbol, which a dict of strings has no place for');
+    throw new Unfit('has a property whose key is a symbol, which a dict of strings has no place for');
   }
   const copy = Object.create(null) as Record<string, PythonValue>;
-  for (const [name, item] of Object.entries(value))
-    copy[name] = toPython(item, `${place}.${name}`, depth + 1);
+  for (const [name, item] of Object.entries(value)) {
+    try {
+      copy[name] = converted(item, depth + 1);
+    } catch (error) {
+      throw Unfit.in(error, `.${name}`);
+    }
+  }
+  return copy;
+}
+
+function convertedArray(value: readonly unknown[], depth: number): PythonValue[] {
+  const copy: PythonValue[] = [];
+  try {
+    // (`map` would leave holes out, and they would be None.)
+    for (const item of value) copy.push(converted(item, depth));
+  } catch (error) {
+    throw Unfit.in(error, `[${copy.length}]`);
+  }
   return copy;
 }
 
@@ -84,14 +119,10 @@ export function isPlain(value: unknown): value is Record<string, unknown> {
   return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
-function bytes(buffer: ArrayBufferLike, offset: number, length: number, place: string): Uint8Array {
+function bytes(buffer: ArrayBufferLike, offset: number, length: number): Uint8Array {
   try {
     return new Uint8Array(buffer, offset, length);
   } catch {
-    throw refused(place, 'is a buffer whose memory was given away or freed (detached)');
+    throw new Unfit('is a buffer whose memory was given away or freed (detached)');
   }
-}
-
-function refused(place: string, why: string): MallocBackendError {
-  return new MallocBackendError('ERR_PYTHON_VALUE', `${place} ${why}`);
 }
