@@ -6,7 +6,7 @@ import { markdown, megabytes, type Options, type Table } from './table.js';
 
 /** How much of the spike stays, of which no page can go. */
 const cases = [
-  { title: 'All of it freed', keep: 0 },
+  { title: 'All blocks freed', keep: 0 },
   { title: 'One block in a thousand kept', keep: 1000 },
 ] as const;
 
@@ -38,15 +38,15 @@ async function* run({ runs = 3, quick, progress }: Options): AsyncIterable<strin
       time(of(backend, ({ delay }) => delay)),
     ]);
     const longest = 'longest turn of the event loop';
-    const sizes = ['RSS with the spike', 'after it was freed', 'after `releaseMemory()`'];
-    yield `### ${title}\n\n${markdown(['backend', ...sizes, 'it took', longest], release)}`;
+    const sizes = ['RSS with the spike', 'RSS after the free', 'RSS after `releaseMemory()`'];
+    yield `### ${title}\n\n${markdown(['backend', ...sizes, '`releaseMemory()` took', longest], release)}`;
     const breakdown = backends.map((backend) => [
       backend,
       time(of(backend, ({ breakdown }) => breakdown)),
       time(of(backend, ({ stall }) => stall)),
       `${(100 * of(backend, ({ share }) => share)).toFixed(2)} %`,
     ]);
-    yield markdown(['backend', '`memory()` took', longest, 'its parts ÷ RSS'], breakdown);
+    yield markdown(['backend', '`memory()` took', longest, 'sum of parts ÷ RSS'], breakdown);
   }
 }
 
