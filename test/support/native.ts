@@ -26,6 +26,7 @@ const RECIPES = {
   fork: { files: ['fork.c'] },
   fork_locks: { files: ['fork_locks.c'] },
   freed: { files: ['freed.c'] },
+  heaps: { files: ['heaps.c'] },
   last_thread: { files: ['last_thread.c'] },
   locked: { files: ['locked.c'] },
   alone: { files: ['alone.c'] },

@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
-use std::mem;
 use std::ops::Range;
 
 use crate::stacks::{Candidate, Evidence, Threads, stacks};
@@ -48,17 +47,35 @@ impl MemoryMap {
 /// # Errors
 /// Where there is no such process, or it may not be looked into (ptrace(2), "Ptrace access mode checking").
 pub fn memory_map(pid: u32) -> io::Result<MemoryMap> {
+    survey(pid).map(|survey| survey.map)
+}
+
+/// A memory map, and the mappings that it was made of.
+#[derive(Clone, Debug, Default)]
+pub struct Survey {
+    /// The map.
+    pub map: MemoryMap,
+    /// In the order of their addresses.
+    pub(crate) mappings: Vec<Mapping>,
+}
+
+/// As [`memory_map`].
+///
+/// # Errors
+/// As [`memory_map`].
+pub fn survey(pid: u32) -> io::Result<Survey> {
     const TRIES: usize = 5;
     let mut tries = 0;
     let stack = longest_stack(&fs::read_to_string(format!("/proc/{pid}/limits")).unwrap_or_default());
     loop {
         let smaps = File::open(format!("/proc/{pid}/smaps"))?;
-        let mut map = classify(BufReader::with_capacity(1 << 16, smaps), stack, &Threads::of(pid))?;
+        let mappings = read_mappings(BufReader::with_capacity(1 << 16, smaps))?;
+        let mut map = classify(&mappings, stack, &Threads::of(pid));
         map.rss = resident(pid)?;
         tries += 1;
         // An allocator that gives memory back meanwhile makes the two disagree.
         if map.sum().abs_diff(map.rss) <= map.rss / 50 || tries == TRIES {
-            return Ok(map);
+            return Ok(Survey { map, mappings });
         }
     }
 }
@@ -74,7 +91,7 @@ pub fn resident(pid: u32) -> io::Result<u64> {
     pages.map(|pages| pages * page_size()).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-fn page_size() -> u64 {
+pub(crate) fn page_size() -> u64 {
     // SAFETY: takes a constant.
     unsafe { libc::sysconf(libc::_SC_PAGESIZE) as u64 }
 }
@@ -93,12 +110,16 @@ fn longest_stack(limits: &str) -> u64 {
 
 /// One entry of `smaps`.
 #[derive(Clone, Debug, Default)]
-struct Mapping {
-    start: u64,
-    end: u64,
-    permissions: String,
-    name: String,
-    rss: u64,
+pub(crate) struct Mapping {
+    pub start: u64,
+    pub end: u64,
+    pub permissions: String,
+    pub name: String,
+    pub rss: u64,
+    /// Bytes in huge pages.
+    pub huge: u64,
+    /// Bytes in swap.
+    pub swap: u64,
     flags: Vec<String>,
 }
 
@@ -116,12 +137,16 @@ impl Mapping {
 
     /// A line that is not the first: `name: value`.
     fn add(&mut self, line: &str) {
-        match line.split_once(':') {
-            Some(("Rss", value)) => {
-                let kilobytes = value.trim().trim_end_matches(" kB").parse::<u64>();
-                self.rss = kilobytes.unwrap_or_default() << 10;
-            }
-            Some(("VmFlags", value)) => self.flags = value.split_whitespace().map(str::to_owned).collect(),
+        let Some((name, value)) = line.split_once(':') else { return };
+        let bytes = || {
+            let kilobytes = value.trim().trim_end_matches(" kB").parse::<u64>();
+            kilobytes.unwrap_or_default() << 10
+        };
+        match name {
+            "Rss" => self.rss = bytes(),
+            "AnonHugePages" => self.huge = bytes(),
+            "Swap" => self.swap = bytes(),
+            "VmFlags" => self.flags = value.split_whitespace().map(str::to_owned).collect(),
             _ => {}
         }
     }
@@ -133,6 +158,17 @@ impl Mapping {
     /// Private and without a file; a name is one that the program gave it (PR_SET_VMA).
     fn is_anonymous(&self) -> bool {
         (self.name.is_empty() || self.name.starts_with("[anon:")) && self.permissions.ends_with('p')
+    }
+
+    /// Whether glibc can have heaps of an arena in it. V8 has its mappings not go on to a forked child.
+    pub fn may_be_heap(&self) -> bool {
+        self.is_anonymous() && self.permissions == "rw-p" && !self.is("dc")
+    }
+
+    /// Whether blocks that are mapped for themselves can be in it: they are not reserved beforehand, nor marked as a
+    /// stack.
+    pub fn may_be_block(&self) -> bool {
+        self.may_be_heap() && !self.is("nr") && !self.is("nh")
     }
 
     /// A stretch that must not be touched, as there is one below each thread's stack.
@@ -181,10 +217,27 @@ impl Mapping {
     }
 }
 
-fn classify(smaps: impl BufRead, longest: u64, threads: &Threads) -> io::Result<MemoryMap> {
+fn read_mappings(smaps: impl BufRead) -> io::Result<Vec<Mapping>> {
+    let mut mappings: Vec<Mapping> = Vec::new();
+    for line in smaps.split(b'\n') {
+        // A file may have any name.
+        let line = String::from_utf8_lossy(&line?).into_owned();
+        match (Mapping::parse(&line), mappings.last_mut()) {
+            (Some(next), _) => mappings.push(next),
+            (None, Some(last)) => last.add(&line),
+            (None, None) => {}
+        }
+    }
+    Ok(mappings)
+}
+
+fn classify(mappings: &[Mapping], longest: u64, threads: &Threads) -> MemoryMap {
     let mut map = MemoryMap::default();
     let mut candidates = Vec::new();
-    let mut count = |below: &Mapping, mapping: &Mapping, above: &Mapping| {
+    let none = Mapping::default();
+    for (index, mapping) in mappings.iter().enumerate() {
+        let below = index.checked_sub(1).map_or(&none, |below| &mappings[below]);
+        let above = mappings.get(index + 1).unwrap_or(&none);
         let evidence = mapping.is_anonymous().then(|| mapping.stack(below, longest)).flatten();
         match evidence.filter(|_| !mapping.is("dc")) {
             Some(evidence) => {
@@ -192,27 +245,13 @@ fn classify(smaps: impl BufRead, longest: u64, threads: &Threads) -> io::Result<
             }
             None => *field(&mut map, mapping, above) += mapping.rss,
         }
-    };
-    let (mut below, mut mapping, mut above) = (Mapping::default(), Mapping::default(), Mapping::default());
-    for line in smaps.split(b'\n') {
-        // A file may have any name.
-        let line = String::from_utf8_lossy(&line?).into_owned();
-        match Mapping::parse(&line) {
-            Some(next) => {
-                count(&below, &mapping, &above);
-                below = mem::replace(&mut mapping, mem::replace(&mut above, next));
-            }
-            None => above.add(&line),
-        }
     }
-    count(&below, &mapping, &above);
-    count(&mapping, &above, &Mapping::default());
     // One that is none is other private memory.
     let all: u64 = candidates.iter().map(|candidate| candidate.rss).sum();
     let in_stacks = stacks(candidates, threads);
     map.stacks += in_stacks;
     map.private += all - in_stacks;
-    Ok(map)
+    map
 }
 
 /// The field that a mapping's bytes are in.
@@ -237,6 +276,10 @@ mod tests {
     const STACK: u64 = 9 << 20;
     /// There may be as many threads as it looks like.
     const ANY: Threads = Threads { pointers: Vec::new(), others: usize::MAX };
+
+    fn classified(smaps: &str, threads: &Threads) -> MemoryMap {
+        classify(&read_mappings(smaps.as_bytes()).expect("bytes can be read"), STACK, threads)
+    }
 
     fn entry(head: &str, kilobytes: u64, flags: &str) -> String {
         format!("{head}\nSize: 4 kB\nRss:   {kilobytes} kB\nPss: 1 kB\nVmFlags: {flags} \n")
@@ -276,7 +319,7 @@ mod tests {
             private: kib(32),
             other: kib(1024),
         };
-        assert_eq!(classify(smaps.concat().as_bytes(), STACK, &ANY).expect("bytes can be read"), expected);
+        assert_eq!(classified(&smaps.concat(), &ANY), expected);
     }
 
     #[test]
@@ -286,7 +329,7 @@ mod tests {
                 entry("7f0000001000-7f0000002000 ---p 00000000 00:00 0", 0, "mr mw me"),
                 entry(&format!("7f0000002000-{end} rw-p 00000000 00:00 0"), 8, flags),
             ];
-            let map = classify(smaps.concat().as_bytes(), STACK, &ANY).expect("bytes can be read");
+            let map = classified(&smaps.concat(), &ANY);
             (map.stacks >> 10, map.private >> 10)
         };
         assert_eq!(above_guard("7f0000902000", "rd wr mr mw me"), (8, 0));
@@ -312,7 +355,7 @@ mod tests {
         ];
         let with = |pointers: &[u64], others| {
             let threads = Threads { pointers: pointers.to_vec(), others };
-            let map = classify(smaps.concat().as_bytes(), STACK, &threads).expect("bytes can be read");
+            let map = classified(&smaps.concat(), &threads);
             assert_eq!(map.stacks + map.private, 31 << 10);
             map.stacks >> 10
         };
@@ -339,7 +382,7 @@ mod tests {
     fn heaps_of_an_arena_that_became_one_mapping_are_the_arena_s() {
         const MAPPED: u64 = 131_072;
         let arenas = |smaps: &[String]| {
-            let map = classify(smaps.concat().as_bytes(), STACK, &ANY).expect("bytes can be read");
+            let map = classified(&smaps.concat(), &ANY);
             assert_eq!(map.arenas + map.reserved, MAPPED << 10, "{map:?}");
             map.arenas > 0
         };
