@@ -360,7 +360,8 @@ describe('doctor', { skip: cannotPreload }, () => {
       'libmalloc_backend_snmalloc.so',
     ]);
     // As ours says it, in the place of a malloc that something else serves.
-    const line = JSON.stringify({ version: '1', applied: false, owner: '/elsewhere.so' });
+    const report = { pid: 1, backend: 'mimalloc', version: '1', library: '/l.so', owner: '/elsewhere.so' };
+    const line = JSON.stringify({ ...report, applied: false });
     const library = (backend: string, constructor: string) =>
       tools.cc(
         `others/libmalloc_backend_${backend}.so`,

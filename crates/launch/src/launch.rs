@@ -7,7 +7,7 @@ use std::process::Command;
 use std::{env, fs, io};
 
 use malloc_backend::MemoryAllocatorBackend;
-use malloc_backend_process::{Caller, Executable, Host, Loader, Privilege, host, inspect_for};
+use malloc_backend_process::{Caller, Executable, Host, Loader, Privilege, execute, host, inspect_for};
 
 use crate::library::{is_for_musl, shim_file};
 use crate::{Code, Refusal};
@@ -34,6 +34,29 @@ pub struct Launch {
     pub file: PathBuf,
     /// With `argv[0]`.
     pub arguments: Vec<OsString>,
+}
+
+impl Launch {
+    /// Becomes the program: same process, same open files. Returns only where that failed, with the system's reason.
+    ///
+    /// With `end_with_parent` the program gets SIGTERM when the parent ends.
+    pub fn execute(&self, environment: Vec<Vec<u8>>, end_with_parent: bool) -> io::Error {
+        let file = c_string(self.file.as_os_str().as_bytes().to_vec());
+        let arguments: Vec<CString> =
+            self.arguments.iter().map(|word| c_string(word.as_bytes().to_vec())).collect();
+        let environment: Vec<CString> = environment.into_iter().map(c_string).collect();
+        execute(&file, &arguments, &environment, end_with_parent)
+    }
+
+    /// Says that [`Launch::execute`] failed.
+    pub fn failed(&self, error: &io::Error) -> Refusal {
+        Refusal::new(Code::ExecFailed, format!("cannot start {}: {error}", self.file.display()))
+    }
+}
+
+/// What came from the system has no zero in it.
+fn c_string(bytes: Vec<u8>) -> CString {
+    CString::new(bytes).unwrap_or_default()
 }
 
 /// How many interpreters may stand behind one another, as the kernel has it.

@@ -20,6 +20,8 @@ pub mod presets;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 pub mod python;
 mod refusal;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod report;
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 pub use entries::{Environment, changed_entries, entries, environment, strings};
@@ -37,3 +39,5 @@ pub use library::{BINARY_DIR, is_for_musl, shim_file, why_not_preloadable, why_n
 pub use malloc_backend::variables;
 pub use presets::Preset;
 pub use refusal::{Code, Refusal};
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+pub use report::{Report, ReportPipe};

@@ -9,7 +9,7 @@ use super::system::write;
 /// What to say on standard output, if the command did not become another program.
 pub type Answer = Result<Vec<u8>, Failure>;
 
-/// Why the command failed. `printed` goes to standard output, `message` to standard error.
+/// Why the command failed. `printed` goes to standard output, `message` to standard error, unless it is empty.
 pub struct Failure {
     pub status: c_int,
     pub message: String,

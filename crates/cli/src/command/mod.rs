@@ -5,6 +5,7 @@ mod arguments;
 mod completions;
 mod doctor;
 mod env;
+mod measure;
 mod misuse;
 mod path;
 mod python;
@@ -57,6 +58,7 @@ enum Command {
     Python(python::Python),
     Env(env::Env),
     Doctor(doctor::Doctor),
+    Measure(measure::Measure),
     Path(path::Path),
     Completions(completions::Completions),
 }
@@ -68,6 +70,7 @@ fn answer(words: &[OsString]) -> Answer {
             Command::Python(asked) => python::main(asked, words),
             Command::Env(asked) => env::main(&asked),
             Command::Doctor(asked) => doctor::main(&asked),
+            Command::Measure(asked) => measure::main(asked, words),
             Command::Path(asked) => path::main(&asked),
             Command::Completions(asked) => completions::main(&asked, Cli::command()),
         },
@@ -111,7 +114,9 @@ extern "C" fn main(_count: c_int, arguments: *const *const c_char) -> c_int {
         Err(Failure { status, message, printed }) => {
             // (What cannot be written stops a shell as well.)
             let _ = write(libc::STDOUT_FILENO, &printed);
-            complain(&message);
+            if !message.is_empty() {
+                complain(&message);
+            }
             status
         }
     }

@@ -1,6 +1,6 @@
 //! What the process was started with, and what it becomes.
 
-use std::ffi::{CStr, CString, OsStr, c_char, c_int};
+use std::ffi::{CStr, OsStr, c_char, c_int};
 use std::fs::File;
 use std::io::Write;
 use std::mem::ManuallyDrop;
@@ -9,8 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
-use malloc_backend_launch::{BINARY_DIR, Code, Context, Launch, Refusal, absolute, is_under_npx};
-use malloc_backend_process::execute;
+use malloc_backend_launch::{BINARY_DIR, Context, Launch, Refusal, absolute, is_under_npx};
 
 /// Writes without the buffers of Rust's standard streams, which would be set up for one line.
 pub fn write(fd: c_int, text: &[u8]) -> io::Result<()> {
@@ -48,15 +47,5 @@ fn own_folder() -> PathBuf {
 
 /// Becomes the program: same process, same open files. Returns only where that failed.
 pub fn become_program(launch: &Launch, entries: Vec<Vec<u8>>) -> Refusal {
-    let file = c_string(launch.file.as_os_str().as_bytes().to_vec());
-    let arguments: Vec<CString> =
-        launch.arguments.iter().map(|word| c_string(word.as_bytes().to_vec())).collect();
-    let entries: Vec<CString> = entries.into_iter().map(c_string).collect();
-    let error = execute(&file, &arguments, &entries, is_under_npx());
-    Refusal::new(Code::ExecFailed, format!("cannot start {}: {error}", launch.file.display()))
-}
-
-/// What came from the system has no zero in it.
-fn c_string(bytes: Vec<u8>) -> CString {
-    CString::new(bytes).unwrap_or_default()
+    launch.failed(&launch.execute(entries, is_under_npx()))
 }

@@ -2,34 +2,23 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{Read, pipe};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io::Read;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
 use malloc_backend::MemoryAllocatorBackend;
 use malloc_backend_launch::{
-    Children, Code, Context, Environment, Preset, Refusal, Switch, entries, environment, prepare_launch,
-    switched_environment, variables,
+    Children, Code, Context, Environment, Preset, Refusal, Report, ReportPipe, Switch, entries, environment,
+    prepare_launch, switched_environment, variables,
 };
-use serde::Deserialize;
 
 const SHELL: &str = "/bin/sh";
 
 /// Until a program that does nothing counts as one that does not start.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// What the library says of itself, before the program's `main` (crates/malloc-shim/src/startup.rs).
-#[derive(Deserialize)]
-pub struct Report {
-    /// Of the backend; empty where it does not tell.
-    pub version: String,
-    applied: bool,
-    owner: String,
-}
 
 /// Starts the shell on the backend, and hands out what the library reports; `beside` what others have preloaded here, or
 /// without that.
@@ -48,17 +37,8 @@ pub fn start_on(backend: MemoryAllocatorBackend, folder: &Path, beside: bool) ->
     let launch = prepare_launch(backend, folder, OsStr::new(SHELL), &arguments, &Context::default())?;
     let failed =
         |error: std::io::Error| Refusal::new(Code::ExecFailed, format!("cannot start {SHELL}: {error}"));
-    let (mut reader, writer) = pipe().map_err(failed)?;
-    let writer = File::from(OwnedFd::from(writer));
-    let fd = writer.as_raw_fd();
-    // SAFETY: a descriptor of this process, which starts nothing else meanwhile.
-    unsafe { libc::fcntl(fd, libc::F_SETFD, 0) };
-    // With that the library knows it again (crates/preload/src/descriptor.rs).
-    let about = writer.metadata().map_err(failed)?;
-    env.insert(
-        variables::REPORT.to_bytes().into(),
-        format!("{fd}:{}:{}", about.dev(), about.ino()).into_bytes(),
-    );
+    let ReportPipe { reader, writer } = ReportPipe::announce(&mut env).map_err(failed)?;
+    let mut reader = File::from(reader);
     let mut child = command(&launch.arguments[1..], &env).stdin(Stdio::null()).spawn().map_err(failed)?;
     drop(writer);
     let said = is_readable(reader.as_raw_fd());
@@ -68,20 +48,20 @@ pub fn start_on(backend: MemoryAllocatorBackend, folder: &Path, beside: bool) ->
     let mut line = String::new();
     let _ = reader.read_to_string(&mut line);
     let _ = child.wait();
-    match serde_json::from_str::<Report>(&line) {
-        Ok(report) if report.applied => Ok(report),
-        Ok(report) => Err(Refusal::new(
+    match Report::first(&line) {
+        Some(report) if report.applied => Ok(report),
+        Some(report) => Err(Refusal::new(
             Code::NotApplied,
             format!("{SHELL} was started on it, and its malloc is still that of {}", report.owner),
         )),
-        Err(_) if !said => {
+        None if !said => {
             let seconds = PATIENCE.as_secs();
             Err(Refusal::new(
                 Code::NotApplied,
                 format!("{SHELL} was started on it, and hung for {seconds} s"),
             ))
         }
-        Err(_) => Err(Refusal::new(
+        None => Err(Refusal::new(
             Code::NotApplied,
             format!("{SHELL} was started on it, and nothing was preloaded into it"),
         )),

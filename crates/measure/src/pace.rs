@@ -1,0 +1,80 @@
+//! How often something is done that costs CPU time, so that the cost stays a small share of the time that passes.
+
+use std::time::Duration;
+
+/// When something is done next. All times are since the same moment.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    shortest: Duration,
+    /// The largest share of one processor.
+    share: f64,
+    due: Duration,
+    cost: f64,
+}
+
+/// How much the latest cost counts beside those before. One that was disturbed shall not slow everything down.
+const WEIGHT: f64 = 0.25;
+
+impl Pace {
+    /// At once, and then no more often than each `shortest`.
+    pub fn new(shortest: Duration, share: f64, now: Duration) -> Self {
+        Self { shortest, share, due: now, cost: 0.0 }
+    }
+
+    /// When it is to be done next.
+    pub fn due(&self) -> Duration {
+        self.due
+    }
+
+    /// It was done; it began at `began` and cost so much CPU time.
+    pub fn done(&mut self, began: Duration, cost: Duration) {
+        let cost = cost.as_secs_f64();
+        self.cost = if self.cost == 0.0 { cost } else { self.cost + WEIGHT * (cost - self.cost) };
+        let affordable = Duration::try_from_secs_f64(self.cost / self.share).unwrap_or(Duration::MAX);
+        self.due = began.saturating_add(self.shortest.max(affordable));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+    const US: Duration = Duration::from_micros(1);
+
+    #[test]
+    fn what_is_cheap_is_done_at_the_shortest_interval() {
+        let mut pace = Pace::new(20 * MS, 0.002, 5 * MS);
+        assert_eq!(pace.due(), 5 * MS);
+        pace.done(6 * MS, 10 * US);
+        assert_eq!(pace.due(), 26 * MS);
+    }
+
+    #[test]
+    fn what_is_dear_is_done_more_seldom_and_keeps_to_its_share() {
+        let mut pace = Pace::new(20 * MS, 0.002, Duration::ZERO);
+        let (mut now, mut spent) = (Duration::ZERO, Duration::ZERO);
+        for round in 0..1000 {
+            now = pace.due();
+            let cost = (100 + round % 7 * 50) * US;
+            spent += cost;
+            pace.done(now, cost);
+        }
+        let share = spent.as_secs_f64() / now.as_secs_f64();
+        assert!((0.0019..0.00205).contains(&share), "{share}");
+    }
+
+    #[test]
+    fn one_disturbed_cost_is_soon_forgotten() {
+        let mut pace = Pace::new(20 * MS, 0.002, Duration::ZERO);
+        for cost in [10, 10, 10_000] {
+            pace.done(pace.due(), cost * US);
+        }
+        for _ in 0..30 {
+            pace.done(pace.due(), 10 * US);
+        }
+        let now = pace.due();
+        pace.done(now, 10 * US);
+        assert_eq!(pace.due(), now + 20 * MS);
+    }
+}

@@ -1,0 +1,135 @@
+//! Whether the program has proved that it runs on the backend.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+use malloc_backend::MemoryAllocatorBackend;
+use malloc_backend_launch::Report;
+
+use crate::clock::cpu_of;
+
+/// The report, as far as it has come.
+pub struct Proving<'a> {
+    /// The program's process id.
+    pub pid: i32,
+    /// The backend that it is to run on.
+    pub backend: MemoryAllocatorBackend,
+    /// The library that reports.
+    pub library: &'a Path,
+    reader: File,
+    text: String,
+    cpu: Duration,
+    asleep: u32,
+}
+
+/// How often is looked for a report that will never come.
+pub const LOOK: Duration = Duration::from_secs(1);
+
+/// How often in a row the program may be seen asleep, or how many seconds it may work, before its `main`.
+const PATIENCE: u32 = 10;
+
+/// What is known.
+pub enum Verdict {
+    /// Nothing yet.
+    Open,
+    /// It runs on the backend.
+    Proved(Report),
+    /// It does not, and this is why.
+    Failed(String),
+}
+
+impl<'a> Proving<'a> {
+    /// # Errors
+    /// The system's.
+    pub fn new(
+        reader: OwnedFd,
+        pid: i32,
+        backend: MemoryAllocatorBackend,
+        library: &'a Path,
+    ) -> io::Result<Self> {
+        // SAFETY: a descriptor of this process, of which nobody else has the reading end.
+        if unsafe { libc::fcntl(reader.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let (text, cpu) = (String::new(), Duration::ZERO);
+        Ok(Self { pid, backend, library, reader: reader.into(), text, cpu, asleep: 0 })
+    }
+
+    /// Reads what has come. If the program has ended, nothing more will come from it.
+    pub fn read(&mut self, has_ended: bool) -> Verdict {
+        let mut bytes = Vec::new();
+        let is_all = self.reader.read_to_end(&mut bytes).is_ok();
+        self.text.push_str(&String::from_utf8_lossy(&bytes));
+        let Some(report) = Report::first(&self.text) else {
+            return match is_all || has_ended {
+                true => Verdict::Failed(
+                    "the preloaded library did not report; the dynamic loader may have ignored it".to_owned(),
+                ),
+                false => Verdict::Open,
+            };
+        };
+        if i64::from(report.pid) != i64::from(self.pid) {
+            Verdict::Failed(format!(
+                "the report is that of process {}, which it started; the loader ignored the library in it",
+                report.pid
+            ))
+        } else if report.applied && report.backend == self.backend.as_str() {
+            Verdict::Proved(report)
+        } else {
+            Verdict::Failed(format!("its malloc is that of {}", report.owner))
+        }
+    }
+
+    /// Looks at the program itself, each second while nothing comes.
+    pub fn look(&mut self) -> Verdict {
+        if is_ignored(self.pid, self.library) {
+            return Verdict::Failed(
+                "the dynamic loader ignored the library; may its user read that, in all folders above it?"
+                    .to_owned(),
+            );
+        }
+        let cpu = cpu_of(self.pid).unwrap_or_default();
+        self.asleep = if cpu == self.cpu && is_asleep(self.pid) { self.asleep + 1 } else { 0 };
+        self.cpu = cpu;
+        let what = if self.asleep >= PATIENCE {
+            format!("it has been asleep for {} s", self.asleep)
+        } else if cpu.as_secs() >= u64::from(PATIENCE) {
+            format!("it has worked for {} s", cpu.as_secs())
+        } else {
+            return Verdict::Open;
+        };
+        Verdict::Failed(format!(
+            "the library has not reported, and {what}, before its main; one of its libraries may wait for another"
+        ))
+    }
+}
+
+impl AsFd for Proving<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.reader.as_fd()
+    }
+}
+
+fn is_asleep(pid: i32) -> bool {
+    let stat = fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
+    String::from_utf8_lossy(&stat).rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S'))
+}
+
+/// Whether glibc's loader is past what is preloaded, which it maps before what the program needs, without the library.
+fn is_ignored(pid: i32, library: &Path) -> bool {
+    let maps = fs::read(format!("/proc/{pid}/maps")).unwrap_or_default();
+    let maps = String::from_utf8_lossy(&maps);
+    let library = library.file_name().unwrap_or_default().to_string_lossy();
+    // (Of one whose code may not be executed there is a mapping, too.)
+    let is_loaded = maps.lines().any(|line| {
+        line.contains(" r-xp ") && line.rsplit_once('/').is_some_and(|(_, name)| name == library)
+    });
+    let is_libc = |line: &str| {
+        let name = line.rsplit_once('/').map_or("", |(_, name)| name);
+        name == "libc.so.6" || name.starts_with("libc-2.") && name.ends_with(".so")
+    };
+    maps.lines().any(is_libc) && !is_loaded
+}
