@@ -44,15 +44,15 @@ function programs(): Workers[] {
       title: 'C',
       unforked: { command: freed, args: ['first'] },
       forked: new Map([
-        ['a fork server', { command: freed, args: ['child'] }],
-        ['one that forks in a thread', { command: freed, args: ['thread'] }],
-        ['a daemon', { command: freed, args: ['daemon'] }],
+        ['forked', { command: freed, args: ['child'] }],
+        ['forked by a thread', { command: freed, args: ['thread'] }],
+        ['daemon', { command: freed, args: ['daemon'] }],
       ]),
     },
     {
       title: "Python's multiprocessing",
       unforked: python('first', 'multiprocessing.pool', 'multiprocessing.spawn'),
-      forked: new Map(['fork', 'forkserver', 'spawn'].map((mode) => [`Pool, ${mode}`, python(mode)])),
+      forked: new Map(['fork', 'forkserver', 'spawn'].map((mode) => [mode, python(mode)])),
     },
     {
       title: 'Node',
@@ -143,7 +143,7 @@ async function* run({ quick, program, progress }: Options): AsyncIterable<string
         most,
       ]);
     }
-    yield `### ${title}\n\n${markdown(['backend', 'preset', ...names, 'most ÷ unforked'], rows)}`;
+    yield `### ${title}\n\n${markdown(['backend', 'preset', ...names, 'largest ÷ unforked'], rows)}`;
   }
 }
 

@@ -27,7 +27,7 @@ async function install(folder: string, python: string): Promise<{ module: string
 async function* run({ runs = 5, quick, python, progress }: Options): AsyncIterable<string> {
   const folder = mkdtempSync(join(tmpdir(), 'malloc-backend-bench-'));
   try {
-    const contenders = new Map<string, string[]>([['ours', []]]);
+    const contenders = new Map<string, string[]>([['this package', []]]);
     let note = '';
     try {
       progress('npm install node-calls-python');
@@ -41,7 +41,7 @@ async function* run({ runs = 5, quick, python, progress }: Options): AsyncIterab
     const program = join(root, 'dist/bench/programs/calls.js');
     const env = { ...environmentFor(python), ...(quick ? { BENCH_CALLS: '100000' } : {}) };
     const one = (what: string, module: string[]): Promise<Cost> => {
-      progress(`${what} ${module.length === 0 ? 'ours' : 'theirs'}`);
+      progress(`${what} ${module.length === 0 ? 'this package' : 'node-calls-python'}`);
       return measure({ command, args: [program, what, python, ...module], env });
     };
     const rounds = quick ? 1 : runs;
@@ -59,7 +59,7 @@ async function* run({ runs = 5, quick, python, progress }: Options): AsyncIterab
     const rows = ['sequential', 'concurrent'].map((what) => {
       const [first = '', ...others] = contenders.keys();
       const own = trip(first, what);
-      const title = what === 'sequential' ? 'one after the other' : '1,000 at once, each';
+      const title = what === 'sequential' ? 'calls one after the other' : '1,000 calls at the same time';
       return [
         title,
         micro(own),
@@ -67,7 +67,7 @@ async function* run({ runs = 5, quick, python, progress }: Options): AsyncIterab
       ];
     });
     const head = [
-      '`add(1, 2)`, by the clock',
+      'time for one call of `add(1, 2)`',
       ...[...contenders.keys()].flatMap((name, at) => (at === 0 ? [name] : [name, 'ratio'])),
     ];
     yield `_${pythonVersion(python)}_\n\n${markdown(head, rows)}${note}`;
@@ -81,23 +81,28 @@ async function* run({ runs = 5, quick, python, progress }: Options): AsyncIterab
       const worst = `${Math.max(...delays).toFixed(1)} ms`;
       rest.push([
         name,
-        'event loop’s worst delay while Python computes for 2 s',
+        'longest delay of the event loop while Python computes for 2 s',
         worst,
-        `of ${rounds} runs; median ${median(delays).toFixed(1)} ms`,
+        `longest of ${rounds} runs; median ${median(delays).toFixed(1)} ms`,
       ]);
     }
     const large = await one('buffer', []);
     const { beforeKb, same } = JSON.parse(large.stdout) as { beforeKb: number; same: boolean };
     if (!same) throw new Error('the buffer came back changed');
     const peak = `of which ${megabytes(beforeKb)} before the call; ${ratio(large.peakKb / 1024 / 256)} × the buffer`;
-    rest.push(['ours', 'peak RSS of a 256 MiB Buffer in and out', megabytes(large.peakKb), peak]);
+    rest.push([
+      'this package',
+      'peak RSS when a Buffer of 256 MiB goes to Python and back',
+      megabytes(large.peakKb),
+      peak,
+    ]);
     const tenths = JSON.parse((await one('rss', [])).stdout) as number[];
     const calls = quick ? '100,000' : '1,000,000';
     const growth = `${((tenths[9]! - tenths[0]!) / 1024).toFixed(1)} MiB`;
     const each = tenths.map((kb) => Math.round(kb / 1024)).join(', ');
     rest.push([
-      'ours',
-      `RSS after the last tenth of ${calls} calls less that after the first`,
+      'this package',
+      `growth of RSS from the first tenth of ${calls} calls to the last`,
       growth,
       `after each tenth: ${each} MiB`,
     ]);

@@ -52,12 +52,12 @@ async function* run({ python, progress }: Options): AsyncIterable<string> {
     }
   };
   const sizes = [8, 64, 1024];
-  await row('none: Python’s own raw over libc', libc, plainPython(), sizes);
+  await row('plain Python: libc', libc, plainPython(), sizes);
   for (const allocator of allocators) {
     await row(allocator, calledDirectly(allocator), pythonOn(allocator, 'raw'), sizes);
   }
-  await row('rust: a header over libc', libc, pythonOn('rust', 'raw'), sizes);
-  const head = ['allocator', 'size', 'called directly', 'PyMem_RawMalloc + PyMem_RawFree', 'more', 'net'];
+  await row('rust: libc and a header', libc, pythonOn('rust', 'raw'), sizes);
+  const head = ['allocator', 'size', 'called directly', 'through CPython', 'more', 'net'];
   yield `${markdown(head, rows)}\n\n_${pythonVersion(python)}, its shared library. CPython itself spends ${own.toFixed(1)} instructions a pair on its way to any table (bench/c/dispatch.c); \`net\` is without them._`;
 }
 

@@ -6,10 +6,10 @@ import { environmentOf } from './subjects.js';
 import { markdown, ratio, type Options, type Table } from './table.js';
 
 const mixes = {
-  temporary: 'malloc and free at once',
-  replace: 'free one of the live blocks, malloc another',
-  mixed: 'the same, one step in four a realloc',
-  resize: 'realloc one of the live blocks',
+  temporary: 'malloc, and free of the same block at once',
+  replace: 'free a live block, malloc a new block',
+  mixed: '3 in 4: free and malloc; 1 in 4: realloc',
+  resize: 'realloc of a live block',
 } as const;
 /** C's functions, the table that the crate gives to CPython, and the prior art's mutex and map. */
 const ways = ['bare', 'table', 'tracked'] as const;
@@ -84,8 +84,8 @@ async function measured(
     mean('cpu'),
     ...(threads === 1 ? [] : ['', '', mean('wall')]),
   ]);
-  const head = ['mix', 'live blocks', 'CPU per step: C', '`rust`', 'mutex and map', 'ratio'];
-  const clock = threads === 1 ? [] : ['by the clock: `rust`', 'mutex and map', 'ratio'];
+  const head = ['operation', 'live blocks', 'C', '`rust`', 'mutex and map', 'ratio'];
+  const clock = threads === 1 ? [] : ['wall: `rust`', 'wall: mutex and map', 'wall: ratio'];
   const title = threads === 1 ? 'One thread' : `${threads} threads`;
   const stands = global === 'default' ? 'on libc' : `on ${global} (\`global-${global}\`)`;
   return `### ${title}, ${stands}\n\n${markdown([...head, ...clock], rows)}`;
