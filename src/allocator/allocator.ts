@@ -36,41 +36,41 @@ const REALLOCATE_OPTIONS = namesOf<{ zero?: boolean }>({ zero: true });
 const FREE_OPTIONS = namesOf<{ after: unknown }>({ after: true });
 const HOLD_OPTIONS = namesOf<{ until: unknown }>({ until: true });
 
-/** {@link BackendStats}, and what the allocator adds. */
+/** {@link BackendStats} and two figures of this allocator. */
 export interface AllocatorStats extends BackendStats {
-  /** Bytes of freed blocks in this allocator's quarantine. */
+  /** Bytes of the freed blocks in this allocator's quarantine. */
   quarantined: number;
-  /** How many blocks were found to have been written to while they were there. */
+  /** Number of blocks to which something wrote while they were in the quarantine. */
   damaged: number;
 }
 
-/** The addon's numbers. They are there once an allocator is. */
+/** Enums of the addon. The first allocator's constructor sets them. */
 let Refused!: Addon['Refused'];
 let AllocateFlag!: Addon['AllocateFlag'];
 
-/** What only this module has: in plain JavaScript nothing else keeps the constructor private. */
+/** Only this module has this symbol. So JavaScript code cannot call the constructor. */
 const MAKE = Symbol('make');
 
 /**
- * Buffers from a backend, freed by hand.
+ * Makes Buffers whose memory comes from a backend. You free each Buffer yourself.
  *
- * An allocator belongs to the thread that made it. What it has handed out stays usable after it was disposed, and is
- * freed when it is freed by hand or collected.
+ * An allocator belongs to the thread that created it. After `dispose()`, live buffers stay usable until you free them or
+ * the garbage collector collects them.
  */
 export class Allocator implements Disposable {
   readonly backend: MemoryAllocatorBackend;
   readonly name: string | undefined;
-  /** In bytes; `Infinity` for none. */
+  /** The limit in bytes. `Infinity` means no limit. */
   readonly limit: number;
   readonly #native: NativeAllocator;
   readonly #parent: Allocator | undefined;
   readonly #options: AllocatorOptions;
   readonly #observer: Observer | undefined;
-  /** What the native side is given and answers. */
+  /** Arguments and results of the native functions. */
   readonly #numbers = new Float64Array(3);
-  /** The buffers that something holds. */
+  /** The buffers with at least one hold. */
   #holds: Holds | undefined;
-  /** Damaged blocks that were reported. */
+  /** Number of damaged blocks that the log has reported. */
   #damaged = 0;
   #disposed = false;
 
@@ -102,7 +102,7 @@ export class Allocator implements Disposable {
   }
 
   /**
-   * An allocator over a backend.
+   * Creates an allocator on a backend.
    *
    * @param backend - Default: {@link preferredBackend}.
    * @throws {@link MallocBackendError} `ERR_UNKNOWN_BACKEND`, `ERR_BACKEND_UNAVAILABLE`, `ERR_BINARY_MISSING`,
@@ -124,8 +124,8 @@ export class Allocator implements Disposable {
   }
 
   /**
-   * The bytes and the buffers that are live on a backend in this process: those of all allocators, in all threads,
-   * and the bytes of their regions' blocks.
+   * Returns the live bytes and live buffers of all allocators on a backend, in all threads of this process. The bytes
+   * include the live blocks of regions.
    *
    * @throws {@link MallocBackendError} `ERR_UNKNOWN_BACKEND`, `ERR_BINARY_MISSING`
    */
@@ -135,10 +135,10 @@ export class Allocator implements Disposable {
   }
 
   /**
-   * A buffer of `bytes` bytes. Its contents are undefined unless `zero` is set.
+   * Allocates a buffer of `bytes` bytes. Its contents are undefined unless `zero` is set.
    *
    * @throws {@link MallocBackendError} `ERR_INVALID_ARGUMENT`, `ERR_LIMIT_EXCEEDED`, `ERR_OUT_OF_MEMORY`,
-   * `ERR_DISPOSED`, `ERR_EXTERNAL_BUFFERS_UNSUPPORTED`. After each of them all else goes on as before.
+   * `ERR_DISPOSED`, `ERR_EXTERNAL_BUFFERS_UNSUPPORTED`. An error changes nothing in the allocator.
    */
   allocate(bytes: number, options?: AllocateOptions): AllocatedBuffer {
     checkBytes(bytes);
@@ -168,8 +168,9 @@ export class Allocator implements Disposable {
   }
 
   /**
-   * A buffer of `bytes` bytes in place of `buffer`, which is empty from then on: the contents are kept as far as they
-   * fit, the alignment as well. What is new is undefined unless `zero` is set. After an error `buffer` is as before.
+   * Replaces `buffer` by a buffer of `bytes` bytes with the same alignment. The new buffer has the old contents, as far
+   * as they fit. New bytes are undefined unless `zero` is set. `buffer` is then empty. After an error, `buffer` is
+   * unchanged.
    *
    * @throws {@link MallocBackendError} `ERR_NOT_ALLOCATED`, `ERR_BUFFER_HELD` and the errors of {@link allocate}
    */
@@ -202,21 +203,21 @@ export class Allocator implements Disposable {
   }
 
   /**
-   * Frees the buffer: from then on it and every view on it is empty. At once, or, where something holds it
-   * ({@link hold}), once nothing does any more; until then it stays as it is, and its bytes count.
+   * Frees the buffer. The buffer and every view on it are then empty. If the buffer has holds ({@link hold}), its memory
+   * is freed when the last hold ends. Until then its contents stay unchanged, and its bytes count.
    *
-   * Nothing tells whether a job of Node's still reads a buffer that nobody holds (a response that is being sent, `fs`,
-   * `zlib`, `crypto`): hold it for the job, or wait for the job, or give its promise as `after`.
+   * The allocator cannot know whether a job of Node still reads the buffer (a response, `fs`, `zlib`, `crypto`). So hold
+   * the buffer for the job, wait for the job, or pass the job's promise as `after`.
    *
-   * @throws {@link MallocBackendError} `ERR_NOT_ALLOCATED`: a buffer that was freed or transferred before, another
-   * allocator's, a view on one, a plain one. `ERR_INVALID_ARGUMENT`
+   * @throws {@link MallocBackendError} `ERR_NOT_ALLOCATED` if the buffer was freed or transferred before, or belongs to
+   * another allocator, or is a view or a plain Buffer. `ERR_INVALID_ARGUMENT`
    */
   free(buffer: Uint8Array): void;
   /**
-   * Frees the buffer once a promise has settled, either way, and nothing else holds it. Until then it stays as it is.
+   * Frees the buffer when the promise `after` has settled and no hold is left. Until then the contents stay unchanged.
    *
-   * @returns Resolves once it is freed. That `after` was rejected is no concern of it.
-   * @throws {@link MallocBackendError} As the other, at once.
+   * @returns A promise that resolves when the buffer is freed, also if `after` is rejected.
+   * @throws {@link MallocBackendError} The same errors as `free(buffer)`, before the function returns.
    */
   free(buffer: Uint8Array, options: { after: PromiseLike<unknown> }): Promise<void>;
   free(buffer: Uint8Array, options?: { after: PromiseLike<unknown> }): void | Promise<void> {
@@ -233,20 +234,22 @@ export class Allocator implements Disposable {
   }
 
   /**
-   * Holds the buffer: its memory stays as it is until the hold is released, also when the buffer is freed meanwhile. For
-   * whoever still reads a buffer that another one may free, as a cache does with what it evicts. There can be any number
-   * of holds on a buffer. Its bytes count until the last one is released.
+   * Holds the buffer. Its memory stays unchanged until you release the hold, even if other code frees the buffer. Use a
+   * hold to read a buffer that a cache may evict and free. A buffer can have any number of holds. Its bytes count until
+   * you release the last hold.
    *
-   * @returns What releases it, by `release()` or `using`. One that is collected with its buffer needs no release.
-   * @throws {@link MallocBackendError} `ERR_NOT_ALLOCATED`: as for {@link free}. What was freed cannot be held any more.
-   * `ERR_INVALID_ARGUMENT`
+   * @returns The hold. Release it with `release()` or `using`. If the garbage collector collects the hold together with
+   * its buffer, no release is needed.
+   * @throws {@link MallocBackendError} `ERR_NOT_ALLOCATED` in the same cases as {@link free}, and also for a buffer that
+   * was freed but still has holds. `ERR_INVALID_ARGUMENT`
    */
   hold(buffer: Uint8Array): Hold;
   /**
-   * Holds the buffer until a promise has settled, either way: `hold(buffer, { until: finished(response) })`, with
-   * `finished` of `node:stream/promises`, before `response.end(buffer)`.
+   * Holds the buffer until the promise `until` is fulfilled or rejected. For a response, call
+   * `hold(buffer, { until: finished(response) })` before `response.end(buffer)`, with `finished` of
+   * `node:stream/promises`.
    *
-   * @throws {@link MallocBackendError} As the other, at once. That `until` is rejected is no error here.
+   * @throws {@link MallocBackendError} The same errors as `hold(buffer)`. A rejection of `until` is no error here.
    */
   hold(buffer: Uint8Array, options: { until: PromiseLike<unknown> }): void;
   hold(buffer: Uint8Array, options?: { until: PromiseLike<unknown> }): Hold | void {
@@ -259,7 +262,7 @@ export class Allocator implements Disposable {
     holds.releaseAfter(options.until, buffer);
   }
 
-  /** Whether the buffer is a live one of this allocator that was not freed. One of a child's is the child's. */
+  /** Whether the buffer is a live buffer of this allocator. A child's buffers belong to the child only. */
   owns(buffer: unknown): boolean {
     let slot = OwnedBuffer.slotOf(buffer, this);
     if (slot === HELD) slot = this.#holds!.slotOf(buffer as object);
@@ -267,36 +270,36 @@ export class Allocator implements Disposable {
   }
 
   /**
-   * Bytes in live buffers and in regions' blocks, those of its children included. Blocks that a region in debug mode
-   * holds back are among them.
+   * Bytes in live buffers and in live blocks of regions, including the children's. Blocks that a region in debug mode
+   * holds back count too.
    */
   get bytesAllocated(): number {
     return this.#native.stats()[0]!;
   }
 
-  /** The most that {@link bytesAllocated} has been. */
+  /** The highest value of {@link bytesAllocated} so far. */
   get maxMemory(): number {
     return this.#native.stats()[1]!;
   }
 
-  /** All bytes ever allocated; a reallocation counts what it added. */
+  /** Bytes of all buffers ever allocated. A reallocation counts only the bytes that it added. */
   get totalBytesAllocated(): number {
     return this.#native.stats()[2]!;
   }
 
-  /** How many allocations and reallocations were made. */
+  /** Number of allocations and reallocations so far. */
   get allocations(): number {
     return this.#native.stats()[3]!;
   }
 
-  /** How many buffers are live, those of its children included. */
+  /** Number of live buffers, including the children's. */
   get buffers(): number {
     return this.#native.stats()[4]!;
   }
 
   /**
-   * What the backend tells of itself, for the whole process: other allocators on it, and for `default` everything
-   * that uses `malloc`, are in these figures too.
+   * The backend's own stats, for the whole process. They include the other allocators on the same backend. For
+   * `default`, they include everything that uses `malloc`.
    */
   stats(): AllocatorStats {
     const [, , , , , quarantined = 0, damaged = 0] = this.#native.stats();
@@ -304,12 +307,12 @@ export class Allocator implements Disposable {
   }
 
   /**
-   * Empties the quarantine, frees what is kept for the next requests, and has the backend give its free memory back to
-   * the system. Blocks until that is done, which may take milliseconds for each GiB.
+   * Empties the quarantine and the cache, and makes the backend return its free memory to the system. The call blocks
+   * for some milliseconds per GiB.
    *
-   * @returns How many bytes less of physical memory the process has after it; at least 0.
-   * @throws {@link MallocBackendError} `ERR_CANNOT_RELEASE`: the backend has no way to. snmalloc gives memory back by
-   * itself.
+   * @returns The number of bytes by which the process's physical memory (RSS) fell; at least 0.
+   * @throws {@link MallocBackendError} `ERR_CANNOT_RELEASE` if the backend has no function that releases memory.
+   * snmalloc has none, and returns memory by itself.
    */
   release(): number {
     const before = process.memoryUsage.rss();
@@ -326,9 +329,10 @@ export class Allocator implements Disposable {
   }
 
   /**
-   * An allocator on the same backend whose bytes count here too, so that both limits hold: for a tenant, a request.
+   * Creates a child allocator on the same backend, for example for a tenant or a request. The child's bytes count in
+   * the child and in this allocator, so both limits apply.
    *
-   * @param options - What is not set is as here, but for `name` and `limit`.
+   * @param options - The child inherits every option that you do not set, except `name` and `limit`.
    * @throws {@link MallocBackendError} `ERR_INVALID_ARGUMENT`, `ERR_DISPOSED`
    */
   child(options: AllocatorOptions = {}): Allocator {
@@ -339,11 +343,12 @@ export class Allocator implements Disposable {
   }
 
   /**
-   * A region: one ArrayBuffer over reserved address space, with a heap of the backend's in it. Its live bytes count
-   * in {@link bytesAllocated} here, and against the limits. jemalloc can, on Linux and macOS.
+   * Creates a region: one ArrayBuffer over reserved address space, with a heap of the backend inside. Its live bytes
+   * count in {@link bytesAllocated} of this allocator and against the limits. Regions need jemalloc, on Linux or macOS.
    *
-   * @throws {@link MallocBackendError} `ERR_BACKEND_UNAVAILABLE`: another backend, or Windows. `ERR_OUT_OF_MEMORY`: the
-   * address space cannot be had. `ERR_INVALID_ARGUMENT`, `ERR_DISPOSED`, `ERR_EXTERNAL_BUFFERS_UNSUPPORTED`
+   * @throws {@link MallocBackendError} `ERR_BACKEND_UNAVAILABLE` on another backend or on Windows. `ERR_OUT_OF_MEMORY` if
+   * the system does not provide the address space. `ERR_INVALID_ARGUMENT`, `ERR_DISPOSED`,
+   * `ERR_EXTERNAL_BUFFERS_UNSUPPORTED`
    */
   region(options: RegionOptions): Region {
     requireOptions(options, REGION_OPTIONS);
@@ -360,7 +365,7 @@ export class Allocator implements Disposable {
     return new Region(native, numbers, (more) => this.#refusal(Refused.Limit, more, more), debug);
   }
 
-  /** The live buffers of this allocator, without those of its children. With `trace` each has its stack. */
+  /** The live buffers of this allocator, without the children's. With `trace`, each entry has its stack. */
   leaks(): Leak[] {
     const live = this.#native.live();
     const leaks: Leak[] = [];
@@ -372,8 +377,8 @@ export class Allocator implements Disposable {
   }
 
   /**
-   * Ends the allocator: nothing more is allocated from it or its children, and its quarantine is emptied. Buffers that
-   * are live stay so until they are freed, by hand or by being collected. Once more does nothing.
+   * Ends this allocator and its children: they allocate no more buffers, and their quarantines are emptied. Live buffers
+   * stay valid until you free them or the garbage collector collects them. A second call does nothing.
    */
   dispose(): void {
     this.#disposed = true;
@@ -381,7 +386,7 @@ export class Allocator implements Disposable {
     if (this.#observer !== undefined) this.#reportDamage();
   }
 
-  /** {@link dispose}, for `using`. */
+  /** Calls {@link dispose}, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
   }
@@ -390,7 +395,7 @@ export class Allocator implements Disposable {
     return !this.#disposed && (this.#parent === undefined || this.#parent.#open);
   }
 
-  /** Holds the buffer, for `what`. */
+  /** Adds a hold. `what` is the verb in the error message. */
   #hold(buffer: Uint8Array, what: string): Holds {
     const slot = OwnedBuffer.slotOf(buffer, this);
     const live = slot === HELD || (slot >= 0 && this.#native.holds(OwnedBuffer.memoryOf(buffer), slot));
@@ -419,13 +424,13 @@ export class Allocator implements Disposable {
     if (blocks > 0) this.#observer?.emit({ type: 'damage', blocks });
   }
 
-  /** This allocator or the first above it that has no room for so many bytes more. */
+  /** The nearest allocator whose limit does not allow `more` bytes: this one or one of its parents. */
   #full(more: number): Allocator {
     const full = this.bytesAllocated + more > this.limit;
     return full || this.#parent === undefined ? this : this.#parent.#full(more);
   }
 
-  /** The error for what the native side refused; `more` is what `bytes` would add to what is live. */
+  /** The error for a refusal of the native side. `more` is the number of live bytes that the request would add. */
   #refusal(refused: number, bytes: number, more: number): MallocBackendError {
     if (refused === Refused.External) return externalUnsupported();
     if (refused !== Refused.Limit) return outOfMemory(this, bytes);

@@ -1,20 +1,20 @@
 import { MallocBackendError, shown } from '../errors.js';
 
-/** The largest alignment, in bytes: 1 GiB, the largest page. */
+/** The largest alignment in bytes: 1 GiB, the size of the largest page. */
 export const MAX_ALIGNMENT = 2 ** 30;
 
 function invalid(message: string): never {
   throw new MallocBackendError('ERR_INVALID_ARGUMENT', message);
 }
 
-/** A number of bytes. */
+/** Checks that `bytes` is a number of bytes. */
 export function checkBytes(bytes: unknown, what = 'bytes'): asserts bytes is number {
   if (!Number.isSafeInteger(bytes) || (bytes as number) < 0) {
     invalid(`${what} must be an integer from 0 to 2^53 - 1, not ${shown(bytes)}`);
   }
 }
 
-/** A number of bytes, or undefined for `absent`. */
+/** Returns a checked number of bytes. For undefined, returns `absent`. */
 export function bytesOr(bytes: unknown, absent: number, what: string): number {
   if (bytes === undefined || bytes === absent) return absent;
   checkBytes(bytes, what);
@@ -22,7 +22,7 @@ export function bytesOr(bytes: unknown, absent: number, what: string): number {
 }
 
 export function checkAlignment(alignment: unknown): asserts alignment is number {
-  // Powers of two within 31 bits: each has one bit.
+  // A power of two has one bit. `&` works on 32 bits, so the maximum is checked first.
   const valid =
     Number.isInteger(alignment) &&
     (alignment as number) >= 1 &&

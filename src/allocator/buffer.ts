@@ -1,34 +1,34 @@
 import { isUint8Array } from 'node:util/types';
 
 /**
- * A Buffer whose memory a backend owns. `using` frees it, `allocator.free(buffer)` does as well, and one that nobody
- * frees is freed when it is collected.
+ * A Buffer whose memory comes from a backend. Free it with `allocator.free(buffer)` or `using`. If you do not free it,
+ * it is freed when the garbage collector collects it.
  */
 export type AllocatedBuffer = Buffer & Disposable;
 
-/** What hands the buffers out: an allocator. */
+/** The allocator that made a buffer. */
 interface Owner {
   readonly name: string | undefined;
   owns(buffer: unknown): boolean;
   free(buffer: Uint8Array): void;
 }
 
-/** In place of a slot: the buffer is freed. */
+/** Instead of a slot: the buffer was freed. */
 export const FREED = -1;
-/** In place of a slot: the buffer is to be freed once nothing holds it any more. */
+/** Instead of a slot: the buffer is freed when its last hold ends. */
 export const CLAIMED = -2;
-/** In place of a slot: something holds the buffer. */
+/** Instead of a slot: the buffer has holds. */
 export const HELD = -3;
 
 /**
- * What an allocator hands out: a Buffer, with private fields that no other object has. A view on it and a copy of it
- * are ordinary Buffers and cannot be mistaken for it.
+ * The class of an allocator's buffers: a Buffer with private fields. A view or a copy is an ordinary Buffer without these
+ * fields, so it cannot be mistaken for the buffer.
  *
- * A field costs next to nothing where a WeakMap or a property of its own would cost more than the block.
+ * A private field costs next to nothing. A WeakMap or a public property would cost more than the block.
  */
 export class OwnedBuffer extends Uint8Array {
   readonly #allocator: Owner;
-  /** Its `buffer`, which a property of that name cannot change. */
+  /** The ArrayBuffer. Code outside can shadow the property `buffer`, but not this field. */
   readonly #memory: ArrayBuffer;
   #slot: number;
 
@@ -43,24 +43,24 @@ export class OwnedBuffer extends Uint8Array {
     if (this.#allocator.owns(this)) this.#allocator.free(this as unknown as Buffer);
   }
 
-  /** The slot of a buffer that is this allocator's to free; negative for any other value. */
+  /** The slot of a live buffer of this allocator; negative for any other value. */
   static slotOf(value: unknown, allocator: Owner): number {
     return typeof value === 'object' && value !== null && #slot in value && value.#allocator === allocator
       ? value.#slot
       : FREED;
   }
 
-  /** The memory of a buffer that has a slot. */
+  /** The ArrayBuffer of a buffer that has a slot. */
   static memoryOf(value: object): ArrayBuffer {
     return (value as OwnedBuffer).#memory;
   }
 
-  /** Puts a slot in the place of another, or what is there instead of one. */
+  /** Sets the slot, or one of the values instead of a slot. */
   static mark(value: object, slot: number): void {
     if (#slot in value) value.#slot = slot;
   }
 
-  /** Why a value is not this allocator's to free. */
+  /** Why this allocator cannot free the value. */
   static whyNot(value: unknown, allocator: Owner): string {
     if (!isUint8Array(value)) return 'it is no Buffer';
     if (!(#slot in value)) {
@@ -79,7 +79,7 @@ function named({ name }: Owner): string {
   return name === undefined ? '' : ` (${JSON.stringify(name)})`;
 }
 
-// Buffer's constructor makes no objects of a derived class, so the methods are inherited and the constructor is not.
+// Buffer's constructor cannot make objects of a derived class. So the class inherits only Buffer's methods.
 Object.setPrototypeOf(OwnedBuffer.prototype, Buffer.prototype);
 Object.defineProperty(OwnedBuffer.prototype, 'constructor', {
   value: Buffer,

@@ -2,41 +2,44 @@ import { MallocBackendError, shown } from '../errors.js';
 import { CLAIMED, HELD, OwnedBuffer } from './buffer.js';
 
 /**
- * A hold on a buffer, from `Allocator.hold`: while there is one, the buffer's memory stays as it is, also when the buffer
- * is freed meanwhile. `using` releases it.
+ * A hold on a buffer, from `Allocator.hold`. Until the hold is released, the buffer's memory stays unchanged, even if the
+ * buffer is freed. `using` releases the hold.
  */
 export class Hold implements Disposable {
   #release: (() => void) | undefined;
 
-  /** @internal Holds come from `allocator.hold()`. */
+  /** @internal Call `allocator.hold()` to make a hold. */
   constructor(release: () => void) {
     this.#release = release;
   }
 
-  /** Ends the hold. If it was the last one and the buffer was freed, its memory goes now. Once more does nothing. */
+  /**
+   * Ends the hold. If this was the last hold and the buffer was freed before, its memory is freed now. A second call does
+   * nothing.
+   */
   release(): void {
     const release = this.#release;
     this.#release = undefined;
     release?.();
   }
 
-  /** {@link release}, for `using`. */
+  /** Calls {@link release}, for `using`. */
   [Symbol.dispose](): void {
     this.release();
   }
 }
 
-/** What is remembered of a buffer while something holds it. */
+/** The state of a buffer with holds. */
 interface Held {
   readonly slot: number;
   holds: number;
-  /** Whether it is to be freed then. */
+  /** Whether the buffer is freed when the last hold ends. */
   freed: boolean;
-  /** Who waits for that. */
+  /** Settles the promise of `free(buffer, { after })`. */
   settle?: { resolve: () => void; reject: (error: unknown) => void };
 }
 
-/** The buffers of an allocator that something holds. One that is collected with its holds is forgotten. */
+/** The buffers of an allocator that have holds. A buffer that is collected with its holds disappears from here. */
 export class Holds {
   readonly #held = new WeakMap<object, Held>();
   readonly #free: (buffer: Uint8Array, slot: number) => void;
@@ -45,12 +48,12 @@ export class Holds {
     this.#free = free;
   }
 
-  /** The slot of a buffer that is held and was not freed. */
+  /** The slot of a held buffer that was not freed. */
   slotOf(buffer: object): number {
     return this.#held.get(buffer)!.slot;
   }
 
-  /** A hold more, on a buffer that is live in its slot, or {@link HELD}. */
+  /** Adds a hold. `slot` is the slot of a live buffer, or {@link HELD}. */
   add(buffer: Uint8Array, slot: number): void {
     if (slot === HELD) {
       this.#held.get(buffer)!.holds += 1;
@@ -60,13 +63,13 @@ export class Holds {
     OwnedBuffer.mark(buffer, HELD);
   }
 
-  /** Has a held buffer freed once nothing holds it: from then on it is nobody's to free or to hold. */
+  /** Frees a held buffer when its last hold ends. From now on, nobody can free or hold the buffer. */
   claim(buffer: Uint8Array): void {
     this.#held.get(buffer)!.freed = true;
     OwnedBuffer.mark(buffer, CLAIMED);
   }
 
-  /** {@link claim}; resolves once it is freed. */
+  /** Calls {@link claim}. The promise resolves when the buffer is freed. */
   claimed(buffer: Uint8Array): Promise<void> {
     this.claim(buffer);
     return new Promise((resolve, reject) => {
@@ -74,7 +77,7 @@ export class Holds {
     });
   }
 
-  /** A hold less. */
+  /** Removes a hold. */
   release(buffer: Uint8Array): void {
     const held = this.#held.get(buffer)!;
     held.holds -= 1;
@@ -87,12 +90,12 @@ export class Holds {
       held.settle?.resolve();
     } catch (error) {
       if (held.settle !== undefined) held.settle.reject(error);
-      // What was transferred meanwhile is its new owner's.
+      // If the memory was transferred in the meantime, its new owner frees it.
       else if (!(error instanceof MallocBackendError)) throw error;
     }
   }
 
-  /** {@link release}, once the promise has settled, either way. */
+  /** Calls {@link release} when the promise is fulfilled or rejected. */
   releaseAfter(promise: PromiseLike<unknown>, buffer: Uint8Array): void {
     const release = (): void => this.release(buffer);
     void Promise.resolve(promise).then(release, release);

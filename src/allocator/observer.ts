@@ -1,26 +1,26 @@
-/** What an allocator did, for its `log`. Sizes are in bytes. */
+/** An event of an allocator, for its `log`. Sizes are in bytes. */
 export type AllocatorEvent =
   | { type: 'allocate'; bytes: number }
   | { type: 'reallocate'; bytes: number; before: number }
   | { type: 'free'; bytes: number }
-  /** A buffer that nobody freed was collected, and with it its memory, unless that was transferred. */
+  /** The garbage collector collected a buffer that was not freed. Its memory is freed, unless it was transferred. */
   | { type: 'collect'; bytes: number }
-  /** What was refused because of a limit. */
+  /** An allocation was refused because of a limit. */
   | { type: 'limit'; bytes: number; limit: number }
-  /** A block that was written to while it was in quarantine: something used it after it was freed. */
+  /** Something wrote to a freed block while the block was in the quarantine. */
   | { type: 'damage'; blocks: number };
 
-/** A live buffer. */
+/** A live buffer, from `leaks()`. */
 export interface Leak {
   bytes: number;
-  /** Where it was allocated, as `Error.stack` without its first line; with `trace` only. */
+  /** The stack of the allocation: `Error.stack` without its first line. Only with the option `trace`. */
   stack?: string;
 }
 
-/** What is remembered of an allocator's buffers beyond what their memory needs: only where someone asked for it. */
+/** Records the stacks and events of an allocator's buffers. Only for allocators with the option `log` or `trace`. */
 export class Observer {
   readonly #log: ((event: AllocatorEvent) => void) | undefined;
-  /** By slot. One whose buffer was collected stays until the slot is used again. */
+  /** The stacks by slot. The stack of a collected buffer stays until its slot is used again. */
   readonly #stacks: Map<number, { stack?: string }> | undefined;
   readonly #collected: FinalizationRegistry<number> | undefined;
 
@@ -36,10 +36,10 @@ export class Observer {
     return log === undefined && !trace ? undefined : new Observer(log, trace);
   }
 
-  /** A new buffer. `below` is the function that the stack leaves out, and what it called. */
+  /** Records a new buffer. The stack omits the function `below` and everything that `below` called. */
   made(buffer: Uint8Array, slot: number, below: Function): void {
     if (this.#stacks !== undefined) {
-      // The text is made when someone asks for it: most buffers are freed before.
+      // V8 makes the text only when `stack` is read. Most buffers are freed before.
       const trace: { stack?: string } = {};
       Error.captureStackTrace(trace, below);
       this.#stacks.set(slot, trace);
@@ -47,7 +47,7 @@ export class Observer {
     this.#collected?.register(buffer, buffer.byteLength, buffer);
   }
 
-  /** A buffer that is freed. */
+  /** Forgets a freed buffer. */
   gone(buffer: Uint8Array, slot: number): void {
     this.#stacks?.delete(slot);
     this.#collected?.unregister(buffer);
@@ -57,7 +57,7 @@ export class Observer {
     this.#log?.(event);
   }
 
-  /** Where the buffer in that slot was allocated. */
+  /** The stack of the allocation of the buffer in that slot. */
   stack(slot: number): string | undefined {
     return this.#stacks?.get(slot)?.stack?.replace(/^.*\n/, '');
   }

@@ -2,20 +2,21 @@ import { MallocBackendError, shown } from '../errors.js';
 import { namesOf } from '../options.js';
 import type { AllocatorEvent } from './observer.js';
 
-/** How an allocator is made. */
+/** Options of `Allocator.create()` and `child()`. */
 export interface AllocatorOptions {
-  /** For messages. */
+  /** A name for error messages. */
   name?: string;
-  /** The most bytes that may be live at a time, those of its children included. Default: no limit. */
+  /** The maximum number of live bytes, including the children's. Default: no limit. */
   limit?: number;
-  /** Remember where each buffer was allocated, for `leaks()`. Costs microseconds each. Default: false. */
+  /** Records the stack of each allocation, for `leaks()`. Each record costs microseconds. Default: false. */
   trace?: boolean;
   /**
-   * Bytes of freed blocks to keep back, filled with 0xdb, before the backend gets them: a job that still reads one
-   * then reads that, and not another buffer. Default: 0.
+   * Maximum number of bytes of freed blocks that the allocator holds back before it returns them to the backend. Each
+   * of these blocks is filled with 0xdb. A job that reads a block too late then reads 0xdb and not the data of another
+   * buffer. Default: 0.
    */
   quarantine?: number;
-  /** Called with everything that happens, within the call that made it happen. Default: none. */
+  /** Called with each event, during the call that causes the event. Default: none. */
   log?: (event: AllocatorEvent) => void;
 }
 
@@ -27,15 +28,16 @@ export const ALLOCATOR_OPTIONS = namesOf<AllocatorOptions>({
   log: true,
 });
 
-/** How a buffer is allocated. */
+/** Options of `Allocator.allocate()`. */
 export interface AllocateOptions {
-  /** Fill it with zeros; its contents are otherwise whatever the memory held before. Default: false. */
+  /** Fills the buffer with zeros. Otherwise the buffer shows old data of its memory. Default: false. */
   zero?: boolean;
   /** The address's alignment in bytes: a power of two up to 2^30. Default: 16. */
   alignment?: number;
   /**
-   * `allow`: where the runtime refuses buffers over memory that is not its own, make one of its own. It counts here
-   * as any other, and the backend has no part in it. Default: `refuse`, with `ERR_EXTERNAL_BUFFERS_UNSUPPORTED`.
+   * For runtimes that refuse buffers over memory that is not V8's own. `allow` returns a buffer in V8's memory, which
+   * does not come from the backend but counts as usual. `refuse` throws `ERR_EXTERNAL_BUFFERS_UNSUPPORTED`. Default:
+   * `refuse`.
    */
   copy?: 'allow' | 'refuse';
 }

@@ -1,4 +1,4 @@
-// What an allocator refuses, as errors.
+// The errors of an allocator.
 
 import { constants } from 'node:buffer';
 import { isUint8Array } from 'node:util/types';
@@ -6,7 +6,7 @@ import type { MemoryAllocatorBackend } from '../backend.js';
 import { MallocBackendError, shown } from '../errors.js';
 import { OwnedBuffer } from './buffer.js';
 
-/** What an error says of the allocator. */
+/** The properties of an allocator that its errors mention. */
 interface Allocator {
   readonly backend: MemoryAllocatorBackend;
   readonly name: string | undefined;
@@ -25,7 +25,7 @@ export function disposed(allocator: Allocator): MallocBackendError {
   );
 }
 
-/** `full` is the allocator whose limit is in the way. */
+/** `full` is the allocator whose limit is reached. */
 export function limitExceeded(full: Allocator, bytes: number): MallocBackendError {
   return new MallocBackendError(
     'ERR_LIMIT_EXCEEDED',
@@ -70,7 +70,7 @@ export function heldBuffer(buffer: Uint8Array): MallocBackendError {
   );
 }
 
-/** Why a value is not the allocator's to be freed, or whatever `what` says. */
+/** The error for a value that the allocator cannot free, hold or resize. `what` is the participle in the message. */
 export function notAllocated(
   value: unknown,
   allocator: Parameters<typeof OwnedBuffer.whyNot>[1],

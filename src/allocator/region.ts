@@ -6,19 +6,20 @@ import { checkAlignment, checkBytes, flag } from './arguments.js';
 import { BlockView } from './view.js';
 import { Watch } from './watch.js';
 
-/** How a region is made. */
+/** Options of `Allocator.region()`. */
 export interface RegionOptions {
   /**
-   * The address space to reserve, in bytes; memory is used only for what is written to. Rounded up to 2 MiB. At most
-   * `buffer.constants.MAX_LENGTH`.
+   * Bytes of address space to reserve, rounded up to a multiple of 2 MiB. At most `buffer.constants.MAX_LENGTH`. The
+   * region uses physical memory only for the parts to which you write.
    */
   bytes: number;
   /**
-   * Find what writes to a block after it was freed: freed blocks are filled with 0xdb and held back, up to an eighth of
-   * the region, and errors tell where a block was freed. Costs microseconds for each block. Default: false.
+   * Finds writes to freed blocks. The region fills freed blocks with 0xdb and holds them back, up to an eighth of the
+   * region. Errors say where a block was freed. Each block costs microseconds more. Default: false.
    *
-   * What is held back counts in the allocator as before, and against its limits, until newer freed blocks take its
-   * place, the region needs it for a block, or `reset` or `dispose`. In the region itself it does not count.
+   * A held-back block counts in the allocator and against its limits, but not in the region. The region frees the block
+   * when newer freed blocks take its place, when the region needs the memory for a new block, or at `reset` and
+   * `dispose`.
    */
   debug?: boolean;
 }
@@ -27,41 +28,43 @@ export const REGION_OPTIONS = namesOf<RegionOptions>({ bytes: true, debug: true 
 
 const BLOCK_OPTIONS = namesOf<{ zero?: boolean; alignment?: number }>({ zero: true, alignment: true });
 
-/** A Buffer on a block in a region. `using` frees it. */
+/** A Buffer on a block of a region. `using` frees the block. */
 export type RegionView = Buffer & Disposable;
 
-/** The addon's numbers in place of an offset. They are there once a region is. */
+/** The addon's numbers instead of an offset. The first region's constructor sets them. */
 let NoOffset!: Addon['NoOffset'];
 
 /**
  * A heap in one ArrayBuffer.
  *
- * To allocate costs a fraction of a Buffer of its own. In return a freed view is not detached: it goes on showing the
- * memory, which may be another block's by then. What writes through one damages that block, and nothing else: the heap's
- * structures lie outside of the ArrayBuffer. `debug` finds such writes.
+ * Allocating a block costs a fraction of allocating a Buffer. In return, `free` does not make a view empty: a freed view
+ * still shows the memory, and a newer block may use this memory. A write through a freed view can damage the contents of
+ * that block. It cannot damage the heap, whose data structures lie outside the ArrayBuffer. The option `debug` finds such
+ * writes.
  *
- * A region belongs to the thread that made it. It goes with its last view when nobody disposes it. To transfer its
- * ArrayBuffer ends it, as {@link dispose} does, but for the memory: that is the new owner's, with the contents of all
- * live blocks, and counts in the allocator until the new owner is collected, in whichever thread.
+ * A region belongs to the thread that created it. If you do not dispose a region, the garbage collector collects it
+ * together with its last view. If you transfer the ArrayBuffer, the region ends. The memory, with the contents of all
+ * live blocks, then belongs to the new ArrayBuffer. It counts in the allocator until the new ArrayBuffer is collected, in
+ * any thread.
  */
 export class Region implements Disposable {
   /** The reserved address space in bytes. */
   readonly bytes: number;
   readonly #native: NativeRegion;
-  /** What the native side is given and answers. */
+  /** Arguments and results of the native functions. */
   readonly #numbers: Float64Array;
   readonly #memory: ArrayBuffer;
-  /** All of it. Without bytes the memory is not here any more: to ask for that costs less than to ask the ArrayBuffer. */
+  /** A view on the whole memory. Its length is 0 after a detach. Reading it costs less than reading the ArrayBuffer's. */
   readonly #whole: Uint8Array;
   readonly #limitExceeded: (more: number) => MallocBackendError;
   readonly #watch: Watch | undefined;
-  /** Views of an older one were freed by `reset`. */
+  /** Each `reset` adds 1. A view with a lower number was freed by a `reset`. */
   #generation = 0;
   #bytesAllocated = 0;
   #views = 0;
   #ended: 'disposed' | 'transferred' | undefined;
 
-  /** @internal Regions come from `allocator.region()`. */
+  /** @internal Call `allocator.region()` to make a region. */
   constructor(
     native: NativeRegion,
     numbers: Float64Array,
@@ -79,12 +82,11 @@ export class Region implements Disposable {
   }
 
   /**
-   * A view on a new block. Its contents are undefined unless `zero` is set.
+   * Allocates a block and returns a view on it. Its contents are undefined unless `zero` is set.
    *
-   * @param options - As for `Allocator.allocate`. Alignments are those of addresses.
-   * @throws {@link MallocBackendError} `ERR_OUT_OF_MEMORY`: there is no room for it in the region.
-   * `ERR_LIMIT_EXCEEDED`, `ERR_DISPOSED` (also where the ArrayBuffer was transferred), `ERR_INVALID_ARGUMENT`, with
-   * `debug` `ERR_USE_AFTER_FREE`
+   * @param options - The same as for `Allocator.allocate`. `alignment` applies to the address, not to the offset.
+   * @throws {@link MallocBackendError} `ERR_OUT_OF_MEMORY` if the region has no room. `ERR_LIMIT_EXCEEDED`.
+   * `ERR_DISPOSED`, also if the ArrayBuffer was transferred. `ERR_INVALID_ARGUMENT`. With `debug`, `ERR_USE_AFTER_FREE`
    */
   allocate(bytes: number, options?: { zero?: boolean; alignment?: number }): RegionView {
     checkBytes(bytes);
@@ -110,10 +112,11 @@ export class Region implements Disposable {
   }
 
   /**
-   * Frees a view's block. The view is not detached: see {@link Region}.
+   * Frees the block of a view. The view does not become empty: see {@link Region}.
    *
-   * @throws {@link MallocBackendError} `ERR_NOT_ALLOCATED`: a view that was freed before, another region's, a view on
-   * one, a plain Buffer. `ERR_DISPOSED`, `ERR_INVALID_ARGUMENT`, with `debug` `ERR_USE_AFTER_FREE` for another block
+   * @throws {@link MallocBackendError} `ERR_NOT_ALLOCATED` if the view was freed before, or belongs to another region, or
+   * is a view on a view or a plain Buffer. `ERR_DISPOSED`, `ERR_INVALID_ARGUMENT`. With `debug`, `ERR_USE_AFTER_FREE` if
+   * the region finds a write to another freed block
    */
   free(view: Uint8Array): void {
     if (this.#whole.length === 0) throw this.#gone();
@@ -130,26 +133,26 @@ export class Region implements Disposable {
     this.#throwDamage();
   }
 
-  /** Whether the view's block is live in this region. */
+  /** Whether the view has a live block of this region. */
   owns(view: unknown): boolean {
     return this.#whole.length > 0 && BlockView.isLive(view, this, this.#generation);
   }
 
-  /** Bytes in live blocks, as they were asked for. */
+  /** Requested bytes of all live blocks. */
   get bytesAllocated(): number {
     return this.#whole.length > 0 ? this.#bytesAllocated : 0;
   }
 
-  /** How many views are live. */
+  /** Number of live views. */
   get views(): number {
     return this.#whole.length > 0 ? this.#views : 0;
   }
 
   /**
-   * Frees every block at once, in less time than one by one. No view is any good after it.
+   * Frees all blocks at once, which is faster than freeing each block. Do not use older views afterwards.
    *
-   * @throws {@link MallocBackendError} `ERR_DISPOSED`, `ERR_OUT_OF_MEMORY`: the heap cannot be made anew, and the
-   * region is disposed. With `debug` `ERR_USE_AFTER_FREE`
+   * @throws {@link MallocBackendError} `ERR_DISPOSED`. `ERR_OUT_OF_MEMORY` if the region cannot make a new heap; then the
+   * region is disposed. With `debug`, `ERR_USE_AFTER_FREE`
    */
   reset(): void {
     if (this.#whole.length === 0) throw this.#gone();
@@ -164,7 +167,7 @@ export class Region implements Disposable {
   }
 
   /**
-   * Looks whether a freed block that is still held back was written to. Only with `debug` is there anything to find.
+   * Checks all held-back blocks for writes. Without `debug`, the function does nothing.
    *
    * @throws {@link MallocBackendError} `ERR_USE_AFTER_FREE`
    */
@@ -175,14 +178,14 @@ export class Region implements Disposable {
   }
 
   /**
-   * Gives the memory and the address space back, once no job of Node's has it any more; every view is empty from now
-   * on. Once more does nothing.
+   * Ends the region: every view is empty from now on. The memory and the address space return to the system when no job
+   * of Node uses them any more. A second call does nothing.
    */
   dispose(): void {
     this.#end('disposed');
   }
 
-  /** {@link dispose}, for `using`. */
+  /** Calls {@link dispose}, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
   }
@@ -201,7 +204,7 @@ export class Region implements Disposable {
     this.#views = 0;
   }
 
-  /** The memory is not here any more: why. */
+  /** The error that says why the region no longer has its memory. */
   #gone(): MallocBackendError {
     this.#end('transferred');
     return new MallocBackendError(
@@ -212,7 +215,7 @@ export class Region implements Disposable {
     );
   }
 
-  /** After a call that may have found a block that was written to after it was freed. */
+  /** Throws if the last native call found a write to a freed block. */
   #throwDamage(): void {
     if (this.#numbers[0] === NoOffset.Damaged) throw this.#damage();
   }

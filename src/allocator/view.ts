@@ -1,23 +1,23 @@
 import { isUint8Array } from 'node:util/types';
 
-/** What hands the views out: a region. */
+/** The region that made a view. */
 interface Owner {
   owns(view: unknown): boolean;
   free(view: Uint8Array): void;
 }
 
-/** In place of a generation: the view was freed. */
+/** Instead of a generation: the view was freed. */
 const FREED = -1;
 
 /**
- * What a region hands out: a Buffer on its memory, with private fields that no other object has. What they say of the
- * block cannot be changed from outside, as `byteOffset` and `length` can by a property of that name.
+ * The class of a region's views: a Buffer with private fields for the place of its block. Code outside can shadow the
+ * properties `byteOffset` and `length`, but not these fields.
  */
 export class BlockView extends Uint8Array {
   readonly #region: Owner;
   readonly #offset: number;
   readonly #bytes: number;
-  /** That of the region when the block was allocated. */
+  /** The region's generation when the block was allocated. */
   #generation: number;
 
   constructor(memory: ArrayBuffer, offset: number, bytes: number, region: Owner, generation: number) {
@@ -43,7 +43,7 @@ export class BlockView extends Uint8Array {
     );
   }
 
-  /** From now on the view counts as freed. */
+  /** Marks the view as freed. */
   static retire(view: BlockView): void {
     view.#generation = FREED;
   }
@@ -56,7 +56,7 @@ export class BlockView extends Uint8Array {
     return view.#bytes;
   }
 
-  /** Why a value is none of the region's live views. */
+  /** Why the value is not a live view of the region. */
   static whyNot(value: unknown, region: Owner): string {
     if (!isUint8Array(value)) return 'it is no Buffer';
     if (!(#generation in value)) {
@@ -67,7 +67,7 @@ export class BlockView extends Uint8Array {
   }
 }
 
-// As in buffer.ts.
+// For the reason, see buffer.ts.
 Object.setPrototypeOf(BlockView.prototype, Buffer.prototype);
 Object.defineProperty(BlockView.prototype, 'constructor', {
   value: Buffer,

@@ -1,4 +1,4 @@
-// Where a region's blocks were freed, for its debug mode: the native side finds the damage.
+// Records where a region's blocks were freed, for the debug mode. The native side finds the writes to freed blocks.
 
 import { MallocBackendError } from '../errors.js';
 
@@ -12,7 +12,7 @@ function lines({ stack = '' }: Trace): string {
 
 export class Watch {
   readonly #byView = new WeakMap<object, Trace>();
-  /** Of blocks that may be held back, by offset. */
+  /** The stacks of held-back blocks, by offset. */
   readonly #byOffset = new Map<number, Trace>();
 
   freed(view: object, offset: number, below: Function): void {
@@ -22,7 +22,7 @@ export class Watch {
     this.#byOffset.set(offset, trace);
   }
 
-  /** Another block begins there. */
+  /** Forgets the stack at the offset, because a new block begins there. */
   allocated(offset: number): void {
     this.#byOffset.delete(offset);
   }
@@ -32,7 +32,7 @@ export class Watch {
     this.#byOffset.clear();
   }
 
-  /** Where a view was freed. */
+  /** The part of a message that says where the view was freed. */
   story(view: unknown): string {
     const trace = typeof view === 'object' && view !== null ? this.#byView.get(view) : undefined;
     return trace === undefined ? '' : `\nIt was freed here:\n${lines(trace)}`;
