@@ -2,9 +2,10 @@
  * `node --import malloc-backend/register app.js`, with `MALLOC_BACKEND=mimalloc`: switches this very process, by
  * starting Node again in place, before the program begins. Same process id, arguments and standard streams.
  *
- * Read: `MALLOC_BACKEND` (a backend, required), `MALLOC_BACKEND_PRESET` (default `balanced`),
- * `MALLOC_BACKEND_CHILDREN` (`inherit`, the default, or `none`), `MALLOC_BACKEND_IF_SUPPORTED` (`1`: on macOS and Windows,
- * where there is no switch, the program runs without one and a line on standard error says so).
+ * It reads these variables: `MALLOC_BACKEND` (a backend) or `MALLOC_BACKEND_CONFIG` (a configuration file); one of them is
+ * required. `MALLOC_BACKEND_PRESET` (default `balanced`) and `MALLOC_BACKEND_CHILDREN` (`inherit`, the default, or `none`)
+ * win over the file. `MALLOC_BACKEND_IF_SUPPORTED` (`1`: on macOS and Windows, the program runs without a switch, and a line
+ * on standard error says so).
  *
  * It does nothing where the process runs on the backend already, in workers, and in what a process with `none` starts,
  * unless that is given another backend or a `MALLOC_BACKEND_CHILDREN` of its own. It never starts Node twice: if the
@@ -19,6 +20,7 @@ import { parseBackend } from './backend.js';
 import { MallocBackendError } from './errors.js';
 import { notPermitted } from './native/loader.js';
 import { become, sayNow } from './process/become.js';
+import { chosen } from './process/config.js';
 import { definedVariables, parseChildren, switchedEnvironment, variables } from './process/environment.js';
 import { activeBackend } from './process/owner.js';
 import { before, isFile } from './process/preloads.js';
@@ -37,14 +39,15 @@ if (isMainThread) register(programEnvironment());
 function register(given: NodeJS.ProcessEnv): void {
   const read = <T>(variable: string, parse: (value: string | undefined) => T): T =>
     parsed(variable, given[variable], parse);
-  const name = given['MALLOC_BACKEND'];
-  if (name === undefined || name === '') {
+  const [name, config] = [given['MALLOC_BACKEND'] || undefined, given['MALLOC_BACKEND_CONFIG'] || undefined];
+  if (name === undefined && config === undefined) {
     throw new MallocBackendError(
       'ERR_INVALID_ARGUMENT',
-      'malloc-backend/register was imported and MALLOC_BACKEND is not set; set it to a backend, or to "default"',
+      'malloc-backend/register was imported and MALLOC_BACKEND is not set; set it to a backend, or to "default", or set ' +
+        'MALLOC_BACKEND_CONFIG to a configuration file',
     );
   }
-  const backend = read('MALLOC_BACKEND', parseBackend);
+  if (name !== undefined) read('MALLOC_BACKEND', parseBackend);
   if (!isSupported()) {
     const asked = { by: `${IF_SUPPORTED}=1`, given: read(IF_SUPPORTED, parseSwitch) };
     return leaveOut(asked, 'the program runs without a switch');
@@ -54,6 +57,14 @@ function register(given: NodeJS.ProcessEnv): void {
   );
   const children = read(variables.children, (wanted) =>
     wanted === undefined ? undefined : parseChildren(wanted),
+  );
+  const { backend, ...choice } = read('MALLOC_BACKEND_CONFIG', () =>
+    chosen({
+      backend: name,
+      config,
+      ...(preset === undefined ? {} : { preset }),
+      ...(children === undefined ? {} : { children }),
+    }),
   );
   const mark = process.env[MARK]?.split(':') ?? [];
   const [pid, started, inherited, inheritedBackend] = mark;
@@ -73,15 +84,10 @@ function register(given: NodeJS.ProcessEnv): void {
   // Node has taken a -- away, behind which an argument may look like an option of its own.
   const separator = args[0] !== '-' && args[0]?.startsWith('-') ? ['--'] : [];
   const argv = [process.argv0, ...process.execArgv, ...separator, ...args];
-  const options = {
-    env: given,
-    ...(preset === undefined ? {} : { preset }),
-    ...(children === undefined ? {} : { children }),
-  };
-  const env = switchedEnvironment(backend, options, { probe: true, tell: sayNow });
+  const env = switchedEnvironment(backend, { ...choice, env: given }, { probe: true, tell: sayNow });
   // For libc's malloc, where it is in place, only the preset is a reason to start again.
   if (active.backend === backend && env[variables.restore] === undefined) return;
-  env[MARK] = `${process.pid}:${startTime()}:${children ?? 'inherit'}:${backend}`;
+  env[MARK] = `${process.pid}:${startTime()}:${choice.children ?? 'inherit'}:${backend}`;
   const launch = prepareLaunch(backend, process.execPath, argv.slice(1));
   sayWhatRunsTwice();
   // Also one that another module has opened, and will again.

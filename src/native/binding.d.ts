@@ -60,6 +60,14 @@ export interface BackendStats {
  */
 export type Children = 'inherit' | 'none'
 
+/** What a configuration file says. */
+export interface ConfigFile {
+  backend: Backend
+  preset?: Preset
+  set: Array<AllocatorOption>
+  children?: Children
+}
+
 /** Makes an allocator. `limit` and `quarantine` are in bytes, `limit` is infinite for none. `numbers` has three places. */
 export declare function createAllocator(backend: Backend, limit: number, quarantine: number, numbers: Float64Array): NativeAllocator
 
@@ -395,6 +403,8 @@ export declare namespace linux {
   export function pythonInterrupt(number: number): void
   /** Starts the interpreter of this process, or finds that it runs. */
   export function pythonStart(options: PythonOptions): Promise<void>
+  /** Reads a configuration file. `folder` is the folder of the preloadable libraries. */
+  export function readConfigFile(file: string, folder: string): ConfigFile
   /**
    * What a process's physical memory is, of which that allocator serves `malloc`; `v8` is this process's, and absent for
    * another one.

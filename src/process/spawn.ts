@@ -11,9 +11,10 @@ import type {
   StdioPipe,
 } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
-import { type MemoryAllocatorBackend, type ProcessBackend, parseBackend, shimFile } from '../backend.js';
+import { type MemoryAllocatorBackend, type ProcessBackend, shimFile } from '../backend.js';
 import { MallocBackendError, shown } from '../errors.js';
 import { type OptionNames, namesOf, requireOptions } from '../options.js';
+import { type BackendChoice, chosen } from './config.js';
 import { descriptors, proofOf, reportTo, workingDirectory } from './channel.js';
 import { type SwitchOptions, switchedEnvironment, variables } from './environment.js';
 import { type Context, prepareLaunch } from './program.js';
@@ -50,10 +51,10 @@ export type SwitchedChildByStdio<In, Out, Err> = SwitchedChild &
   >;
 
 /** The options of `child_process.spawn`, and how to switch. */
-export type SwitchedSpawnOptions = SpawnOptions & SwitchOptions & { backend: ProcessBackend };
+export type SwitchedSpawnOptions = SpawnOptions & SwitchOptions & BackendChoice;
 
 /** The options of `child_process.fork`, and how to switch. */
-export type SwitchedForkOptions = ForkOptions & SwitchOptions & { backend: ProcessBackend };
+export type SwitchedForkOptions = ForkOptions & SwitchOptions & BackendChoice;
 
 /**
  * `child_process.spawn` with the child on the backend. With `shell` it is the shell that proves the switch, and the
@@ -102,10 +103,10 @@ export function spawn(
   maybeOptions?: SwitchedSpawnOptions,
 ): SwitchedChild {
   const [args, given] = argumentsAndOptions(argsOrOptions, maybeOptions);
-  const { backend, rest, env, stdio } = prepare(given, SPAWN_OPTIONS);
+  const { backend, children, rest, env, stdio } = prepare(given, SPAWN_OPTIONS);
   const context = contextOf(rest, env);
   if (rest.shell) {
-    if (given?.children === 'none') {
+    if (children === 'none') {
       throw new MallocBackendError(
         'ERR_INVALID_ARGUMENT',
         "with a shell and children: 'none' the shell alone would be switched, and not the command",
@@ -186,19 +187,20 @@ function prepare<Options extends SwitchedSpawnOptions | SwitchedForkOptions>(
     throw new MallocBackendError('ERR_INVALID_ARGUMENT', 'options must be an object with a backend');
   }
   requireOptions(given, known);
-  const { backend: name, children, preset, set, ...rest } = given;
-  const backend = parseBackend(name);
-  const options = {
-    env: given.env ?? process.env,
-    ...(children === undefined ? {} : { children }),
-    ...(preset === undefined ? {} : { preset }),
-    ...(set === undefined ? {} : { set }),
-  };
-  const env = switchedEnvironment(backend, options, { probe: true });
+  const {
+    backend: _backend,
+    config: _config,
+    children: _children,
+    preset: _preset,
+    set: _set,
+    ...rest
+  } = given;
+  const { backend, ...options } = chosen(given);
+  const env = switchedEnvironment(backend, { ...options, env: given.env ?? process.env }, { probe: true });
   const stdio = descriptors(given.stdio === undefined ? standard : given.stdio);
   stdio.push('pipe');
   env[variables.report] = reportTo(stdio.length - 1);
-  return { backend, rest, env, stdio };
+  return { backend, children: options.children, rest, env, stdio };
 }
 
 /** Those of child_process, and ours. Node passes over what it does not know, and a misspelt preset would be lost. */
@@ -206,6 +208,7 @@ export const SPAWN_OPTIONS = namesOf<SwitchedSpawnOptions>({
   argv0: true,
   backend: true,
   children: true,
+  config: true,
   cwd: true,
   detached: true,
   env: true,

@@ -109,7 +109,10 @@ const OWN = namesOf<PythonAllocatorConfig & { malloc: unknown; python: unknown }
   malloc: true,
   python: true,
 });
-const KNOWN: OptionNames = new Set([...OWN, ...[...SPAWN_OPTIONS].filter((name) => name !== 'backend')]);
+const KNOWN: OptionNames = new Set([
+  ...OWN,
+  ...[...SPAWN_OPTIONS].filter((name) => name !== 'backend' && name !== 'config'),
+]);
 
 /** What child_process would be handed, and nobody would look at. */
 function refuseIgnored(options: object): void {

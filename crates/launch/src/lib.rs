@@ -5,6 +5,8 @@
 //! Linux only, but for the presets. This crate knows no Node, and opens none of the libraries that it has preloaded.
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod config;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod entries;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod environment;
@@ -23,6 +25,8 @@ mod refusal;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod report;
 
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+pub use config::ConfigFile;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 pub use entries::{Environment, changed_entries, entries, environment, strings};
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]

@@ -13,6 +13,8 @@ pub enum Code {
     UnknownPreset,
     /// An allocator option that the backend does not have.
     UnknownOption,
+    /// A configuration file that cannot be read, or says something that is not there.
+    ConfigInvalid,
     /// The backend cannot serve a whole process.
     BackendUnavailable,
     /// The preloadable library is not there, cannot be loaded, or lies where the loader cannot be pointed at.
@@ -47,6 +49,7 @@ impl Code {
             Self::UnknownBackend => "ERR_UNKNOWN_BACKEND",
             Self::UnknownPreset => "ERR_UNKNOWN_PRESET",
             Self::UnknownOption => "ERR_UNKNOWN_OPTION",
+            Self::ConfigInvalid => "ERR_CONFIG_INVALID",
             Self::BackendUnavailable => "ERR_BACKEND_UNAVAILABLE",
             Self::ShimMissing => "ERR_SHIM_MISSING",
             Self::PythonConfig => "ERR_PYTHON_CONFIG",

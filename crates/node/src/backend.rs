@@ -145,6 +145,17 @@ pub enum Preset {
     None,
 }
 
+impl From<presets::Preset> for Preset {
+    fn from(preset: presets::Preset) -> Self {
+        match preset {
+            presets::Preset::LowRss => Self::LowRss,
+            presets::Preset::Balanced => Self::Balanced,
+            presets::Preset::Throughput => Self::Throughput,
+            presets::Preset::None => Self::None,
+        }
+    }
+}
+
 impl From<Preset> for presets::Preset {
     fn from(preset: Preset) -> Self {
         match preset {

@@ -76,6 +76,15 @@ pub enum Children {
     None,
 }
 
+impl From<launch::Children> for Children {
+    fn from(children: launch::Children) -> Self {
+        match children {
+            launch::Children::Inherit => Self::Inherit,
+            launch::Children::None => Self::None,
+        }
+    }
+}
+
 impl From<Children> for launch::Children {
     fn from(children: Children) -> Self {
         match children {
@@ -136,6 +145,27 @@ pub fn switched_environment(
     };
     let Switched { variables, notice } = launch::switched_environment(&switch, &before).map_err(refused)?;
     Ok(difference(&before, &variables, notice))
+}
+
+/// What a configuration file says.
+#[napi(object)]
+pub struct ConfigFile {
+    pub backend: Backend,
+    pub preset: Option<Preset>,
+    pub set: Vec<AllocatorOption>,
+    pub children: Option<Children>,
+}
+
+/// Reads a configuration file. `folder` is the folder of the preloadable libraries.
+#[napi(namespace = "linux")]
+pub fn read_config_file(file: String, folder: String) -> Result<ConfigFile> {
+    let config = launch::ConfigFile::read(Path::new(&file), Path::new(&folder)).map_err(refused)?;
+    Ok(ConfigFile {
+        backend: config.backend.into(),
+        preset: config.preset.map(Into::into),
+        set: config.set.into_iter().map(|(key, value)| AllocatorOption { key, value }).collect(),
+        children: config.children.map(Into::into),
+    })
 }
 
 /// The program of a command and its arguments.

@@ -34,6 +34,7 @@ const fn status(code: Code) -> c_int {
         | Code::UnknownBackend
         | Code::UnknownPreset
         | Code::UnknownOption
+        | Code::ConfigInvalid
         | Code::PythonConfig => 2,
         Code::ProgramNotFound => 127,
         Code::NotApplied | Code::ProcessNotFound | Code::ProcessAccess => 1,

@@ -1,10 +1,12 @@
 //! The options that several commands have.
 
 use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
-use clap::{Arg, Args, Command as ClapCommand};
-use malloc_backend_launch::{Children, Preset, Refusal};
+use clap::{Arg, Args, Command as ClapCommand, ValueHint};
+use malloc_backend::MemoryAllocatorBackend;
+use malloc_backend_launch::{Children, ConfigFile, Preset, Refusal};
 
 use super::answer::misused;
 
@@ -52,6 +54,59 @@ pub struct Settings {
     /// On macOS and Windows, go on without a switch and say so; on Linux it changes nothing
     #[arg(long)]
     if_supported: bool,
+}
+
+// Which backend a program runs on, and how it is set up: by words, or by a file.
+#[derive(Args)]
+pub struct Choice {
+    /// jemalloc, mimalloc, snmalloc, or default for the C library's malloc
+    #[arg(
+        value_name = "backend",
+        value_parser = BACKENDS,
+        hide_possible_values = true,
+        required_unless_present = "config"
+    )]
+    pub backend: Option<String>,
+    /// Take the backend and its options from this file; the options below win over the file
+    #[arg(long, value_name = "file", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// A [`Choice`], checked.
+pub struct Chosen {
+    pub backend: MemoryAllocatorBackend,
+    pub preset: Option<Preset>,
+    pub set: Vec<(String, String)>,
+    pub children: Children,
+}
+
+impl Choice {
+    /// The choice by words, where `named` is the backend, or else by the file.
+    pub fn chosen(&self, named: Option<MemoryAllocatorBackend>, folder: &Path) -> Result<Chosen, Refusal> {
+        let (preset, set, children) =
+            (self.settings.preset()?, self.settings.options()?, self.settings.children()?);
+        match (named, &self.config) {
+            (Some(backend), Some(file)) => Err(misused(format!(
+                "the backend is named twice: {backend}, and the one in {}; leave one of them out",
+                file.display()
+            ))),
+            (Some(backend), None) => {
+                Ok(Chosen { backend, preset, set, children: children.unwrap_or_default() })
+            }
+            (None, Some(file)) => {
+                let config = ConfigFile::read(file, folder)?;
+                Ok(Chosen {
+                    backend: config.backend,
+                    preset: preset.or(config.preset),
+                    set: config.set.into_iter().chain(set).collect(),
+                    children: children.or(config.children).unwrap_or_default(),
+                })
+            }
+            (None, None) => Err(misused("the backend is missing; name one, or a file by --config")),
+        }
+    }
 }
 
 impl Settings {

@@ -5,14 +5,14 @@ use malloc_backend_launch::{
 };
 
 use super::answer::{Answer, Failure, complain, misused};
-use super::arguments::{BACKENDS, OneOf, Settings};
+use super::arguments::{Choice, Chosen, OneOf};
 use super::quoting::single_quoted;
 use super::system::folder;
 
 /// Print the variables that switch a program, where no wrapper is wanted
 #[derive(Args)]
 #[command(
-    override_usage = "malloc-backend env <backend> [options]",
+    override_usage = "malloc-backend env <backend>|--config <file> [options]",
     after_help = "\
 Formats:
   shell          export lines, for eval
@@ -34,12 +34,12 @@ Examples:
   set=\"$(malloc-backend env jemalloc)\" && eval \"$set\" && exec node server.js
   malloc-backend env mimalloc --format docker
   malloc-backend env jemalloc --format systemd
-  malloc-backend env jemalloc --format k8s"
+  malloc-backend env jemalloc --format k8s
+  malloc-backend env --config malloc-backend.json --format docker"
 )]
 pub struct Env {
-    /// jemalloc, mimalloc, snmalloc, or default for the C library's malloc
-    #[arg(value_name = "backend", value_parser = BACKENDS, hide_possible_values = true)]
-    backend: String,
+    #[command(flatten)]
+    choice: Choice,
     /// Choose who reads the variables: one of the formats below
     #[arg(
         long,
@@ -49,8 +49,6 @@ pub struct Env {
         value_parser = OneOf(&["shell", "docker", "systemd", "systemd-file", "dotenv", "compose", "k8s", "json"])
     )]
     format: String,
-    #[command(flatten)]
-    settings: Settings,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -89,20 +87,16 @@ pub fn main(asked: &Env) -> Answer {
     })
 }
 
-fn print(Env { backend, settings, .. }: &Env, format: Format) -> Result<Vec<u8>, Refusal> {
+fn print(Env { choice, .. }: &Env, format: Format) -> Result<Vec<u8>, Refusal> {
     let is_shell = format == Format::Shell;
     let here = environment(&entries());
     // A shell may be switched already; the other formats are for an environment that begins elsewhere, of which what this
     // shell has set is no part.
     let now = if is_shell { without_switch(&here) } else { Environment::new() };
-    let switch = Switch {
-        backend: backend.parse()?,
-        preset: settings.preset()?,
-        set: &settings.options()?,
-        children: settings.children()?.unwrap_or_default(),
-        probe: false,
-        folder: &folder(),
-    };
+    let folder = folder();
+    let named = choice.backend.as_deref().map(str::parse).transpose()?;
+    let Chosen { backend, preset, set, children } = choice.chosen(named, &folder)?;
+    let switch = Switch { backend, preset, set: &set, children, probe: false, folder: &folder };
     let Switched { variables: then, notice } = switched_environment(&switch, &now)?;
     if let Some(notice) = notice {
         complain(&notice);

@@ -58,11 +58,16 @@ pub fn refusal(error: &clap::Error, command: Option<&str>, words: &[OsString]) -
         }
         _ => None,
     };
-    no_backend.unwrap_or_else(|| misused(explain(error, command)))
+    no_backend.unwrap_or_else(|| misused(explain(error, command, words)))
+}
+
+/// Whether a file names the backend, so that the first word may be the program's.
+fn is_by_file(words: &[OsString]) -> bool {
+    words.get(2).and_then(|word| word.to_str()).is_some_and(|word| word.starts_with("--config"))
 }
 
 /// In a line.
-fn explain(error: &clap::Error, command: Option<&str>) -> String {
+fn explain(error: &clap::Error, command: Option<&str>, words: &[OsString]) -> String {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => text.clone(),
         Some(ContextValue::Strings(texts)) => texts.join(" "),
@@ -84,6 +89,7 @@ fn explain(error: &clap::Error, command: Option<&str>) -> String {
         }
         ErrorKind::UnknownArgument => {
             let otherwise = match command {
+                Some("run") if is_by_file(words) => format!("; the program comes after --. See {help}"),
                 Some("run") => format!("; the program's own options come after its name. See {help}"),
                 Some("python") => format!("; Python's own options come after --. See {help}"),
                 _ => format!("; see {help}"),
