@@ -7,29 +7,29 @@ import { changed, definedVariables } from '../process/environment.js';
 export type { PythonDomain } from '../native/binding.js';
 
 /**
- * Which allocator serves which of CPython's domains. Names and defaults are those of PyOxidizer's
+ * Which allocator serves each of CPython's domains. The names and defaults are the same as in PyOxidizer's
  * `PythonInterpreterConfig`.
  */
 export interface PythonAllocatorConfig {
-  /** What serves the domains that are on. Default: `default`, which leaves all of them to Python. */
+  /** The backend for the domains that are set. Default: `default`, which leaves all domains to Python. */
   allocatorBackend?: MemoryAllocatorBackend;
-  /** The `raw` domain: `PyMem_RawMalloc`, and what pymalloc hands on (over 512 bytes). Default: true. */
+  /** The `raw` domain: `PyMem_RawMalloc`, and requests of more than 512 bytes from pymalloc. Default: true. */
   allocatorRaw?: boolean;
   /** The `mem` domain: `PyMem_Malloc`. Default: false. */
   allocatorMem?: boolean;
   /** The `obj` domain: `PyObject_Malloc`. Default: false. */
   allocatorObj?: boolean;
-  /** The arenas of pymalloc, which `mem` and `obj` turn off. Default: false. */
+  /** The arenas of pymalloc. You cannot set them together with `mem` or `obj`. Default: false. */
   allocatorPymallocArena?: boolean;
-  /** Python's debug hooks on top (`PyMem_SetupDebugHooks`), with or without a backend. Default: false. */
+  /** Sets Python's debug hooks (`PyMem_SetupDebugHooks`), with or without a backend. Default: false. */
   allocatorDebug?: boolean;
-  /** Whether calls and bytes are counted. It costs every call something. Default: false. */
+  /** Counts calls and bytes. Every call then costs more. Default: false. */
   counters?: boolean;
-  /** Whether an inherited `PYTHONMALLOC` or `PYTHONDEVMODE` is taken away rather than refused. Default: false. */
+  /** Removes an inherited `PYTHONMALLOC` or `PYTHONDEVMODE`. Otherwise such a variable is an error. Default: false. */
   unsetPythonMalloc?: boolean;
 }
 
-/** The names of them all, for those who have others beside them. */
+/** The names of these options, for functions that accept further options. */
 export const ALLOCATOR_CONFIG: Record<keyof PythonAllocatorConfig, true> = {
   allocatorBackend: true,
   allocatorRaw: true,
@@ -43,18 +43,18 @@ export const ALLOCATOR_CONFIG: Record<keyof PythonAllocatorConfig, true> = {
 
 export const DOMAINS: readonly PythonDomain[] = ['raw', 'mem', 'obj', 'arena'];
 
-/** The same, complete, and checked by crates/launch. */
+/** A complete configuration, checked by crates/launch. */
 export interface PythonConfig {
   backend: MemoryAllocatorBackend;
   domains: Record<PythonDomain, boolean>;
   counters: boolean;
   unset: boolean;
-  /** As the hook reads it. */
+  /** The configuration in the form that the hook reads. */
   encoded: string;
 }
 
 /**
- * Makes sure that the configuration is one, and means something.
+ * Checks the configuration and completes it.
  *
  * @throws {@link MallocBackendError} `ERR_INVALID_ARGUMENT`, `ERR_UNKNOWN_BACKEND`, `ERR_PYTHON_CONFIG`,
  * `ERR_BACKEND_UNAVAILABLE`
@@ -66,7 +66,7 @@ export function parsePythonConfig(config: PythonAllocatorConfig): PythonConfig {
       `the options must be an object, not ${shown(config)}`,
     );
   }
-  // What `spawn` calls it. Among what is handed on to child_process nobody else would find it.
+  // `spawn` has an option of this name. child_process would ignore it without a message.
   if ('backend' in config) {
     throw new MallocBackendError(
       'ERR_INVALID_ARGUMENT',
@@ -99,9 +99,9 @@ export function parsePythonConfig(config: PythonAllocatorConfig): PythonConfig {
 }
 
 /**
- * The environment without what would discard the choice.
+ * Returns the environment without the variables that make Python discard the chosen allocators.
  *
- * @throws {@link MallocBackendError} `ERR_PYTHON_ENVIRONMENT`, unless it may be unset
+ * @throws {@link MallocBackendError} `ERR_PYTHON_ENVIRONMENT` if a variable is set and the package may not remove it
  */
 export function withoutOverride(env: NodeJS.ProcessEnv, { encoded, unset }: PythonConfig): NodeJS.ProcessEnv {
   return changed(env, linuxBinding().withoutPythonOverride(encoded, unset, definedVariables(env)));

@@ -13,17 +13,17 @@ import { parsePreset } from '../process/presets.js';
 import { type Context, type Launch, native, requireText, texts } from '../process/program.js';
 import type { PythonConfig } from './config.js';
 
-/** Variables of `crates/backend/src/variables.rs`, where each is explained. */
+/** Variables of the hook. `crates/backend/src/variables.rs` explains each. */
 export const hookVariables = {
   report: 'MALLOC_BACKEND_PYTHON_REPORT',
   counters: 'MALLOC_BACKEND_PYTHON_COUNTERS',
 } as const;
 
 /**
- * What to start for a Python command.
+ * Finds the program to start for a Python command.
  *
- * @throws {@link MallocBackendError} as {@link prepareLaunch}; `ERR_CANNOT_SWITCH` also for a program that is no Python.
- * Of a script only Python itself can tell in the end: it may be a launcher.
+ * @throws {@link MallocBackendError} the errors of {@link prepareLaunch}; `ERR_CANNOT_SWITCH` also for a program that is
+ * not Python. A script causes no error here, because it may be a launcher.
  */
 export function preparePython(
   python: string,
@@ -35,8 +35,9 @@ export function preparePython(
 }
 
 /**
- * The environment under which Python has its domains on the backend. The hook restores what was before, in Python
- * itself and not in a launcher in front of it, for the programs that Python starts.
+ * Returns the environment in which Python has its domains on the backend. With `children: 'none'`, the hook restores the
+ * previous environment in Python itself, for the programs that Python starts. It does not restore it in a launcher that
+ * starts Python.
  */
 export function hookedEnvironment(
   config: PythonConfig,

@@ -16,27 +16,27 @@ import { locatePython } from './locate.js';
 import { type PythonCounters, type PythonReport, describeCounters, describeReport } from './report.js';
 import { type PythonArgument, type PythonValue, isPlain, toPython } from './value.js';
 
-/** How the interpreter is found and set up. */
+/** Options of `PythonInterpreter.start()`. */
 export interface PythonInterpreterOptions extends PythonAllocatorConfig {
   /**
-   * The interpreter whose shared library is loaded: a path, or a name in PATH. Default: that which was installed with
-   * `libpython`, if that is given, and else `python3`.
+   * The interpreter whose shared library is loaded: a path, or a name in PATH. Default: the interpreter that belongs to
+   * `libpython`, if you set `libpython`, and otherwise `python3`.
    */
   python?: string;
-  /** The shared library itself. Default: that of `python`. */
+  /** The file of the shared library. Default: the shared library of `python`. */
   libpython?: string;
-  /** The folder of a virtual environment; its `bin/python3` is the interpreter. */
+  /** The folder of a virtual environment. Its `bin/python3` is the interpreter. */
   venv?: string;
-  /** As `python -I`: neither `PYTHON*` variables nor the user's site-packages. Default: false. */
+  /** Ignores `PYTHON*` variables and the user's site-packages, as `python -I` does. Default: false. */
   isolated?: boolean;
   /**
-   * Whether libpython and its extension modules look for what they need in their own libraries before they ask Node,
-   * which exports OpenSSL and zlib (`RTLD_DEEPBIND`). Only where libc owns `malloc`. Default: false.
+   * Loads libpython with `RTLD_DEEPBIND`. libpython and its extension modules then use their own libraries, and not the
+   * OpenSSL and zlib that Node exports. Only possible if libc owns the process's `malloc`. Default: false.
    */
   deepBind?: boolean;
   /**
-   * Variables to set in this process before Python reads them, as it starts; they stay. On the main thread only. They are
-   * among the options that a second start must have the same.
+   * Variables that are set in this process before Python starts, and stay set. Only possible on the main thread. A second
+   * start must pass the same variables.
    */
   env?: Readonly<Record<string, string>>;
 }
@@ -51,27 +51,30 @@ const OPTIONS = namesOf<PythonInterpreterOptions>({
   env: true,
 });
 
-/** How a call is to be waited for. */
+/** Options of a call into Python. */
 export interface PythonCallOptions {
-  /** Stops waiting, and raises `KeyboardInterrupt` in the interpreter's thread if the call runs there. */
+  /** An abort rejects the promise. If the call runs, Python also gets `KeyboardInterrupt`. */
   signal?: AbortSignal;
-  /** Whether a result that has no equivalent in JavaScript comes as its `repr`. Default: false. */
+  /**
+   * Returns the `repr` of a result that has no equivalent in JavaScript. Otherwise such a result is an error. Default:
+   * false.
+   */
   repr?: boolean;
 }
 
 const CALL_OPTIONS = namesOf<PythonCallOptions>({ signal: true, repr: true });
 
-/** The interpreter, as read back from it. */
+/** The report of the interpreter in this process. */
 export interface PythonInfo extends PythonReport {
   /** The shared library's file. */
   libpython: string;
 }
 
-/** An exception of Python's. The `message` begins with its type. */
+/** An exception that Python raised. The `message` begins with its type. */
 export class PythonError extends MallocBackendError {
-  /** The exception's class, with its module unless that is `builtins` or `__main__`. */
+  /** The exception's class, with its module unless the module is `builtins` or `__main__`. */
   readonly type: string;
-  /** The traceback, as Python prints it. */
+  /** The traceback in the form in which Python prints it. */
   readonly traceback: string;
 
   constructor(type: string, message: string, traceback: string) {
@@ -90,10 +93,10 @@ let lastStart: Promise<unknown> = Promise.resolve();
 let running: { interpreter: PythonInterpreter; key: string } | undefined;
 
 /**
- * CPython in this process, on a thread of its own, for as long as the process lives. There is one, which all threads of
- * Node share; every thread starts it for itself.
+ * CPython in this process. It runs on its own thread until the process ends. A process has one interpreter, which all
+ * threads of Node share. Each thread of Node must call `start()`.
  *
- * What is asked of it is done in order. What it prints is written when the process exits, if not before.
+ * The interpreter executes calls in order. Python's buffered output appears when the process exits, if not before.
  */
 export class PythonInterpreter {
   readonly #pending = new Map<number, Pending>();
@@ -103,7 +106,7 @@ export class PythonInterpreter {
   private constructor() {}
 
   /**
-   * Starts the interpreter, or gives the one that runs if it was started with the same options.
+   * Starts the interpreter. If an interpreter with the same options runs, returns this interpreter.
    *
    * @throws {@link MallocBackendError} (by rejection) `ERR_INVALID_ARGUMENT`, `ERR_UNKNOWN_BACKEND`,
    * `ERR_PYTHON_CONFIG`, `ERR_PYTHON_ENVIRONMENT`, `ERR_PYTHON_UNSUPPORTED` (not CPython, older than 3.8, or a
@@ -111,7 +114,7 @@ export class PythonInterpreter {
    * `ERR_PYTHON_RUNNING` (with other options), `ERR_PYTHON_START`, `ERR_BACKEND_UNAVAILABLE`
    */
   static start(options: PythonInterpreterOptions = {}): Promise<PythonInterpreter> {
-    // One after another: what one sets in the environment is not for the next to see.
+    // One start after another, so that a start does not see the variables of another start.
     const turn = lastStart.then(() => PythonInterpreter.#start(options));
     lastStart = turn.catch(() => {});
     return turn;
@@ -147,7 +150,7 @@ export class PythonInterpreter {
         .map((name) => `${name}=${own[name]}`),
       config: config.encoded,
     };
-    // Where one runs, nothing is set: it is the same, or an error.
+    // If an interpreter runs, change no variable: this start returns the same interpreter, or fails.
     const undo = native.pythonInfo() === null ? changeEnvironment(env) : () => {};
     try {
       await native.pythonStart(start);
@@ -160,19 +163,19 @@ export class PythonInterpreter {
     return running.interpreter;
   }
 
-  /** Runs statements in `__main__`. */
+  /** Executes statements in `__main__`. */
   async exec(code: string, options: PythonCallOptions = {}): Promise<void> {
     await this.#submit('exec', 'code', code, [], undefined, options);
   }
 
-  /** The value of an expression in `__main__`. */
+  /** Evaluates an expression in `__main__`. */
   eval(expression: string, options: PythonCallOptions = {}): Promise<PythonValue> {
     return this.#submit('eval', 'expression', expression, [], undefined, options);
   }
 
   /**
-   * Calls a function: `'math.sqrt'`, `'package.module.Class.method'`, or a bare name, which is looked for in `__main__`
-   * and among the builtins. Modules are imported as needed.
+   * Calls a function, for example `'math.sqrt'` or `'package.module.Class.method'`. A name without a dot is searched in
+   * `__main__` and in the builtins. Modules are imported as needed.
    */
   call(
     name: string,
@@ -183,14 +186,14 @@ export class PythonInterpreter {
     return this.#submit('call', 'name', name, args, kwargs, options);
   }
 
-  /** Who serves each domain, read back from the interpreter now. */
+  /** Reads the tables of the interpreter and returns the backend of each domain. */
   info(): PythonInfo {
     const info = this.#native.pythonInfo();
     if (info === null) throw notRunning();
     return { ...describeReport(info), libpython: info.libpython };
   }
 
-  /** What went through the domains; undefined unless `counters` was asked for. */
+  /** The counters of the domains. Undefined without the option `counters`. */
   stats(): PythonCounters | undefined {
     const counters = this.#native.pythonInfo()?.counters;
     return counters === undefined ? undefined : describeCounters(counters);
@@ -259,21 +262,21 @@ export class PythonInterpreter {
   }
 }
 
-/** Before anything is submitted: an error is not to leave a job behind that nobody waits for. */
+/** Checks the options before the job is submitted. Otherwise an error could leave a job for which nobody waits. */
 function checkedOptions(options: unknown): { signal: AbortSignal | undefined; repr: boolean } {
   const refuse = (what: string, value: unknown) =>
     new MallocBackendError('ERR_INVALID_ARGUMENT', `${what}, not ${shown(value)}`);
   requireOptions(options, CALL_OPTIONS);
   const { signal, repr = false } = options as { signal?: unknown; repr?: unknown };
   if (typeof repr !== 'boolean') throw refuse('repr must be true or false', repr);
-  // Also one of another realm.
+  // This check also accepts a signal of another realm.
   if (signal !== undefined && !(signal instanceof EventTarget && 'aborted' in signal)) {
     throw refuse('signal must be an AbortSignal', signal);
   }
   return { signal: signal as AbortSignal | undefined, repr };
 }
 
-/** In Node 20, and not yet in the declarations of es2023. */
+/** Node 20 has this function, but the declarations of es2023 do not. */
 const isWellFormed = (text: string): boolean => (text as string & { isWellFormed(): boolean }).isWellFormed();
 
 function failure({ exception, noEquivalent }: PythonOutcome): Error {
@@ -298,7 +301,7 @@ function aborted(signal: AbortSignal): MallocBackendError {
   });
 }
 
-/** libpython would free by libc what libc itself got from the allocator in its place. */
+/** With deepBind, libpython would call libc's `free` for blocks of another allocator. */
 function refuseDeepBind(): void {
   const { kind, owner } = activeBackend();
   if (kind === 'libc') return;
@@ -309,7 +312,7 @@ function refuseDeepBind(): void {
   );
 }
 
-/** Those to be set. */
+/** Checks the option `env`. */
 function ownVariables(env: unknown = {}): Record<string, string> {
   const entries = typeof env === 'object' && env !== null ? Object.entries(env) : undefined;
   const isVariable = ([name, value]: [string, unknown]) =>
@@ -323,7 +326,7 @@ function ownVariables(env: unknown = {}): Record<string, string> {
   return Object.fromEntries(entries) as Record<string, string>;
 }
 
-/** Makes this process's environment that one. What it gives takes that back. */
+/** Sets this process's environment. Returns a function that restores the previous environment. */
 function changeEnvironment(wanted: NodeJS.ProcessEnv): () => void {
   const before = { ...process.env };
   const names = Object.keys({ ...before, ...wanted }).filter((name) => before[name] !== wanted[name]);

@@ -6,15 +6,15 @@ import { MallocBackendError, shown } from '../errors.js';
 import { findProgram } from '../process/program.js';
 import type { PythonConfig } from './config.js';
 
-/** Where an interpreter's parts are. */
+/** The files of an interpreter. */
 export interface Located {
   /** The shared library. */
   libpython: string;
-  /** The interpreter: in a virtual environment, the one there. */
+  /** The interpreter. For a virtual environment, the file in the virtual environment. */
   executable: string;
 }
 
-/** What the interpreter says of itself. */
+/** The interpreter's answer to `QUESTION`. */
 interface Described {
   implementation: string;
   version: [number, number, number];
@@ -24,7 +24,7 @@ interface Described {
   variables: Record<'INSTSONAME' | 'LDLIBRARY' | 'LIBDIR' | 'LIBPL' | 'MULTIARCH', string | null>;
 }
 
-/** What comes before the answer: the modules that Python loads by itself may print, too. */
+/** Marks the start of the answer. Modules that Python loads at its start may print before. */
 const MARK = 'malloc-backend asks ';
 
 const QUESTION = `
@@ -44,7 +44,7 @@ print('\\n${MARK}' + json.dumps({
 const answers = new Map<string, Promise<Described>>();
 
 /**
- * The shared library of an interpreter, which is asked for it once, in a child.
+ * Finds the shared library of an interpreter. The interpreter runs once, in a child, to say where the library is.
  *
  * @throws {@link MallocBackendError} (by rejection) `ERR_INVALID_ARGUMENT`, `ERR_PROGRAM_NOT_FOUND`,
  * `ERR_PROGRAM_NOT_EXECUTABLE`, `ERR_PYTHON_UNSUPPORTED`, `ERR_LIBPYTHON_NOT_FOUND`
@@ -87,11 +87,11 @@ function existing(libpython: string): string {
   throw new MallocBackendError('ERR_LIBPYTHON_NOT_FOUND', `libpython, ${file}, does not exist`);
 }
 
-/** `3.11`, from the library's name; some have a name without. */
+/** The release from the library's name, such as `3.11`. Some names contain no release. */
 const releaseOf = (libpython: string): string | undefined =>
   /^libpython(\d+\.\d+)/.exec(basename(realpathSync(libpython)))?.[1];
 
-/** The interpreter that was installed with the library: in a `bin` beside one of the folders above it. */
+/** The interpreter that belongs to the library: in a `bin` inside one of the folders above the library. */
 function interpreterOf(libpython: string): string | undefined {
   const release = releaseOf(libpython);
   if (release === undefined) return undefined;
@@ -118,7 +118,7 @@ function ask(file: string, env: NodeJS.ProcessEnv, isolated: boolean): Promise<D
   const key = JSON.stringify([file, env, isolated]);
   const known = answers.get(key);
   if (known !== undefined) return known;
-  // What is kept is what everyone gets who asks meanwhile: the error made of it, too.
+  // All callers that ask at the same time share this promise, also if it is rejected.
   const answer = promisify(execFile)(file, [...(isolated ? ['-I'] : []), '-c', QUESTION], {
     env,
     timeout: 60_000,
@@ -135,14 +135,14 @@ function ask(file: string, env: NodeJS.ProcessEnv, isolated: boolean): Promise<D
   return answer;
 }
 
-/** What is longer repeats the question. */
+/** A longer line repeats the question. */
 const LONGEST_LINE = 200;
 
 function whyNoAnswer(error: Error & { stderr?: string; code?: unknown; signal?: string | null }): string {
   if (error instanceof SyntaxError) return 'it printed something else';
   const said = error.stderr?.trim().split('\n').at(-1) ?? '';
   if (said !== '' && said.length <= LONGEST_LINE) return said;
-  // Where there is either, the error's own message has the question in it.
+  // With a signal or a status, the error's own message contains the question.
   if (error.signal) return `it was ended by ${error.signal}`;
   return typeof error.code === 'number' ? `it exited with status ${error.code}` : error.message;
 }
@@ -164,7 +164,7 @@ function requireSupported(file: string, described: Described, { backend, domains
   }
 }
 
-/** Where the library may be: as the build says, then where distributions put it. */
+/** The possible files of the library: first the file that the build names, then the usual folders of distributions. */
 function sharedLibraries({ version, prefix, variables }: Described): string[] {
   const { INSTSONAME, LDLIBRARY, LIBDIR, LIBPL, MULTIARCH } = variables;
   const release = `${version[0]}.${version[1]}`;

@@ -1,53 +1,53 @@
 import type { MemoryAllocatorBackend } from '../backend.js';
 import { DOMAINS, type PythonDomain } from './config.js';
 
-/** Who serves one domain. */
+/** The backend of one domain. */
 export interface PythonDomainReport {
   /**
-   * The backend. `unknown` where it was set, and somebody has set another table over it since, of which nobody can tell
-   * where it takes its memory from. (What tracemalloc and the debug hooks sit on can be told.)
+   * The backend. `unknown` means that the package set the domain, but other code has then set another table whose memory
+   * source the package does not know. (The package recognises tracemalloc and the debug hooks.)
    */
   backend: MemoryAllocatorBackend | 'unknown';
   /** Its version. */
   version?: string;
 }
 
-/** Who serves Python's memory, as read back from the interpreter. */
+/** The allocators of a Python, as read back from the interpreter. */
 export interface PythonReport {
   /** Python's version, such as `3.11.2`. */
   version: string;
-  /** Whether it is a build without the GIL. */
+  /** Whether this Python was built without the GIL. */
   freeThreaded: boolean;
   /** The interpreter's file. */
   executable: string;
-  /** The backend that was chosen. With `default` no domain is touched. */
+  /** The chosen backend. `default` changes no domain. */
   backend: MemoryAllocatorBackend;
-  /** For each domain the backend that serves it and its version; null where that is left to Python. */
+  /** The backend of each domain and its version; null for a domain that is left to Python. */
   domains: Record<PythonDomain, PythonDomainReport | null>;
   /** Whether Python's debug hooks are on. */
   debug: boolean;
 }
 
-/** What went through one domain, in blocks and usable bytes. */
+/** The counters of one domain, in blocks and usable bytes. */
 export interface PythonDomainCounters {
-  /** Blocks handed out. */
+  /** Allocated blocks. */
   allocations: number;
-  /** Blocks resized. */
+  /** Reallocated blocks. */
   reallocations: number;
-  /** Blocks taken back. */
+  /** Freed blocks. */
   frees: number;
-  /** Blocks handed out and not taken back. */
+  /** Allocated blocks that are not freed. */
   liveBlocks: number;
-  /** Usable bytes of these. */
+  /** Usable bytes of the live blocks. */
   liveBytes: number;
-  /** Blocks that came back without having been handed out. Always 0 but in a test build that marks every block. */
+  /** Freed blocks that the domain had not allocated. Only a test build, which marks every block, can find them. */
   foreign: number;
 }
 
-/** The counters of the domains. Those that the backend does not serve stay at 0. */
+/** The counters of all domains. The counters of a domain that the backend does not serve stay at 0. */
 export type PythonCounters = Record<PythonDomain, PythonDomainCounters>;
 
-/** How a hook and the addon say it. */
+/** A report in the form of the hook and of the addon. */
 export interface NativeReport {
   version: string;
   freeThreaded: boolean;
@@ -76,7 +76,7 @@ export function describeReport(native: NativeReport): PythonReport {
   };
 }
 
-/** How many figures a domain has in `crates/python/src/counters.rs`. */
+/** Number of figures of a domain in `crates/python/src/counters.rs`. */
 export const FIGURES = 6;
 
 export function describeCounters(domains: readonly (readonly number[])[]): PythonCounters {

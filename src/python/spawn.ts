@@ -26,7 +26,7 @@ import {
   describeReport,
 } from './report.js';
 
-/** What a Python child proves of itself. */
+/** The proof of a Python child. */
 export interface PythonProof extends PythonReport {
   pid: number;
   /** The preloaded hook's file. */
@@ -35,27 +35,27 @@ export interface PythonProof extends PythonReport {
   owner: string;
 }
 
-/** A Python child that says whose its domains are. */
+/** A Python child that reports the backend of its domains. */
 export interface PythonChild extends ChildProcess {
   /**
-   * Resolves before the interpreter's `main`, with what was read back from it. Rejects with a
-   * {@link MallocBackendError} `ERR_NOT_APPLIED` and the reason; the program did not begin then. A rejection that
-   * nobody handles ends the process, as any does.
+   * Resolves before the interpreter's `main`, with the tables that the hook read back from the interpreter. Rejects with
+   * a {@link MallocBackendError} `ERR_NOT_APPLIED` and the reason if the domains are not on the backend. Then the program
+   * did not start. An unhandled rejection ends the process, as usual.
    */
   readonly applied: Promise<PythonProof>;
   /**
-   * The counters of now, also after the child's end; undefined unless `counters` was asked for. They are the
-   * interpreter's own, without the children that it forks.
+   * The current counters, or the last ones after the child's end. Undefined without the option `counters`. The counters
+   * do not include children that the interpreter forks.
    */
   pythonCounters(): PythonCounters | undefined;
 }
 
-/** The options of `child_process.spawn`, and how the interpreter is to be set up. */
+/** The options of `child_process.spawn`, and the options for the interpreter. */
 export interface SpawnPythonOptions
   extends Omit<SpawnOptions, 'shell'>, PythonAllocatorConfig, SwitchOptions {
   /** The interpreter: a path, or a name in PATH. Default: `python3`. */
   python?: string;
-  /** The backend of the whole process, domains or not, as `spawn` has it. Default: it is left as it is. */
+  /** The backend of the whole process, as `spawn` sets it. Default: the process keeps its `malloc`. */
   malloc?: MemoryAllocatorBackend;
 }
 
@@ -69,7 +69,7 @@ export interface SpawnPythonOptions
  * If an option or the environment is wrong, the function throws and starts no process.
  *
  * @throws {@link MallocBackendError} `ERR_INVALID_ARGUMENT`, `ERR_PYTHON_CONFIG`, `ERR_PYTHON_ENVIRONMENT`, and
- * as {@link spawn}
+ * the errors of {@link spawn}
  */
 export function spawnPython(args: readonly string[], options: SpawnPythonOptions = {}): PythonChild {
   if (!Array.isArray(args)) {
@@ -114,7 +114,7 @@ const KNOWN: OptionNames = new Set([
   ...[...SPAWN_OPTIONS].filter((name) => name !== 'backend' && name !== 'config'),
 ]);
 
-/** What child_process would be handed, and nobody would look at. */
+/** Throws for an option that child_process would ignore. */
 function refuseIgnored(options: object): void {
   const misspelt = Object.keys(options).find((name) => !KNOWN.has(name));
   if (misspelt !== undefined) throw unknownOption(misspelt, KNOWN);
@@ -126,15 +126,15 @@ function refuseIgnored(options: object): void {
   );
 }
 
-/** Whether a Python was called with these at the end, as a launcher hands them on to the one that it is for. */
+/** Whether a Python's command line ends with these arguments. A launcher passes them on to the Python that it starts. */
 function isGiven(args: readonly string[], called: string): boolean {
   const words = called.split('\0').slice(1, -1);
-  // Without any it reads its program from its input: no word is one.
+  // Without arguments, Python reads the program from standard input. Then only options may be on the command line.
   if (args.length === 0) return words.every((word) => /^-[^cm-]*$/.test(word));
   return words.slice(-args.length).join('\0') === args.join('\0');
 }
 
-/** A file without a name, which the hook maps: it can be read while the child runs. */
+/** Opens an unnamed file. The hook maps it, so this process can read the counters while the child runs. */
 function sharedMemory(): number {
   const file = join(tmpdir(), `malloc-backend-${randomUUID()}`);
   const fd = openSync(file, 'wx+', 0o600);
@@ -152,13 +152,13 @@ function readCounters(fd: number): PythonCounters {
   );
 }
 
-/** What comes through the channel: a line from each program on the way to Python, and one from that. */
+/** A line from the channel: each program on the way to Python writes one line, and so does Python. */
 type Line =
   | (NativeReport & { pid: number; library: string; malloc: string; arguments: string })
   | { error: string }
   | { notPython: string };
 
-/** A launcher may write to any descriptor: what is no line of the hook's is nobody's concern. */
+/** Returns undefined for text that is not a line of the hook: a launcher may write to any descriptor. */
 function parseLine(text: string): Line | undefined {
   let said: unknown;
   try {
@@ -201,7 +201,7 @@ function prove(
     ({ resolve, fail, miss }) => {
       let rest = '';
       let other: string | undefined;
-      // A Python of which a launcher wanted to know something.
+      // The process of a Python that a launcher started only to ask for information.
       let asked: number | undefined;
       const hear = (line: Line) => {
         if ('error' in line) fail(line.error);

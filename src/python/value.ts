@@ -2,16 +2,17 @@ import { types } from 'node:util';
 import { MallocBackendError } from '../errors.js';
 
 /**
- * What goes to Python and comes from it: null is `None`; integers up to 2^53 - 1 and bigints are `int`, other numbers
- * `float`; strings `str`; buffers, typed arrays and array buffers `bytes`; arrays `list`; plain objects `dict`.
+ * A value that can go to Python and come from Python. To Python: null becomes `None`. Integers up to 2^53 - 1 and bigints
+ * become `int`, and other numbers become `float`. Strings become `str`. Buffers, typed arrays and array buffers become
+ * `bytes`. Arrays become `list`, and plain objects become `dict`.
  *
- * From Python, tuples too come as arrays, `bytearray` and `memoryview` as buffers, and an `int` beyond 2^53 - 1 as a
- * bigint.
+ * From Python, the same types come back. In addition, tuples become arrays, `bytearray` and `memoryview` become buffers,
+ * and an `int` beyond 2^53 - 1 becomes a bigint.
  */
 export type PythonValue =
   null | boolean | number | bigint | string | Uint8Array | PythonValue[] | { [name: string]: PythonValue };
 
-/** What may be handed over: {@link PythonValue}, and any memory. */
+/** An argument for Python: a {@link PythonValue}, or any ArrayBuffer or view. */
 export type PythonArgument =
   | null
   | boolean
@@ -23,7 +24,7 @@ export type PythonArgument =
   | readonly PythonArgument[]
   | { readonly [name: string]: PythonArgument };
 
-/** As in `crates/python/src/interpreter/value.rs`. */
+/** The same number as in `crates/python/src/interpreter/value.rs`. */
 const MAX_DEPTH = 500;
 
 /**
@@ -43,7 +44,7 @@ export function toPython(value: unknown, place: string, index?: number): PythonV
   }
 }
 
-/** Of a place in a message, in characters. */
+/** Maximum length of a place in a message, in characters. */
 const LONGEST_PLACE = 200;
 
 /** Why a part of a value has no equivalent. The path grows while the stack unwinds: a value that fits pays nothing for it. */
@@ -111,11 +112,11 @@ function convertedArray(value: readonly unknown[], depth: number): PythonValue[]
   return copy;
 }
 
-/** Whether it is an object of names and values, and nothing more. */
+/** Whether the value is a plain object. */
 export function isPlain(value: unknown): value is Record<string, unknown> {
   if (typeof value !== 'object' || value === null || types.isProxy(value)) return false;
   const prototype = Object.getPrototypeOf(value) as object | null;
-  // Also of another realm, whose Object.prototype is another.
+  // This check also accepts a plain object of another realm, which has another Object.prototype.
   return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
