@@ -74,3 +74,28 @@ export { type AllocateOptions, type AllocatorOptions } from './src/allocator/opt
 export type { Hold } from './src/allocator/hold.js';
 export { type Region, type RegionOptions, type RegionView } from './src/allocator/region.js';
 export { type AllocatorEvent, type Leak } from './src/allocator/observer.js';
+export { compare } from './src/compare/compare.js';
+export { type CompareEvent, type Progress } from './src/compare/events.js';
+export { type CompareOptions } from './src/compare/options.js';
+export { type SubjectOptions } from './src/compare/subjects.js';
+export { renderCsv } from './src/compare/export/csv.js';
+export { renderMarkdown } from './src/compare/export/markdown.js';
+export {
+  type Advice,
+  type Comparison,
+  type CompareResults,
+  type Counters,
+  type Estimate,
+  type Machine,
+  type MeasureOptions,
+  type MetricName,
+  type Run,
+  type Sample,
+  type ServiceOptions,
+  type ServiceRun,
+  type Subject,
+  type Summary,
+  type Verdict,
+  type Warning,
+  readResults,
+} from './src/compare/results.js';

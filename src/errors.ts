@@ -35,7 +35,10 @@ export type MallocBackendErrorCode =
   | 'ERR_USE_AFTER_FREE'
   | 'ERR_DISPOSED'
   | 'ERR_EXTERNAL_BUFFERS_UNSUPPORTED'
-  | 'ERR_RESULTS_INVALID';
+  | 'ERR_COMMAND_FAILED'
+  | 'ERR_MEASURE_FAILED'
+  | 'ERR_RESULTS_INVALID'
+  | 'ERR_EXPORT_FAILED';
 
 /** A wrong value, as a message shows it. */
 export function shown(value: unknown): string {

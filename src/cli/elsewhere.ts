@@ -4,8 +4,9 @@ import { constants } from 'node:os';
 import { isatty } from 'node:tty';
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { parseBackend } from '../backend.js';
-import { MallocBackendError, type MallocBackendErrorCode } from '../errors.js';
+import { MallocBackendError } from '../errors.js';
 import { leaveOut, whyNotSupported } from '../process/supported.js';
+import { fail } from './fail.js';
 
 /** The command where the program of crates/cli is not: on another system than Linux, and without the platform's package. */
 
@@ -75,6 +76,8 @@ async function command([name, ...args]: string[], failure: unknown): Promise<voi
   if (name !== undefined && ['--version', '-v', '-V'].includes(name)) return console.log(version());
   if (failure !== undefined) throw failure;
   if (name === 'doctor') return doctor(args);
+  if (name === 'compare')
+    throw new MallocBackendError('ERR_BACKEND_UNAVAILABLE', whyNotSupported('comparing allocators'));
   if (name === 'run') {
     const { program } = read(args, options.run, 'the program runs without a switch');
     return become(program);
@@ -171,21 +174,4 @@ function doctor(args: string[]): void {
       : `platform   ${platform}\n\nIn the way:\n  - ${whyNotSupported()}`,
   );
   process.exitCode = 1;
-}
-
-/** Exit statuses: 2 is wrong usage, as bash has it; 126 found and not run, and 127 not found, as a shell has it (POSIX, 2.8.2). */
-const statuses: { readonly [Code in MallocBackendErrorCode]?: number } = {
-  ERR_INVALID_ARGUMENT: 2,
-  ERR_UNKNOWN_BACKEND: 2,
-  ERR_PROGRAM_NOT_FOUND: 127,
-};
-
-/** Says what went wrong and gives the exit status for it. */
-function fail(error: unknown): number {
-  // util.parseArgs has errors of its own.
-  const isMisused = (error as NodeJS.ErrnoException).code?.startsWith('ERR_PARSE_ARGS_') === true;
-  // By its name: main.cjs has a class of its own (npm/bundle.mjs).
-  if (!isMisused && (error as Error).name !== 'MallocBackendError') throw error;
-  console.error(`malloc-backend: ${(error as Error).message}`);
-  return isMisused ? 2 : (statuses[(error as MallocBackendError).code] ?? 126);
 }

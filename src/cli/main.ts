@@ -5,13 +5,16 @@ import { become } from '../process/become.js';
 import { isSupported } from '../process/supported.js';
 
 const words = process.argv.slice(2);
+// By the package's name: this file may be a copy in node_modules/.bin, where something follows links as it copies.
+const folder = () => join(dirname(require.resolve('malloc-backend/package.json')), 'dist/cli');
+// The native program knows the options of all commands. For a command in TypeScript it starts this Node again.
+const node = () => ({ MALLOC_BACKEND_NODE: process.execPath, MALLOC_BACKEND_COMMANDS: folder() });
+const env = () => (words[0] === 'compare' ? { ...process.env, ...node() } : undefined);
 let failure: unknown;
 try {
   if (isSupported())
-    become({ file: join(binaryFolder(), 'malloc-backend'), argv: ['malloc-backend', ...words] });
+    become({ file: join(binaryFolder(), 'malloc-backend'), argv: ['malloc-backend', ...words] }, env());
 } catch (error) {
   failure = error;
 }
-// By the package's name: this file may be a copy in node_modules/.bin, where something follows links as it copies.
-const root = dirname(require.resolve('malloc-backend/package.json'));
-(require(join(root, 'dist/cli/elsewhere.cjs')) as typeof import('./elsewhere.js')).main(words, failure);
+(require(join(folder(), 'elsewhere.cjs')) as typeof import('./elsewhere.js')).main(words, failure);

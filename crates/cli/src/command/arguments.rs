@@ -14,7 +14,7 @@ use super::answer::misused;
 pub const BACKENDS: OneOf = OneOf(&["default", "jemalloc", "mimalloc", "snmalloc"]);
 /// The backends that can serve Python's domains.
 pub const PYTHON_BACKENDS: OneOf = OneOf(&["jemalloc", "mimalloc", "snmalloc", "rust", "default"]);
-const PRESETS: OneOf = OneOf(&["low-rss", "balanced", "throughput", "none"]);
+pub const PRESETS: OneOf = OneOf(&["low-rss", "balanced", "throughput", "none"]);
 const CHILDREN: OneOf = OneOf(&["inherit", "none"]);
 
 /// A word that is one of these, for help and completion. The crate below judges it: its errors have codes, and the package's

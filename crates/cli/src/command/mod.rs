@@ -2,6 +2,7 @@
 
 mod answer;
 mod arguments;
+mod compare;
 mod completions;
 mod doctor;
 mod env;
@@ -41,6 +42,7 @@ Examples:
   malloc-backend python jemalloc --mem --obj -- script.py
   malloc-backend env jemalloc --format docker
   malloc-backend doctor --pid 4711
+  malloc-backend compare -- node build.js
 
 Run `malloc-backend <command> --help` for the options of a command."
 )]
@@ -59,6 +61,7 @@ enum Command {
     Env(env::Env),
     Doctor(doctor::Doctor),
     Measure(measure::Measure),
+    Compare(Box<compare::Compare>),
     Path(path::Path),
     Completions(completions::Completions),
 }
@@ -71,6 +74,7 @@ fn answer(words: &[OsString]) -> Answer {
             Command::Env(asked) => env::main(&asked),
             Command::Doctor(asked) => doctor::main(&asked),
             Command::Measure(asked) => measure::main(asked, words),
+            Command::Compare(asked) => compare::main(*asked),
             Command::Path(asked) => path::main(&asked),
             Command::Completions(asked) => completions::main(&asked, Cli::command()),
         },

@@ -1,0 +1,141 @@
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+use malloc_backend_launch::{Code, Launch, Refusal, changed_entries, entries, environment};
+use serde::Serialize;
+
+use super::answer::{Answer, misused};
+use super::arguments::{BACKENDS, PRESETS};
+use super::system::become_program;
+
+/// Measure a command on several allocators, and say which one to take
+// Rust parses the words, and src/cli/compare.ts does the rest: it knows the keys below in camel case.
+#[derive(Args, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[command(
+    override_usage = "malloc-backend compare [options] [--] <program> [arguments]",
+    after_help = "\
+Each run is a fresh process with proof of its allocator. In each round every subject runs once, in a random order. The
+comparison ends when every difference is certain, or at the budget. What it measured is saved after every run.
+
+Subjects without --backends, --presets and --subject: default/none, default/low-rss, jemalloc/balanced,
+jemalloc/low-rss, mimalloc/balanced, mimalloc/low-rss and snmalloc/none.
+Times: 500ms, 90s, 10m, 2h. Defaults: --budget 10m, --warmup 1, --interval 20ms, --baseline default/none.
+
+Exit status: 0 the comparison ended; 1 the command failed or a file could not be written, 2 wrong usage, 126 the command
+cannot be switched, 127 it was not found, 130 interrupted (--resume goes on).
+
+Examples:
+  malloc-backend compare -- node build.js
+  malloc-backend compare --backends jemalloc --budget 5m --export-markdown result.md -- python3 job.py
+  malloc-backend compare --subject jemalloc/low-rss --subject jemalloc/low-rss,narenas=1 -- ./program
+  malloc-backend compare --export-json result.json -- ./program
+  malloc-backend compare --resume result.json"
+)]
+pub struct Compare {
+    /// Compare these, separated by commas: default, jemalloc, mimalloc, snmalloc
+    #[arg(long, value_name = "names", value_delimiter = ',', value_parser = BACKENDS, hide_possible_values = true)]
+    backends: Vec<String>,
+    /// Compare each backend with these, separated by commas: low-rss, balanced, throughput, none
+    #[arg(long, value_name = "names", value_delimiter = ',', value_parser = PRESETS, hide_possible_values = true)]
+    presets: Vec<String>,
+    /// Set one option in every subject of a backend: jemalloc.narenas=1; repeat it to set more
+    #[arg(long, value_name = "backend.key=value")]
+    set: Vec<String>,
+    /// Compare one subject: jemalloc/low-rss, or with options jemalloc/low-rss,narenas=1; repeat it to compare more
+    #[arg(long = "subject", value_name = "backend/preset")]
+    subjects: Vec<String>,
+    /// Compare with this subject
+    #[arg(long, value_name = "backend/preset")]
+    baseline: Option<String>,
+    /// Measure so many rounds, instead of as many as the decision needs
+    #[arg(long, value_name = "number")]
+    runs: Option<String>,
+    /// Stop after this time, decided or not
+    #[arg(long, value_name = "time")]
+    budget: Option<String>,
+    /// Run each subject so often before the measured rounds
+    #[arg(long, value_name = "number")]
+    warmup: Option<String>,
+    /// Run this shell command before everything
+    #[arg(long, value_name = "command")]
+    setup: Option<String>,
+    /// Run this shell command before each run
+    #[arg(long, value_name = "command")]
+    prepare: Option<String>,
+    /// Run this shell command after everything, also after a failure
+    #[arg(long, value_name = "command")]
+    cleanup: Option<String>,
+    /// Count the runs that fail
+    #[arg(long)]
+    ignore_failure: bool,
+    /// Show what the program prints
+    #[arg(long)]
+    show_output: bool,
+    /// Give the program this file as standard input
+    #[arg(long, value_name = "file", value_hint = ValueHint::FilePath)]
+    input: Option<String>,
+    /// Sample RSS so often
+    #[arg(long, value_name = "time")]
+    interval: Option<String>,
+    /// Decide the random order by this number
+    #[arg(long, value_name = "number")]
+    seed: Option<String>,
+    /// Write everything that is known as JSON, after every run
+    #[arg(long, value_name = "file", value_hint = ValueHint::FilePath)]
+    export_json: Option<String>,
+    /// Write each run as a row
+    #[arg(long, value_name = "file", value_hint = ValueHint::FilePath)]
+    export_csv: Option<String>,
+    /// Write the table
+    #[arg(long, value_name = "file", value_hint = ValueHint::FilePath)]
+    export_markdown: Option<String>,
+    /// Go on where an earlier comparison ended, or write exports of one that is finished
+    #[arg(long, value_name = "file", value_hint = ValueHint::FilePath)]
+    resume: Option<String>,
+    /// The program and its arguments
+    #[serde(skip)]
+    #[arg(
+        value_name = "program",
+        trailing_var_arg = true,
+        num_args = 0..,
+        value_hint = ValueHint::CommandWithArguments
+    )]
+    program: Vec<OsString>,
+}
+
+/// The Node that started this program and the folder of the commands that need Node. src/cli/main.ts sets both.
+const NODE: &str = "MALLOC_BACKEND_NODE";
+const COMMANDS: &str = "MALLOC_BACKEND_COMMANDS";
+
+/// Becomes Node with the parsed options, for src/cli/compare.ts.
+pub fn main(mut asked: Compare) -> Answer {
+    let program = std::mem::take(&mut asked.program);
+    if program.is_empty() && asked.resume.is_none() {
+        return Err(misused(
+            "the program is missing; write: malloc-backend compare -- node build.js, or with --resume a file",
+        )
+        .into());
+    }
+    if let Some(word) = program.iter().find(|word| word.to_str().is_none()) {
+        return Err(misused(format!("the argument {word:?} is not UTF-8; compare needs UTF-8")).into());
+    }
+    let (Some(node), Some(commands)) = (std::env::var_os(NODE), std::env::var_os(COMMANDS)) else {
+        let message = "compare needs Node, and this program was started without Node; write: npx malloc-backend compare …";
+        return Err(Refusal::new(Code::ExecFailed, message).into());
+    };
+    let options = serde_json::to_string(&asked)
+        .map_err(|error| misused(format!("the options cannot be passed on: {error}")))?;
+    let script = PathBuf::from(commands).join("compare.cjs").into_os_string();
+    let arguments = [node.clone(), script, options.into()].into_iter().chain(program).collect();
+    let launch = Launch { file: node.into(), arguments };
+    let entries = entries();
+    let before = environment(&entries);
+    let mut after = before.clone();
+    for name in [NODE, COMMANDS] {
+        after.remove(OsString::from(name).into_vec().as_slice());
+    }
+    Err(become_program(&launch, changed_entries(entries, &before, &after)).into())
+}

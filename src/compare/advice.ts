@@ -1,0 +1,98 @@
+// What the reader should do. A file with the decision (`--save`) is made from `Advice.subject` and that subject's summary.
+
+import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
+import { binaryFolder } from '../native/loader.js';
+import { count, verdict } from './export/format.js';
+import { METRIC } from './metrics.js';
+import type { Advice, CompareResults, Comparison, MetricName, Subject, Summary } from './results.js';
+import { completeRounds } from './summary.js';
+import { LOOKS } from './verdict.js';
+
+/** What is to be low, the more important first, and what may not rise for it. */
+const GOALS: Readonly<Record<CompareResults['mode'], { memory: MetricName[]; cost: MetricName[] }>> = {
+  batch: { memory: ['treePeakRss', 'meanRss'], cost: ['cpu', 'wall'] },
+  service: { memory: ['rssAfterIdle', 'treePeakRss'], cost: ['cpu', 'p99'] },
+};
+
+/** What memory may cost. */
+const TOLERATED = 1.03;
+
+const isLower = (comparison: Comparison | undefined): boolean => comparison?.verdict === 'lower';
+const isTolerated = (comparison: Comparison | undefined): boolean =>
+  comparison === undefined || comparison.verdict === 'no difference' || comparison.ratio <= TOLERATED;
+
+/**
+ * The subject to take: the one that lowers memory most and costs nothing; else the one that lowers CPU time most; else none.
+ * Undefined without a complete round, or without another subject than the baseline.
+ */
+export function advise(results: CompareResults): Advice | undefined {
+  const { mode, summaries } = results;
+  const { memory, cost } = GOALS[mode];
+  const others = summaries.filter(({ against }) => against !== undefined);
+  const rounds = completeRounds(results);
+  if (others.length === 0 || rounds === 0) return undefined;
+  const found =
+    best(others, memory, cost) ??
+    // Where no memory is saved, time may be.
+    best(others, cost, memory);
+  if (found !== undefined) {
+    const sentence = `${named(found.subject)}: ${figures(found, results.mode)}.`;
+    return { subject: found.subject, sentence };
+  }
+  return { subject: null, sentence: withoutWinner(results, others, rounds) };
+}
+
+/** The subject that is lowest by the first of the metrics in which any is lower, where the others are tolerated. */
+function best(
+  all: readonly Summary[],
+  lower: readonly MetricName[],
+  tolerated: readonly MetricName[],
+): Summary | undefined {
+  const [first, ...rest] = lower;
+  if (first === undefined) return undefined;
+  const able = all.filter(
+    ({ against }) => isLower(against![first]) && tolerated.every((name) => isTolerated(against![name])),
+  );
+  const ratio = ({ against }: Summary): number => against![first]!.ratio;
+  if (able.length === 0) return best(all, rest, [...tolerated, first]);
+  return able.reduce((lowest, next) => (ratio(next) < ratio(lowest) ? next : lowest));
+}
+
+function withoutWinner({ mode, baseline }: CompareResults, all: readonly Summary[], rounds: number): string {
+  const { memory, cost } = GOALS[mode];
+  const [first] = memory;
+  const near = all.toSorted(
+    (a, b) => (a.against![first!]?.ratio ?? 1) - (b.against![first!]?.ratio ?? 1),
+  )[0]!;
+  const isOpen = all.some(({ against }) =>
+    [...memory, ...cost].some((name) => against![name]?.verdict === 'undecided'),
+  );
+  const isBetter = memory.some((name) => isLower(near.against![name]));
+  if (isOpen && rounds < LOOKS[0])
+    return `Nothing is certain after ${count(rounds, 'round')}; a verdict needs ${LOOKS[0]}. So far ${named(near.subject)}: ${figures(near, mode)}.`;
+  if (isBetter)
+    return `Stay with ${named(baseline)}, unless memory is worth the price: ${named(near.subject)} has ${figures(near, mode)}.`;
+  return isOpen
+    ? `Nothing is certain: the runs differ too much. So far ${named(near.subject)}: ${figures(near, mode)}.`
+    : `Stay with ${named(baseline)}: nothing else is better.`;
+}
+
+/** `jemalloc/low-rss` as one says it. */
+const named = (id: string): string => id.replace('/', ' ').replace(' none', '');
+
+function figures({ against }: Summary, mode: CompareResults['mode']): string {
+  const { memory, cost } = GOALS[mode];
+  return [...memory, ...cost]
+    .filter((name) => against![name] !== undefined)
+    .map((name) => `${METRIC[name].title} ${verdict(against![name]!)}`)
+    .join(', ');
+}
+
+/** The lines of a Dockerfile that apply the subject, as `malloc-backend env` prints them. */
+export function dockerfile({ backend, preset, set }: Subject): string[] {
+  const options = Object.entries(set).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
+  const words = ['env', backend, '--preset', preset, ...options, '--format', 'docker'];
+  const text = execFileSync(join(binaryFolder(), 'malloc-backend'), words, { encoding: 'utf8' });
+  return text.split('\n').filter((line) => line !== '');
+}

@@ -1,0 +1,168 @@
+// The options of `compare`, checked before anything runs.
+
+import { accessSync, constants } from 'node:fs';
+import { MallocBackendError, shown } from '../errors.js';
+import { namesOf, requireOptions } from '../options.js';
+import { anySeed } from './random.js';
+import type { MeasureOptions } from './results.js';
+import type { SubjectOptions } from './subjects.js';
+
+/** What to compare, and how. */
+export interface CompareOptions {
+  /** The program and its arguments. A resumed comparison has its own. */
+  command?: readonly string[];
+  /**
+   * The subjects as objects, or as their ids: `jemalloc/low-rss`, `jemalloc/low-rss,narenas=1`. Default: `default/none`,
+   * `default/low-rss`, `jemalloc/balanced`, `jemalloc/low-rss`, `mimalloc/balanced`, `mimalloc/low-rss`, `snmalloc/none`.
+   */
+  subjects?: readonly (string | SubjectOptions)[];
+  /** The subject that the others are compared with. Default: `default/none`. */
+  baseline?: string | SubjectOptions;
+  /** The rounds to measure. Default: as many as the decision needs, within the budget. */
+  runs?: number;
+  /** The milliseconds after which no round begins. Default: ten minutes, and none where `runs` is given. */
+  budgetMs?: number;
+  /** The runs of each subject that do not count, before the others. Default: 1. */
+  warmup?: number;
+  /** Decides the order of the runs, and the bootstrap. Default: any. */
+  seed?: number;
+  /** The milliseconds between two samples of RSS. Default: 20. */
+  intervalMs?: number;
+  /** Whether runs that fail count. Default: a run that fails ends the comparison. */
+  ignoreFailure?: boolean;
+  /** A shell command before everything, also before the warm-up. */
+  setup?: string;
+  /** A shell command before each run. */
+  prepare?: string;
+  /** A shell command after everything, also after a failure. */
+  cleanup?: string;
+  /** The environment of the command. Default: `process.env`. */
+  env?: NodeJS.ProcessEnv;
+  /** The folder in which the command runs. Default: this process's. */
+  cwd?: string;
+  /** The file that the command gets as standard input. Default: none. */
+  input?: string;
+  /** Whether the command's output is shown. Default: `ignore`. */
+  output?: 'ignore' | 'inherit';
+  /** The file for the results. It is written after every run, and whole at any time. */
+  file?: string;
+  /** A file with results of an interrupted comparison, which then goes on. With `runs` or `budgetMs` a finished one goes on, too. */
+  resume?: string;
+  /** Interrupts the comparison. What is measured so far is in `file`. */
+  signal?: AbortSignal;
+}
+
+const NAMES = namesOf<CompareOptions>({
+  command: true,
+  subjects: true,
+  baseline: true,
+  runs: true,
+  budgetMs: true,
+  warmup: true,
+  seed: true,
+  intervalMs: true,
+  ignoreFailure: true,
+  setup: true,
+  prepare: true,
+  cleanup: true,
+  env: true,
+  cwd: true,
+  input: true,
+  output: true,
+  file: true,
+  resume: true,
+  signal: true,
+});
+
+/** Ten minutes: ten rounds of the seven default subjects, if a run takes eight seconds. */
+export const DEFAULT_BUDGET_MS = 600_000;
+
+function misused(message: string): MallocBackendError {
+  return new MallocBackendError('ERR_INVALID_ARGUMENT', message);
+}
+
+function checkNumber(name: string, value: number | undefined, least: number, isInteger = true): void {
+  if (value === undefined) return;
+  if ((isInteger ? Number.isSafeInteger(value) : Number.isFinite(value)) && value >= least) return;
+  throw misused(
+    `${name} must be ${isInteger ? 'an integer' : 'a number'} of at least ${least}, not ${shown(value)}`,
+  );
+}
+
+/** Checks what needs no look at the system. */
+export function checkOptions(options: CompareOptions): void {
+  requireOptions(options, NAMES);
+  const { command, resume, runs, budgetMs, warmup, seed, intervalMs, output, signal } = options;
+  const isCommand =
+    Array.isArray(command) && command.length > 0 && command.every((word) => typeof word === 'string');
+  if (!isCommand && (command !== undefined || resume === undefined))
+    throw misused(`command must be an array of strings with the program first, not ${shown(command)}`);
+  checkNumber('runs', runs, 1);
+  checkNumber('budgetMs', budgetMs, 1, false);
+  checkNumber('warmup', warmup, 0);
+  checkNumber('seed', seed, 0);
+  checkNumber('intervalMs', intervalMs, 1, false);
+  for (const name of ['setup', 'prepare', 'cleanup', 'cwd', 'input', 'file', 'resume'] as const) {
+    const value = options[name];
+    if (value !== undefined && (typeof value !== 'string' || value === ''))
+      throw misused(`${name} must be a string that is not empty, not ${shown(value)}`);
+  }
+  if (output !== undefined && output !== 'ignore' && output !== 'inherit')
+    throw misused(`output must be 'ignore' or 'inherit', not ${shown(output)}`);
+  if (signal !== undefined && !(signal instanceof AbortSignal))
+    throw misused(`signal must be an AbortSignal, not ${shown(signal)}`);
+  if (resume !== undefined) checkResumed(options);
+  if (options.input !== undefined) checkReadable(options.input);
+}
+
+/** What the file decides cannot be given anew: half of the runs would be of another comparison. */
+function checkResumed(options: CompareOptions): void {
+  const fixed = ['subjects', 'baseline', 'warmup', 'seed', 'intervalMs', 'ignoreFailure'] as const;
+  const given = [...fixed, 'setup', 'prepare', 'cleanup'].find(
+    (name) => options[name as keyof CompareOptions] !== undefined,
+  );
+  if (given !== undefined)
+    throw misused(
+      `${given} cannot be given with resume: a resumed comparison goes on with what its file says`,
+    );
+}
+
+function checkReadable(file: string): void {
+  try {
+    accessSync(file, constants.R_OK);
+  } catch (cause) {
+    throw new MallocBackendError(
+      'ERR_INVALID_ARGUMENT',
+      `the input ${file} cannot be read: ${(cause as Error).message}`,
+      { cause },
+    );
+  }
+}
+
+/** What the results keep of the options, with the defaults. */
+export function measureOptions(options: CompareOptions): MeasureOptions {
+  const { runs, setup, prepare, cleanup } = options;
+  const budgetMs = options.budgetMs ?? (runs === undefined ? DEFAULT_BUDGET_MS : undefined);
+  return {
+    ...(runs === undefined ? {} : { runs }),
+    ...(budgetMs === undefined ? {} : { budgetMs }),
+    warmup: options.warmup ?? 1,
+    seed: options.seed ?? anySeed(),
+    intervalMs: options.intervalMs ?? 20,
+    ignoreFailure: options.ignoreFailure ?? false,
+    ...(setup === undefined ? {} : { setup }),
+    ...(prepare === undefined ? {} : { prepare }),
+    ...(cleanup === undefined ? {} : { cleanup }),
+  };
+}
+
+/** Those of a resumed comparison: the length may be another one. */
+export function resumedOptions(from: MeasureOptions, { runs, budgetMs }: CompareOptions): MeasureOptions {
+  if (runs === undefined && budgetMs === undefined) return from;
+  const { runs: _runs, budgetMs: _budgetMs, ...rest } = from;
+  return {
+    ...rest,
+    ...(runs === undefined ? {} : { runs }),
+    ...(budgetMs === undefined ? {} : { budgetMs }),
+  };
+}
