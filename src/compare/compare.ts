@@ -16,7 +16,7 @@ import { checkWritable, replaceFile } from './store.js';
 import { DEFAULT_BASELINE, DEFAULT_SUBJECTS, resolveSubject, subjectId, subjectOptions } from './subjects.js';
 import { completeRounds, summarize } from './summary.js';
 import { LOOKS } from './verdict.js';
-import { warningsBefore, warningsOf } from './warnings.js';
+import { OF_RUNS, warningsBefore, warningsOf } from './warnings.js';
 
 /**
  * Measures a command on several allocators, and says which one to take. Each run is a fresh process with proof of its
@@ -135,7 +135,7 @@ function derived(results: CompareResults): CompareResults {
     ...(advice === undefined
       ? {}
       : { advice: isApplied ? { ...advice, dockerfile: dockerfile(subject) } : advice }),
-    warnings: merged(results.warnings, warningsOf(summarized)),
+    warnings: [...results.warnings.filter(({ code }) => !OF_RUNS.has(code)), ...warningsOf(summarized)],
   };
 }
 
@@ -246,7 +246,7 @@ class Comparison {
 
   async *#end(reason: EndReason): AsyncGenerator<CompareEvent, void, void> {
     this.#keep({ ...this.#results, finished: true });
-    yield* this.#newWarnings();
+    yield* this.#newWarnings(true);
     yield { type: 'end', results: this.#results, reason };
   }
 
@@ -268,8 +268,10 @@ class Comparison {
     this.#results = { ...this.#results, warnings: merged(this.#results.warnings, [warning]) };
   }
 
-  *#newWarnings(): Generator<CompareEvent, void, void> {
+  /** What the runs show is told at the end alone. */
+  *#newWarnings(isEnd = false): Generator<CompareEvent, void, void> {
     for (const warning of this.#results.warnings) {
+      if (!isEnd && OF_RUNS.has(warning.code)) continue;
       const key = `${warning.code} ${warning.subject ?? ''}`;
       if (this.#told.has(key)) continue;
       this.#told.add(key);

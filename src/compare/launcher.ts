@@ -98,7 +98,7 @@ const QUOTED = 2000;
 export function launch(task: Task): Launched {
   const { command, subject, env, cwd, intervalMs, output } = task;
   const options = Object.entries(subject.set).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
-  const interval = ['--interval', String(intervalMs), '--report-fd', '3'];
+  const interval = ['--interval', String(intervalMs), ...(task.input === undefined ? [] : ['--stdin'])];
   const words = [
     'measure',
     subject.backend,

@@ -36,6 +36,16 @@ const SHORT = 0.02;
 /** By how much the machine may change from the first to the last round. */
 const DRIFT = 0.03;
 
+/** The codes of {@link warningsOf}. What they say changes with every run. */
+export const OF_RUNS: ReadonlySet<string> = new Set([
+  'SHORT',
+  'CORES',
+  'DRIFT',
+  'OUTLIERS',
+  'FAILED_RUNS',
+  'LEFT_BEHIND',
+]);
+
 /** What the runs show. */
 export function warningsOf({ runs, subjects, baseline, machine }: CompareResults): Warning[] {
   const found: Warning[] = [];
