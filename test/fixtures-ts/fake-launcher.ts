@@ -45,17 +45,21 @@ function measure([backend = '', ...words]: string[]): void {
   child.on('close', (code, signal) => {
     const factor = 1 + (Math.random() * 2 - 1) * noise;
     tell({
-      ...{
-        event: 'end',
-        at: at + rss.length * 20,
-        wall: factor,
-        user: factor,
-        system: 0,
-        peakRss: 1e8,
-        treePeakRss: 1e8,
-      },
-      ...{ minorFaults: 1, majorFaults: 0, voluntarySwitches: 1, involuntarySwitches: 1, code, signal },
-      ...{ counters: null, leftBehind: 0 },
+      event: 'end',
+      at: at + rss.length * 20,
+      wall: factor,
+      user: factor,
+      system: 0,
+      peakRss: 1e8,
+      treePeakRss: 1e8,
+      minorFaults: 1,
+      majorFaults: 0,
+      voluntarySwitches: 1,
+      involuntarySwitches: 1,
+      code,
+      signal,
+      counters: null,
+      leftBehind: 0,
       ...end,
     });
   });
