@@ -1,4 +1,4 @@
-//! What a heap has allocated, against its limit and those above it.
+//! Counts the bytes of a heap and compares them with its limit and the limits of its parents.
 
 use std::iter;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -8,31 +8,31 @@ use malloc_backend::MemoryAllocatorBackend;
 use crate::sync::AtomicU64;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 
-/// The counters of one heap. A child's bytes are charged to its parent too, so a limit holds for all below it.
+/// The counters of one heap. A child's bytes are also charged to its parent, so a limit applies to all children.
 ///
-/// Charges are made by the heap's thread, which is that of its children; other threads only free. So nearly all counters
-/// have one writer, and need none of the locked instructions that would cost more than the block.
+/// Only the heap's thread charges. Its children have the same thread. Other threads only free. So nearly all counters have
+/// one writer, and need no locked instruction. A locked instruction would cost more than the block.
 ///
-/// That thread charges after it has seen the remote frees that made room. Acquire and release let another thread that
-/// sees the charge see those frees too, so it never reads more live bytes than the limit. Likewise a heap that sees a
-/// remote free in its parent's account sees it in its own.
+/// The heap's thread charges after it has seen the remote frees that made room. Acquire and release ensure that another
+/// thread that sees the charge also sees these frees. So no thread reads more live bytes than the limit. In the same way,
+/// a heap that sees a remote free in its parent's account sees this free in its own account.
 pub struct Account {
     parent: Option<Arc<Account>>,
     backend: MemoryAllocatorBackend,
     limit: u64,
-    /// Live bytes, those of regions too, and live buffers, with those that were freed remotely.
+    /// Live bytes (including regions) and live buffers. Remote frees are not subtracted yet.
     live: Counter,
     opened: Counter,
     peak: Counter,
     /// Bytes and blocks ever allocated for buffers.
     total: Counter,
     allocations: Counter,
-    /// Freed on other threads, or by a finaliser on this one.
+    /// Remote frees: on another thread, or by a finaliser on this thread.
     remote_bytes: AtomicU64,
     remote_buffers: AtomicU64,
 }
 
-/// A number that one thread changes and any may read.
+/// A number that one thread changes and every thread may read.
 struct Counter(AtomicU64);
 
 impl Counter {
@@ -64,9 +64,9 @@ impl Counter {
 /// The counters of an [`Account`] at one time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Live bytes, those of regions too.
+    /// Live bytes, including regions.
     pub bytes: u64,
-    /// The most live bytes at any time.
+    /// The highest number of live bytes so far.
     pub peak: u64,
     /// Bytes ever allocated for buffers.
     pub total: u64,
@@ -76,15 +76,15 @@ pub struct Stats {
     pub buffers: u64,
 }
 
-/// The accounts that have no parent, of all threads.
+/// The accounts without a parent, of all threads.
 static ROOTS: Mutex<Vec<Weak<Account>>> = Mutex::new(Vec::new());
 
-/// A panic while they were locked would have left them as they are: they are one vector.
+/// Ignores a poisoned lock: a panic cannot leave this vector half changed.
 fn roots() -> MutexGuard<'static, Vec<Weak<Account>>> {
     ROOTS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The bytes and the buffers that are live on the backend in this process, of all threads.
+/// The live bytes and live buffers on the backend in this process, of all threads.
 pub fn everywhere(backend: MemoryAllocatorBackend) -> (u64, u64) {
     let roots: Vec<_> = roots().iter().filter_map(Weak::upgrade).collect();
     roots
@@ -94,7 +94,7 @@ pub fn everywhere(backend: MemoryAllocatorBackend) -> (u64, u64) {
 }
 
 impl Account {
-    /// An account for no more than `limit` bytes, charged to its parent too.
+    /// Makes an account with a limit in bytes. Its charges also count in its parent.
     pub fn new(backend: MemoryAllocatorBackend, limit: u64, parent: Option<Arc<Account>>) -> Arc<Self> {
         let account = Arc::new(Self {
             parent,
@@ -110,7 +110,7 @@ impl Account {
         });
         if account.is_root() {
             let mut roots = roots();
-            // Now and then, so that each of many costs little.
+            // Only when the vector is full, so that each of many accounts costs little.
             if roots.len() == roots.capacity() {
                 roots.retain(|root| root.strong_count() > 0);
             }
@@ -119,29 +119,29 @@ impl Account {
         account
     }
 
-    /// Whether it has no parent.
+    /// Whether this account has no parent.
     pub fn is_root(&self) -> bool {
         self.parent.is_none()
     }
 
-    /// This account and those above it.
+    /// This account and all its parents.
     #[inline]
     fn chain(&self) -> impl Iterator<Item = &Self> {
         iter::successors(Some(self), |account| account.parent.as_deref())
     }
 
-    /// Live bytes. Another thread than the account's may see a remote free before the charge that it belongs to.
+    /// Live bytes. Another thread may see a remote free before the charge of the same block, so the subtraction saturates.
     #[inline]
     fn bytes(&self) -> u64 {
         self.live.get().saturating_sub(self.remote_bytes.load(Acquire))
     }
 
-    /// Live buffers, likewise.
+    /// Live buffers. The subtraction saturates for the same reason.
     fn buffers(&self) -> u64 {
         self.opened.get().saturating_sub(self.remote_buffers.load(Relaxed))
     }
 
-    /// Whether so many bytes more pass no limit. They do not until they are charged: only this thread charges any.
+    /// Whether `bytes` more bytes exceed no limit. The answer stays true until this thread charges: no other thread charges.
     #[inline]
     pub fn has_room(&self, bytes: usize) -> bool {
         self.chain().all(|account| {
@@ -149,7 +149,7 @@ impl Account {
         })
     }
 
-    /// Counts bytes that are no buffer's: a region's.
+    /// Counts bytes of a region.
     #[inline]
     pub fn charge(&self, bytes: usize) {
         for account in self.chain() {
@@ -194,7 +194,7 @@ impl Account {
         }
     }
 
-    /// Counts a buffer out.
+    /// Counts a freed buffer.
     #[inline]
     pub fn close(&self, bytes: usize) {
         self.uncharge(bytes);
@@ -204,14 +204,14 @@ impl Account {
     /// [`close`](Self::close), on any thread.
     #[inline]
     pub fn close_remote(&self, bytes: usize) {
-        // Before the bytes: who sees those sees these.
+        // Before the bytes: a thread that sees the freed bytes also sees the freed buffer.
         for account in self.chain() {
             account.remote_buffers.fetch_add(1, Relaxed);
         }
         self.uncharge_remote(bytes);
     }
 
-    /// Undoes [`open`](Self::open) for a buffer that did not come to be: it was no allocation either.
+    /// Undoes [`open`](Self::open) if Node could not make the buffer. The allocation does not count.
     pub fn cancel(&self, bytes: usize) {
         self.close(bytes);
         for account in self.chain() {
@@ -220,7 +220,7 @@ impl Account {
         }
     }
 
-    /// The counters now.
+    /// The current counters.
     pub fn stats(&self) -> Stats {
         Stats {
             bytes: self.bytes(),

@@ -1,21 +1,21 @@
 use std::ffi::c_void;
 
-/// A block's place and measures.
+/// The address, size and alignment of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Block {
-    /// Where it begins.
+    /// The address of its first byte.
     pub start: *mut c_void,
-    /// How many bytes were asked for.
+    /// The requested size in bytes.
     pub size: usize,
-    /// The alignment that was asked for, or [`BORROWED`](Self::BORROWED).
+    /// The requested alignment, or [`BORROWED`](Self::BORROWED).
     pub alignment: usize,
 }
 
 impl Block {
-    /// In place of an alignment: the memory is somebody else's, who frees it. The block is only counted.
+    /// Instead of an alignment: the memory is not the pool's, and its owner frees it. The pool only counts the block.
     pub const BORROWED: usize = 0;
 
-    /// Whether the memory is somebody else's.
+    /// Whether the memory is not the pool's.
     #[inline]
     pub fn is_borrowed(&self) -> bool {
         self.alignment == Self::BORROWED

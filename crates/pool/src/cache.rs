@@ -1,9 +1,9 @@
-//! The larger blocks that were freed last, for the next requests: those of sizes that the backend has no thread cache
-//! for ([`Uncached`]).
+//! Keeps the larger blocks that were freed last, for the next requests. Larger blocks have sizes for which the backend has
+//! no thread cache ([`Uncached`]).
 //!
-//! Where the next requests are of other sizes, a kept block is of no use, and it parts free pages that would make one
-//! room: an LRU cache of 512 MiB took 10 MiB more with 2 MiB kept, and 35 with 16. So the room shrinks unless one block in
-//! five serves a request.
+//! If the next requests have other sizes, a cached block is useless. It also separates free pages that could otherwise form
+//! one large run. An LRU cache of 512 MiB took 10 MiB more with a cache of 2 MiB, and 35 MiB more with a cache of 16 MiB.
+//! So the room of the cache shrinks unless one block in five serves a request.
 
 use std::cell::Cell;
 use std::ffi::c_void;
@@ -11,15 +11,15 @@ use std::ptr;
 
 use malloc_backend::Uncached;
 
-/// So many blocks at most.
+/// Maximum number of cached blocks.
 const BLOCKS: usize = 32;
 
-/// A block that went unused makes the room smaller by this part of it; one that was used makes it larger by all of it.
+/// An unused block shrinks the room by its size divided by this number. A used block enlarges the room by its size.
 const UNUSED: usize = 4;
 
-/// Freed blocks of one heap, for one thread, oldest first. It forgets them when it is dropped.
+/// Freed blocks of one heap and one thread, oldest first. A drop forgets the blocks and does not free them.
 ///
-/// No two threads have one, so it needs no atomics, and there is nothing for loom to try:
+/// Threads cannot share a cache, so it needs no atomics and no loom test:
 ///
 /// ```compile_fail,E0277
 /// fn shared<T: Sync>() {}
@@ -29,15 +29,15 @@ pub struct Cache {
     blocks: [Cell<(*mut c_void, usize)>; BLOCKS],
     count: Cell<usize>,
     bytes: Cell<usize>,
-    /// How many bytes are kept now, at most; the block that was freed last is in any case.
+    /// The current maximum of cached bytes. The block that was freed last is always cached.
     room: Cell<usize>,
-    /// How many bytes are ever kept.
+    /// The highest possible `room`.
     capacity: Cell<usize>,
     sizes: Uncached,
 }
 
 impl Cache {
-    /// No blocks yet, and never more than `capacity` bytes of them.
+    /// Makes an empty cache of at most `capacity` bytes.
     pub fn new(capacity: usize, sizes: Uncached) -> Self {
         Self {
             blocks: [const { Cell::new((ptr::null_mut(), 0)) }; BLOCKS],
@@ -49,18 +49,18 @@ impl Cache {
         }
     }
 
-    /// Whether no block is kept.
+    /// Whether the cache is empty.
     pub fn is_empty(&self) -> bool {
         self.count.get() == 0
     }
 
-    /// Whether blocks of that size are kept: none that would take the place of all others.
+    /// Whether blocks of this size are cached. A block of more than half of the capacity would displace too many others.
     #[inline(always)]
     pub fn keeps(&self, size: usize) -> bool {
         size > self.sizes.above && size <= self.capacity.get() / 2
     }
 
-    /// A block as the backend would give for `size` bytes.
+    /// Takes out a block of the size that the backend would return for `size` bytes.
     #[inline(always)]
     pub fn take(&self, size: usize) -> Option<*mut c_void> {
         let fits = size..size + self.sizes.page;
@@ -71,7 +71,7 @@ impl Cache {
         Some(block)
     }
 
-    /// Keeps a freed block that has room for `usable` bytes, and gives the oldest ones to `free` where there is no room.
+    /// Caches a freed block of `usable` bytes. If there is no room, passes the oldest blocks to `free`.
     #[inline(always)]
     pub fn put(&self, block: *mut c_void, usable: usize, free: impl Fn(*mut c_void)) {
         if usable > self.capacity.get() {
@@ -90,13 +90,13 @@ impl Cache {
         self.bytes.set(self.bytes.get() + usable);
     }
 
-    /// Gives all blocks to `free`.
+    /// Passes all blocks to `free`.
     pub fn clear(&self, free: impl Fn(*mut c_void)) {
         self.bytes.set(0);
         self.blocks.iter().take(self.count.take()).for_each(|block| free(block.get().0));
     }
 
-    /// Gives all blocks to `free`, and keeps none from now on.
+    /// Passes all blocks to `free`, and caches no block from now on.
     pub fn close(&self, free: impl Fn(*mut c_void)) {
         self.capacity.set(0);
         self.room.set(0);
@@ -125,7 +125,7 @@ mod tests {
         Cache::new(1024 * KIB, Uncached { above: 32 * KIB, page: 4 * KIB })
     }
 
-    /// What was freed, by its number.
+    /// Returns the numbers of the blocks that were freed.
     fn put(cache: &Cache, number: usize, usable: usize) -> Vec<usize> {
         let freed = RefCell::new(Vec::new());
         cache.put(ptr::without_provenance_mut(number), usable, |block| freed.borrow_mut().push(block.addr()));
@@ -177,16 +177,16 @@ mod tests {
         for number in 1..=100 {
             put(&cache, number, 64 * KIB);
         }
-        // The last one stays.
+        // The last block stays.
         assert_eq!((cache.count.get(), cache.room.get()), (1, 0));
         assert_eq!(put(&cache, 101, 128 * KIB), [100]);
-        // Enough of one size for that.
+        // Enough blocks of one size enlarge the room.
         for number in 102..=109 {
             assert_eq!(take(&cache, 128 * KIB), Some(number - 1));
             assert_eq!(put(&cache, number, 128 * KIB), []);
         }
         assert_eq!(cache.room.get(), 1024 * KIB);
-        // Half of what is freed serves a request: nothing changes.
+        // If half of the freed blocks serve a request, nothing changes.
         for number in 0..100 {
             put(&cache, 2 * number, 512 * KIB);
             put(&cache, 2 * number + 1, 600 * KIB);

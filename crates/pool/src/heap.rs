@@ -1,4 +1,4 @@
-//! A pool as its own thread has it: with the freed blocks that are held back, or kept for the next request.
+//! The heap of one thread: a pool with a quarantine and a cache.
 
 use std::cell::RefCell;
 use std::iter;
@@ -11,10 +11,10 @@ use malloc_backend::{Functions, MIN_ALIGNMENT};
 use crate::sync::Arc;
 use crate::{Account, Block, Cache, Pool, Quarantine, Refusal};
 
-/// How many bytes are kept for the next requests at most.
+/// Maximum number of bytes in the cache.
 const CACHE_BYTES: usize = 2 << 20;
 
-/// A heap of one thread, which has its cache and its quarantine to itself. Other threads have the pool:
+/// A heap of one thread. Other threads cannot use its cache and its quarantine, but they share the pool:
 ///
 /// ```compile_fail,E0277
 /// fn sent<T: Send>() {}
@@ -26,19 +26,19 @@ const CACHE_BYTES: usize = 2 << 20;
 /// shared::<malloc_backend_pool::Pool>();
 /// ```
 pub struct Heap {
-    /// What other threads may have of it.
+    /// The part that other threads may use.
     pub pool: Arc<Pool>,
     quarantine: Rc<HeapQuarantine>,
-    /// For this heap, then for each above it: the quarantines that end with it.
+    /// For this heap, and then for each of its parents: the quarantines that end when the heap ends.
     ends: Vec<Rc<Quarantines>>,
-    /// Where a larger block costs the backend more than a small one; a child has its parent's.
+    /// Exists if a larger block costs the backend more than a small block. A child shares the cache of its parent.
     cache: Option<Rc<HeapCache>>,
 }
 
-/// Those of a heap and of all below it, of which most have gone again where each request has one.
+/// The quarantines of a heap and of all its children. If each request has a child, most of them are gone already.
 type Quarantines = RefCell<Vec<Weak<HeapQuarantine>>>;
 
-/// A quarantine of the pool's blocks, which are freed with it.
+/// A quarantine of the pool's blocks. A drop frees the blocks.
 struct HeapQuarantine {
     quarantine: RefCell<Quarantine>,
     pool: Arc<Pool>,
@@ -50,10 +50,10 @@ impl HeapQuarantine {
         self.quarantine.borrow().takes(size)
     }
 
-    /// Takes a freed block in, and frees the oldest.
+    /// Holds a freed block back, and frees the oldest blocks.
     ///
     /// # Safety
-    /// The block is a live one of the pool, counted no more, and the caller gives it up.
+    /// The block is a live block of the pool and is not counted any more. The caller does not use it afterwards.
     unsafe fn put(&self, block: Block) {
         // SAFETY: the caller's obligation.
         unsafe { self.quarantine.borrow_mut().push(block) };
@@ -65,7 +65,7 @@ impl HeapQuarantine {
     fn keep(&self, bytes: usize) {
         let mut quarantine = self.quarantine.borrow_mut();
         while let Some((block, _)) = quarantine.pop(bytes) {
-            // SAFETY: it was given up to the quarantine, which gives it up here.
+            // SAFETY: only the quarantine owned the block, and it has just removed the block.
             unsafe { self.pool.release(block) };
         }
     }
@@ -82,7 +82,7 @@ impl Drop for HeapQuarantine {
     }
 }
 
-/// A cache of the backend's blocks, which are freed with it.
+/// A cache of the backend's blocks. A drop frees the blocks.
 struct HeapCache {
     cache: Cache,
     functions: Functions,
@@ -106,16 +106,16 @@ impl HeapCache {
         }
         let start = self.cache.take(size)?;
         if zero {
-            // SAFETY: a block that nobody else has, with at least so many bytes.
+            // SAFETY: a block that nobody else uses, with at least `size` bytes.
             unsafe { start.cast::<u8>().write_bytes(0, size) };
         }
         Some(Block { start, size, alignment })
     }
 
     /// # Safety
-    /// A live block of the backend's, which the caller gives up.
+    /// The block is a live block of the backend. The caller does not use it afterwards.
     unsafe fn put(&self, block: Block) {
-        // SAFETY: the caller's obligation, now and when each block was put here.
+        // SAFETY: the caller's obligation, for this block and for each block that was put before.
         unsafe {
             let usable = (self.functions.usable_size)(block.start);
             self.cache.put(block.start, usable, |block| (self.functions.free)(block));
@@ -123,7 +123,7 @@ impl HeapCache {
     }
 
     fn clear(&self) {
-        // SAFETY: live blocks of the backend's that were given up, and are forgotten with this.
+        // SAFETY: live blocks of the backend that nobody uses. The cache forgets them.
         self.cache.clear(|block| unsafe { (self.functions.free)(block) });
     }
 
@@ -140,13 +140,13 @@ impl Drop for HeapCache {
 }
 
 impl Heap {
-    /// A heap with up to `limit` live bytes. Up to `quarantine` bytes of freed blocks are held back.
+    /// Makes a heap with a limit of live bytes. Its quarantine holds back up to `quarantine` bytes of freed blocks.
     pub fn new(functions: Functions, limit: u64, quarantine: usize) -> Self {
         let account = Account::new(functions.backend, limit, None);
         Self::with(functions, account, quarantine, HeapCache::new(functions).map(Rc::new), &[])
     }
 
-    /// A heap whose bytes are charged to this one too, and which has the same cache.
+    /// Makes a child. Its bytes are also charged to this heap, and it shares the cache.
     pub fn child(&self, limit: u64, quarantine: usize) -> Self {
         let functions = self.pool.functions;
         let account = Account::new(functions.backend, limit, Some(self.pool.account.clone()));
@@ -176,10 +176,10 @@ impl Heap {
         Self { pool, quarantine, ends, cache }
     }
 
-    /// A block, which is counted.
+    /// Allocates a block and counts it.
     ///
     /// # Errors
-    /// Where a limit is reached, or the backend has no memory.
+    /// If a limit is reached, or the backend has no memory.
     #[inline]
     pub fn allocate(&self, size: usize, alignment: usize, zero: bool) -> Result<Block, Refusal> {
         if !self.pool.account.has_room(size) {
@@ -194,20 +194,21 @@ impl Heap {
         Ok(block)
     }
 
-    /// The block with another size, its contents kept, what is new zeroed where that was asked for.
+    /// Changes the size of a block and keeps its contents. With `zero`, new bytes are zeroed.
     ///
     /// # Errors
-    /// As [`allocate`](Self::allocate). Then the old block is as it was.
+    /// The errors of [`allocate`](Self::allocate). Then the old block is unchanged.
     ///
     /// # Safety
-    /// The block is a live one of this heap, and not borrowed. Once this succeeded it is live no more.
+    /// The block is a live block of this heap, and not borrowed. After a success, the old block is freed.
     pub unsafe fn reallocate(&self, old: Block, size: usize, zero: bool) -> Result<Block, Refusal> {
         let Pool { functions, account, .. } = &*self.pool;
         if !account.has_room(size.saturating_sub(old.size)) {
             return Err(Refusal::Limit);
         }
         let alignment = old.alignment;
-        // A job that still reads the old block is what the quarantine is for. A `realloc` need not keep an alignment.
+        // With a quarantine, the old block must be held back, because a job may still read it. `realloc` does not keep an
+        // alignment above the minimum.
         let moves = self.quarantine.takes(old.size) || alignment > MIN_ALIGNMENT;
         let start = if moves {
             self.pool.request(size, alignment, false).map_or(ptr::null_mut(), |block| block.start)
@@ -219,7 +220,7 @@ impl Heap {
             return Err(Refusal::OutOfMemory);
         }
         account.resize(old.size, size);
-        // SAFETY: both blocks are live where they are copied, and have as many bytes as are copied, or zeroed.
+        // SAFETY: both blocks are live during the copy, and are large enough for the copied and zeroed bytes.
         unsafe {
             if moves {
                 start.cast::<u8>().copy_from_nonoverlapping(old.start.cast(), old.size.min(size));
@@ -236,10 +237,10 @@ impl Heap {
         Ok(Block { start, size, alignment })
     }
 
-    /// Frees a block, or keeps it in the quarantine or the cache.
+    /// Frees a block, or puts it into the quarantine or the cache.
     ///
     /// # Safety
-    /// The block is a live one of this heap, and the caller gives it up.
+    /// The block is a live block of this heap. The caller does not use it afterwards.
     #[inline]
     pub unsafe fn free(&self, block: Block) {
         self.pool.account.close(block.size);
@@ -259,17 +260,17 @@ impl Heap {
         }
     }
 
-    /// Bytes of freed blocks that the quarantine holds back.
+    /// Bytes in the quarantine.
     pub fn quarantined(&self) -> usize {
         self.quarantine.quarantine.borrow().held()
     }
 
-    /// How many blocks were found to have been written to while they were in quarantine.
+    /// Number of blocks to which something wrote while they were in the quarantine.
     pub fn damaged(&self) -> u64 {
         self.quarantine.quarantine.borrow().damaged()
     }
 
-    /// Frees what the quarantine and the cache keep.
+    /// Frees all blocks in the quarantine and in the cache.
     pub fn flush(&self) {
         self.quarantine.keep(0);
         if let Some(cache) = &self.cache {
@@ -277,8 +278,8 @@ impl Heap {
         }
     }
 
-    /// [`flush`](Self::flush), for good: there will be no more requests, of children neither, and a block that is freed
-    /// from now on is freed at once. A child's cache is its parent's, and goes on.
+    /// Empties the quarantines of this heap and of its children. From now on, a freed block is freed at once. Closes the
+    /// cache only if this heap is the root: a child's cache is its parent's. Nothing is allocated afterwards.
     pub fn close(&self) {
         if let [own, ..] = &*self.ends {
             for quarantine in own.take().iter().filter_map(Weak::upgrade) {

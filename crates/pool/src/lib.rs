@@ -1,13 +1,13 @@
-//! A heap over any backend, with limits, statistics, a quarantine and a cache, whose blocks are owned by somebody else: a
-//! garbage collector that lets go of them on any thread.
+//! A heap on any backend, with limits, statistics, a quarantine and a cache. A garbage collector owns the blocks and may
+//! free them on any thread.
 //!
-//! A [`Heap`] belongs to one thread. It allocates from a [`Pool`], which its blocks keep alive and any thread may return
-//! them to. The [`Account`] counts both sides: the heap's thread writes its counters with plain stores, and remote frees
-//! have counters of their own. A [`Slot`](slots::Slot) follows a block from its allocation to its finaliser. A
-//! [`Region`](region::Region) is a heap within one range of address space.
+//! A [`Heap`] belongs to one thread. It allocates from a [`Pool`]. The blocks keep the pool alive, and any thread may free
+//! a block into the pool. The [`Account`] counts allocations and frees: the heap's thread writes its counters with plain
+//! stores, and frees on other threads (_remote frees_) have their own counters. A [`Slot`](slots::Slot) follows a block
+//! from its allocation to its finaliser. A [`Region`](region::Region) is a heap within one range of address space.
 //!
-//! This crate knows no Node. Its cache and its quarantines are one thread's, and the compiler keeps them so; `account`,
-//! `slots` and `pool` are shared, and loom tries them (`tests/loom.rs`).
+//! This crate does not depend on Node. The cache and the quarantines belong to one thread, which the compiler checks.
+//! Threads share `account`, `slots` and `pool`, and loom tests these modules (`tests/loom.rs`).
 
 mod account;
 mod block;

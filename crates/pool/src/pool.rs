@@ -1,4 +1,4 @@
-//! Blocks of a backend, with their account and their slots, for all threads.
+//! The part of a heap that threads share: the backend's functions, the account and the slots.
 
 use std::ffi::c_void;
 use std::sync;
@@ -9,37 +9,37 @@ use crate::slots::{Slot, Slots};
 use crate::sync::{Arc, AtomicPtr, Ordering};
 use crate::{Account, Block};
 
-/// Where a heap's blocks come from and return to. It lives until the last of them has gone, which may be long after the
+/// The source of a heap's blocks. The pool lives until its last block is freed, which may be long after the end of the
 /// heap.
 pub struct Pool {
-    /// The backend's.
+    /// The functions of the backend.
     pub functions: Functions,
-    /// What counts the blocks.
+    /// Counts the blocks.
     pub account: sync::Arc<Account>,
-    /// The blocks that were lent.
+    /// The slots of the lent blocks.
     pub slots: Slots,
-    /// A small block that stays, so that a backend which has nothing else on this thread does not give up, and set up
-    /// anew, what a single large buffer lies in: mimalloc's segments cost it more than the buffer. May be null.
+    /// A small block that stays allocated. Otherwise a backend without other blocks on this thread would free and set up its
+    /// data structures for each large buffer. For mimalloc, a segment costs more than the buffer. May be null.
     keeper: AtomicPtr<c_void>,
 }
 
-/// Why there is no block.
+/// Why an allocation failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// It would pass the limit of the heap, or one above it.
+    /// The block would exceed the limit of the heap or of a parent.
     Limit,
-    /// The backend has none.
+    /// The backend has no memory.
     OutOfMemory,
 }
 
 impl Pool {
-    /// A pool without blocks.
+    /// Makes a pool without blocks.
     pub fn new(functions: Functions, account: sync::Arc<Account>) -> Arc<Self> {
         let keeper = AtomicPtr::new((functions.malloc)(MIN_ALIGNMENT));
         Arc::new(Self { functions, account, slots: Slots::new(), keeper })
     }
 
-    /// A new block, which is not counted yet.
+    /// Allocates a block that is not counted yet.
     #[inline]
     pub(crate) fn request(&self, size: usize, alignment: usize, zero: bool) -> Option<Block> {
         let start = match (alignment <= MIN_ALIGNMENT, zero) {
@@ -60,7 +60,7 @@ impl Pool {
     /// Frees a block that is not counted any more.
     ///
     /// # Safety
-    /// The block is a live one of this pool, and nothing uses it after.
+    /// The block is a live block of this pool. Nothing uses it afterwards.
     #[inline]
     pub(crate) unsafe fn release(&self, block: Block) {
         if !block.is_borrowed() {
@@ -69,18 +69,18 @@ impl Pool {
         }
     }
 
-    /// Frees a block whose buffer did not come to be: it was no allocation.
+    /// Frees a block if Node could not make its buffer. The allocation does not count.
     ///
     /// # Safety
-    /// As [`release`](Self::release); on the heap's thread, for a block that is counted.
+    /// The conditions of [`release`](Self::release). The block is counted, and the caller is the heap's thread.
     pub unsafe fn cancel(&self, block: Block) {
         // SAFETY: the caller's obligation.
         unsafe { self.release(block) };
         self.account.cancel(block.size);
     }
 
-    /// Ties a live block to a slot, with a count of the pool for the finaliser: see [`Slot::finalize`]. `None` where
-    /// there are 2^30. On the heap's thread.
+    /// Puts a live block into a slot, with a reference count of the pool for the finaliser: see [`Slot::finalize`].
+    /// Returns `None` if 2^30 slots are in use. Only the heap's thread may call this.
     #[inline]
     pub fn lend(pool: &Arc<Self>, block: Block) -> Option<&Slot> {
         let slot = pool.slots.acquire()?;
@@ -89,11 +89,11 @@ impl Pool {
         Some(slot)
     }
 
-    /// Undoes [`lend`](Self::lend). The block is out of the slot and the caller's again. `None` where the finaliser was
-    /// called after all.
+    /// Undoes [`lend`](Self::lend). The slot is free, and the caller owns the block again. Returns `None` if the finaliser
+    /// was called nevertheless.
     ///
     /// # Safety
-    /// The slot is one of [`lend`](Self::lend) of this pool, and no finaliser will be called for it.
+    /// The slot comes from [`lend`](Self::lend) of this pool, and no finaliser will be called for it.
     pub unsafe fn take_back(pool: &Arc<Self>, slot: &Slot) -> Option<Block> {
         let block = slot.take()?;
         pool.slots.release(slot);
@@ -104,13 +104,13 @@ impl Pool {
 }
 
 impl Slot {
-    /// Gives up the slot, and frees the block if it was not freed by hand: nobody has it any more. On any thread.
+    /// Frees the slot, and frees the block if the program has not freed it. Any thread may call this.
     ///
     /// # Safety
-    /// The slot is one of [`Pool::lend`], and this is called once for it.
+    /// The slot comes from [`Pool::lend`], and this function is called once for it.
     #[inline]
     pub unsafe fn finalize(slot: *const Self) {
-        // SAFETY: slots do not move, and the pool's count that the slot holds is given up last.
+        // SAFETY: slots do not move, and the slot's reference count of the pool is dropped last.
         unsafe {
             let slot = &*slot;
             let pool = Arc::from_raw(slot.pool.load(Ordering::Acquire).cast_const().cast::<Pool>());
@@ -125,7 +125,7 @@ impl Slot {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        // SAFETY: the block is the backend's, or null, and nobody else has it.
+        // SAFETY: the block is a block of the backend, or null, and nobody else uses it.
         unsafe { (self.functions.free)(self.keeper.load(Ordering::Relaxed)) }
     }
 }

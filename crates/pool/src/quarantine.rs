@@ -1,14 +1,15 @@
-//! Freed blocks that are held back, so that a job which still reads one finds poison, not another buffer's data, and one
-//! that writes to it is found.
+//! Holds freed blocks back. A job that still reads such a block reads poison, and not the data of another buffer. A job that
+//! writes to such a block is detected.
 
 use std::collections::VecDeque;
 
 use crate::Block;
 
-/// What a freed block is filled with.
+/// The byte that fills a freed block.
 pub const POISON: u8 = 0xdb;
 
-/// The blocks of one thread that were freed last, oldest first, within so many bytes. It forgets them when it is dropped.
+/// The blocks of one thread that were freed last, oldest first, up to a number of bytes. A drop forgets the blocks and does
+/// not free them.
 pub struct Quarantine {
     capacity: usize,
     held: usize,
@@ -16,7 +17,7 @@ pub struct Quarantine {
     damaged: u64,
 }
 
-/// A block that was written to after it was freed.
+/// A write to a block after the block was freed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Damage {
     /// The block.
@@ -30,46 +31,45 @@ impl Damage {
     /// The block is live and was filled with poison.
     unsafe fn find(block: Block) -> Option<Self> {
         let start = block.start.cast::<u8>();
-        // SAFETY: the caller's obligation. A job that still writes to the block races with this look at it, which is
-        // what it looks for: volatile, so that no value is taken for constant.
+        // SAFETY: the caller's obligation. A job that still writes to the block races with this read. To find such a job
+        // is the purpose, so the read is volatile: the compiler must not assume a value.
         let byte = (0..block.size).find(|&byte| unsafe { start.add(byte).read_volatile() } != POISON)?;
         Some(Self { block, byte })
     }
 }
 
 impl Quarantine {
-    /// Up to `capacity` bytes; 0 for no quarantine.
+    /// Makes a quarantine of up to `capacity` bytes. 0 means no quarantine.
     pub fn new(capacity: usize) -> Self {
         Self { capacity, held: 0, blocks: VecDeque::new(), damaged: 0 }
     }
 
-    /// Whether a freed block of that size is to go here. In one of no bytes there is nothing to find, and any number of
-    /// them would have room.
+    /// Whether a freed block of this size goes into the quarantine. Empty blocks do not: no write to them is possible, and
+    /// their number would have no limit.
     #[inline]
     pub fn takes(&self, size: usize) -> bool {
         self.capacity > 0 && size > 0
     }
 
-    /// How many bytes it holds at most.
+    /// The maximum number of bytes.
     pub fn capacity(&self) -> usize {
         self.capacity
     }
 
-    /// Bytes held back.
+    /// The current number of bytes.
     pub fn held(&self) -> usize {
         self.held
     }
 
-    /// How many blocks were found to have been written to after they were freed.
+    /// Number of blocks with a write after they were freed.
     pub fn damaged(&self) -> u64 {
         self.damaged
     }
 
-    /// Takes a freed block in, and poisons it. Whoever does so [`pop`](Self::pop)s the oldest after it, down to the
-    /// capacity.
+    /// Adds a freed block and poisons it. The caller must then [`pop`](Self::pop) the oldest blocks, down to the capacity.
     ///
     /// # Safety
-    /// The block is a live one, which the caller gives up until it is popped.
+    /// The block is live. The caller does not use it until it is popped.
     pub unsafe fn push(&mut self, block: Block) {
         // SAFETY: the block is live and has that many bytes.
         unsafe { block.start.cast::<u8>().write_bytes(POISON, block.size) };
@@ -77,20 +77,21 @@ impl Quarantine {
         self.blocks.push_back(block);
     }
 
-    /// The oldest block, if more than `bytes` are held, or any for 0: for the caller to free, with its damage.
+    /// Removes the oldest block if the quarantine has more than `bytes` bytes (for 0: if it has any block). Returns the
+    /// block, which the caller must free, and its damage.
     pub fn pop(&mut self, bytes: usize) -> Option<(Block, Option<Damage>)> {
         if self.held <= bytes && bytes > 0 {
             return None;
         }
         let block = self.blocks.pop_front()?;
         self.held -= block.size;
-        // SAFETY: it was given up to the quarantine, poisoned, and is not freed yet.
+        // SAFETY: the quarantine owns the block and poisoned it. The block is not freed yet.
         let damage = unsafe { Damage::find(block) };
         self.damaged += u64::from(damage.is_some());
         Some((block, damage))
     }
 
-    /// The oldest damage among the blocks that are held. It is found once: the block is poisoned again.
+    /// Finds the oldest damage in the quarantine. Each damage is found once, because the block is poisoned again.
     pub fn check(&mut self) -> Option<Damage> {
         // SAFETY: as in `pop`.
         let damage = self.blocks.iter().find_map(|&block| unsafe { Damage::find(block) })?;
@@ -100,13 +101,13 @@ impl Quarantine {
         Some(damage)
     }
 
-    /// Forgets all blocks: they are free.
+    /// Forgets all blocks. They are freed elsewhere.
     pub fn clear(&mut self) {
         self.blocks.clear();
         self.held = 0;
     }
 
-    /// Takes no more blocks in from now on. Those that are held are the caller's to pop.
+    /// Accepts no more blocks. The caller must pop the remaining blocks.
     pub fn close(&mut self) {
         self.capacity = 0;
     }

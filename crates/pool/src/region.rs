@@ -1,4 +1,4 @@
-//! A heap within one range of address space, so that a block in it is an offset.
+//! A heap within one range of address space. So an offset identifies a block.
 
 use std::cell::RefCell;
 use std::ffi::c_void;
@@ -12,36 +12,36 @@ use crate::{Account, Block, Cache, Damage, Quarantine, Refusal};
 
 pub use malloc_backend::arena::NoArena;
 
-/// How many bytes of freed blocks are kept for the next requests at most.
+/// Maximum number of bytes in the cache.
 const CACHE_BYTES: usize = 16 << 20;
 
-/// The part of a region that its quarantine holds at most.
+/// The quarantine has at most the size of the region, divided by this number.
 const QUARANTINED: usize = 8;
 
-/// A block that was written to after it was freed.
+/// A write to a block after the block was freed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Damaged {
-    /// The block's, in the region.
+    /// The offset of the block in the region.
     pub offset: usize,
-    /// How many bytes it had.
+    /// The size of the block in bytes.
     pub size: usize,
-    /// The first of them that was written to.
+    /// The first damaged byte of the block.
     pub byte: usize,
 }
 
-/// Why there is no block.
+/// Why an allocation failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoBlock {
     /// A limit is reached, or the region is full.
     Refused(Refusal),
-    /// The quarantine had to make room, and found this.
+    /// The quarantine freed blocks to make room, and found this damage.
     Damaged(Damaged),
 }
 
-/// A heap of one thread that lies in one range, all of it.
+/// A heap of one thread. All its blocks lie in one range.
 pub struct Region {
     arena: Arena,
-    /// Its blocks need not be freed: they go with the arena, or its next reset.
+    /// A drop need not free the cached blocks: the end or the next reset of the arena frees them.
     cache: Option<Cache>,
     quarantine: RefCell<Quarantine>,
     start: *mut c_void,
@@ -49,21 +49,21 @@ pub struct Region {
     memory: Arc<Memory>,
 }
 
-/// A region's range, and what of it is charged. It may outlive the region, and go to another thread.
+/// The range of a region and its charged bytes. It may live longer than the region, and may go to another thread.
 pub struct Memory {
     range: Arc<Range>,
     account: Arc<Account>,
-    /// Bytes in live blocks, as they were asked for. Only the region's thread adds any.
+    /// Requested bytes of all live blocks. Only the region's thread adds bytes.
     live: AtomicUsize,
 }
 
 impl Memory {
-    /// Where it begins.
+    /// The start of the range.
     pub fn start(&self) -> *mut c_void {
         self.range.start()
     }
 
-    /// How many bytes it has.
+    /// The size of the range in bytes.
     pub fn size(&self) -> usize {
         self.range.size()
     }
@@ -79,29 +79,29 @@ impl Memory {
         self.live.store(bytes, Relaxed);
     }
 
-    /// Gives all of the memory back to the system, and charges none of it any more. The address space stays. On the
-    /// region's thread, once the region has gone.
+    /// Returns all memory to the system and uncharges it. The address space stays reserved. Only the region's thread may
+    /// call this, after the end of the region.
     ///
     /// # Safety
-    /// Nobody needs what is in it.
+    /// Nobody needs the contents of the range.
     pub unsafe fn clear(&self) {
         self.account.uncharge(self.live.swap(0, Relaxed));
         // SAFETY: the caller's obligation.
         unsafe { self.range.clear() };
     }
 
-    /// Charges none of the memory any more: its last owner has let go of it, on any thread.
+    /// Uncharges the memory. The last owner calls this, on any thread.
     pub fn finalize(&self) {
         self.account.uncharge_remote(self.live.swap(0, Relaxed));
     }
 }
 
 impl Region {
-    /// Reserves a range of at least `size` bytes and makes a heap in it. Its live bytes are charged to the account. With
-    /// `debug` it holds freed blocks back, which stay charged, and finds those that are written to.
+    /// Reserves a range of at least `size` bytes and makes a heap in the range. Its live bytes are charged to the account.
+    /// With `debug`, the region holds freed blocks back and finds writes to them. Held-back blocks stay charged.
     ///
     /// # Errors
-    /// Where the backend cannot, or the system does not give the address space.
+    /// If the backend has no regions, or the system does not provide the address space.
     pub fn new(
         backend: MemoryAllocatorBackend,
         size: usize,
@@ -118,16 +118,16 @@ impl Region {
         Ok(Self { arena, cache, quarantine, start, size, memory })
     }
 
-    /// What others may have of it.
+    /// The memory of the region, which may live longer than the region.
     pub fn memory(&self) -> &Arc<Memory> {
         &self.memory
     }
 
-    /// A block, as its offset in the range, which is counted. The quarantine gives up what it holds before the region
-    /// refuses a block.
+    /// Allocates a block, counts it, and returns its offset in the range. If there is no room, the region first frees the
+    /// blocks in the quarantine.
     ///
     /// # Errors
-    /// Where a limit is reached, or the region has no room for it; or where the quarantine found damage.
+    /// If a limit is reached, the region has no room, or the quarantine found damage.
     #[inline]
     pub fn allocate(&self, size: usize, alignment: usize) -> Result<usize, NoBlock> {
         self.allocate_once(size, alignment).or_else(|refusal| self.allocate_again(size, alignment, refusal))
@@ -139,7 +139,7 @@ impl Region {
             return Err(Refusal::Limit);
         }
         let offset = self.offset(self.request(size, alignment));
-        // Null is outside too.
+        // A null block is also outside the range.
         if offset >= self.size || size > self.size - offset {
             return Err(Refusal::OutOfMemory);
         }
@@ -162,11 +162,11 @@ impl Region {
         block.addr().wrapping_sub(self.start.addr())
     }
 
-    /// A block, or null.
+    /// Requests a block from the cache or the arena. Returns null without a block.
     #[inline]
     fn request(&self, size: usize, alignment: usize) -> *mut c_void {
         let Some(cache) = &self.cache else { return self.arena.allocate(size, alignment) };
-        // Even a large block is aligned no better than was asked for: jemalloc spreads them over the cache's lines.
+        // A cached block has only the minimum alignment, even if it is large: jemalloc spreads blocks over the cache lines.
         if cache.keeps(size)
             && alignment <= MIN_ALIGNMENT
             && let Some(block) = cache.take(size)
@@ -177,19 +177,19 @@ impl Region {
         if !block.is_null() || cache.is_empty() {
             return block;
         }
-        // What is kept may be what is missing.
-        // SAFETY: blocks that were freed, and are forgotten with this.
+        // The cached blocks may occupy the missing memory, so free them.
+        // SAFETY: blocks that the program has freed. The cache forgets them.
         cache.clear(|block| unsafe { self.arena.free(block) });
         self.arena.allocate(size, alignment)
     }
 
-    /// Frees a block, or holds it back and frees the oldest ones in its stead.
+    /// Frees a block. In debug mode, holds the block back and frees the oldest held-back blocks instead.
     ///
     /// # Errors
-    /// The first damaged one among those. The block is freed in any case.
+    /// The first damage among the oldest blocks. The block counts as freed also after an error.
     ///
     /// # Safety
-    /// The offset and the size are those of a live block of this region, which is not used after.
+    /// Offset and size belong to a live block of this region. Nothing uses the block afterwards.
     #[inline]
     pub unsafe fn free(&self, offset: usize, size: usize) -> Result<(), Damaged> {
         // SAFETY: the caller's obligation.
@@ -207,11 +207,11 @@ impl Region {
         }
     }
 
-    /// Frees the oldest blocks that are held back until no more than `bytes` are, or one is damaged.
+    /// Frees the oldest held-back blocks until at most `bytes` bytes are held back, or until a damaged block is found.
     fn keep(&self, bytes: usize) -> Result<(), Damaged> {
         let mut quarantine = self.quarantine.borrow_mut();
         while let Some((block, damage)) = quarantine.pop(bytes) {
-            // SAFETY: it was given up to the quarantine, which gives it up here.
+            // SAFETY: only the quarantine owned the block, and it has just removed the block.
             unsafe { self.release(block) };
             if let Some(damage) = damage {
                 return Err(self.damaged(damage));
@@ -224,22 +224,22 @@ impl Region {
         Damaged { offset: self.offset(block.start), size: block.size, byte }
     }
 
-    /// Looks for damage among the blocks that are held back. Each is found once.
+    /// Checks all held-back blocks for damage. Each damage is found once.
     ///
     /// # Errors
-    /// The oldest damaged one.
+    /// The damage of the oldest damaged block.
     pub fn check(&self) -> Result<(), Damaged> {
         let damage = self.quarantine.borrow_mut().check();
         damage.map_or(Ok(()), |damage| Err(self.damaged(damage)))
     }
 
     /// # Safety
-    /// The block is a live one, which is not used after.
+    /// The block is live. Nothing uses it afterwards.
     #[inline]
     unsafe fn release(&self, Block { start: block, size, .. }: Block) {
         self.memory.account.uncharge(size);
         self.memory.set_live(self.memory.live().saturating_sub(size));
-        // SAFETY: the caller's obligation; the block is one of the arena's.
+        // SAFETY: the caller's obligation; the block is a block of the arena.
         unsafe {
             let Some(cache) = &self.cache else { return self.arena.free(block) };
             let usable = self.arena.usable_size(block);
@@ -251,10 +251,10 @@ impl Region {
         }
     }
 
-    /// Frees all blocks at once. False where the heap could not be made anew, and the region is of no use any more.
+    /// Frees all blocks at once. Returns false if no new heap could be made. Then the region is unusable.
     ///
     /// # Safety
-    /// No block is used after.
+    /// Nothing uses a block afterwards.
     #[must_use]
     pub unsafe fn reset(&mut self) -> bool {
         self.memory.account.uncharge(self.memory.live());

@@ -1,7 +1,7 @@
-//! Where a pool keeps what it must know of each block until its finaliser was called.
+//! A slot stores the data of a block until the finaliser of the block was called.
 //!
-//! A slot outlives its block: a block that is freed by hand is freed at once, while its finaliser may come later, and
-//! finds in the slot that nothing is left to do.
+//! A slot lives longer than its block. If the program frees a block, the block is freed at once, but its finaliser may run
+//! later. The finaliser then sees in the slot that nothing is left to do.
 
 use std::ffi::c_void;
 use std::ptr;
@@ -10,16 +10,16 @@ use std::sync::OnceLock;
 use crate::Block;
 use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
-/// One block, from its allocation to its finaliser.
+/// The slot of one block, from its allocation to its finaliser.
 pub struct Slot {
     index: u32,
-    /// In the list of free slots: the next one's index.
+    /// The index of the next slot in the list of free slots.
     next: AtomicU32,
-    /// Null once the block was freed. Whoever swaps it out frees it, so it is freed once.
+    /// Null after the block was freed. The thread that swaps the pointer out frees the block, so it is freed once.
     block: AtomicPtr<c_void>,
     size: AtomicUsize,
     alignment: AtomicUsize,
-    /// One count of the pool while the slot is lent, for the finaliser: see [`lend`](crate::Pool::lend).
+    /// A reference count of the pool for the finaliser, while the slot is lent: see [`lend`](crate::Pool::lend).
     pub(crate) pool: AtomicPtr<c_void>,
 }
 
@@ -35,7 +35,7 @@ impl Slot {
         }
     }
 
-    /// Its place among the pool's slots.
+    /// Its index among the pool's slots.
     #[inline]
     pub fn index(&self) -> u32 {
         self.index
@@ -64,10 +64,10 @@ impl Slot {
         self.block.store(block.start, Ordering::Release);
     }
 
-    /// The block, for the one caller that is to free it.
+    /// Takes the block out. Only one caller gets the block, and must free it.
     #[inline]
     pub fn take(&self) -> Option<Block> {
-        // As nearly always for a finaliser: a swap costs more than all else here.
+        // This is nearly always the case in a finaliser. The swap would cost more than the rest of this function.
         if self.block.load(Ordering::Acquire).is_null() {
             return None;
         }
@@ -77,23 +77,23 @@ impl Slot {
 }
 
 const NONE: u32 = u32::MAX;
-/// The first chunk holds so many slots, and each further one twice as many as the one before.
+/// Number of slots in the first chunk. Each further chunk has twice as many slots as the chunk before.
 const FIRST: usize = if cfg!(all(test, loom)) { 2 } else { 64 };
 const CHUNKS: usize = 24;
 
-/// Slots that never move, since finalisers point to them. Memory for them is taken a chunk at a time.
+/// The slots of a pool. Slots never move, because finalisers point to them. So they are allocated in chunks.
 ///
-/// One thread takes slots, that of the heap; any may give one back. With a single taker the list of free slots needs no
+/// Only the heap's thread takes slots. Every thread may return a slot. With a single taker, the list of free slots needs no
 /// lock and has no ABA problem.
 pub struct Slots {
     chunks: [OnceLock<Box<[Slot]>>; CHUNKS],
-    /// How many were ever used.
+    /// Number of slots that were ever used.
     used: AtomicU32,
     free: AtomicU32,
 }
 
 impl Slots {
-    /// None yet.
+    /// Makes an empty list.
     pub(crate) fn new() -> Self {
         Self {
             chunks: [const { OnceLock::new() }; CHUNKS],
@@ -102,20 +102,20 @@ impl Slots {
         }
     }
 
-    /// The chunk that an index lies in, and its place there.
+    /// The chunk of an index, and the place in this chunk.
     fn place(index: usize) -> (usize, usize) {
         let chunk = (index / FIRST + 1).ilog2() as usize;
         (chunk, index - FIRST * ((1 << chunk) - 1))
     }
 
-    /// The slot with that index, if there is one.
+    /// The slot with this index, if it exists.
     #[inline]
     pub fn get(&self, index: u32) -> Option<&Slot> {
         let (chunk, offset) = Self::place(index as usize);
         self.chunks.get(chunk)?.get()?.get(offset)
     }
 
-    /// A slot that nothing points to; `None` once there are 2^30. For the heap's thread alone.
+    /// Takes a free slot. Returns `None` if 2^30 slots are in use. Only the heap's thread may call this.
     #[inline]
     pub(crate) fn acquire(&self) -> Option<&Slot> {
         let mut head = self.free.load(Ordering::Acquire);
@@ -130,14 +130,14 @@ impl Slots {
         let (chunk, offset) = Self::place(index as usize);
         let begin = index as usize - offset;
         let slots = self.chunks.get(chunk)?.get_or_init(|| {
-            // The thread's own count: no other one adds slots.
+            // No other thread adds slots, so this thread may use its own count.
             (begin..begin + (FIRST << chunk)).map(Slot::new).collect()
         });
         self.used.store(index + 1, Ordering::Release);
         slots.get(offset)
     }
 
-    /// Gives back a slot that nothing points to any more.
+    /// Returns a slot to the list. Nothing points to the slot any more.
     #[inline]
     pub(crate) fn release(&self, slot: &Slot) {
         let mut head = self.free.load(Ordering::Relaxed);
@@ -150,7 +150,7 @@ impl Slots {
         }
     }
 
-    /// Those that hold a live block.
+    /// All slots with a live block.
     pub fn live(&self) -> impl Iterator<Item = (u32, Block)> {
         (0..self.used.load(Ordering::Acquire))
             .filter_map(|index| self.get(index)?.block().map(|block| (index, block)))

@@ -1,4 +1,4 @@
-//! What threads share, from the standard library; or from loom, which tries the orders in which they may run.
+//! Atomics and `Arc`: from the standard library, or in loom tests from loom, which tries all orders of the threads.
 
 #[cfg(all(test, loom))]
 pub use loom::sync::{

@@ -1,5 +1,5 @@
-//! Heaps on some threads, whose blocks are finalised on others, while another one reads what is counted. Under
-//! ThreadSanitizer:
+//! Some threads have heaps, other threads run the finalisers of their blocks, and another thread reads the counters. To run
+//! this test under ThreadSanitizer:
 //!
 //!   RUSTFLAGS=-Zsanitizer=thread cargo +nightly test -Zbuild-std -p malloc-backend-pool --test stress \
 //!     --target x86_64-unknown-linux-gnu --target-dir target/tsan
@@ -17,7 +17,7 @@ const HEAPS: usize = 3;
 const FINALISERS: usize = 3;
 const LIMIT: u64 = 64 << 20;
 
-/// A slot as a collector has it.
+/// The pointer to a slot that a garbage collector has.
 struct Hint(*const Slot);
 
 // SAFETY: the slot stays until its finaliser was called.
@@ -48,7 +48,7 @@ fn run(backend: MemoryAllocatorBackend, seed: usize, finalisers: &[Sender<Hint>]
         let heap = if round % 3 == 0 { &root } else { &child };
         let size = if random.below(20) == 0 { random.below(200_000) } else { random.below(2000) };
         let Ok(block) = heap.allocate(size, 1 << random.below(8), false) else {
-            // The finalisers are behind.
+            // The finalisers have not caught up yet.
             thread::yield_now();
             continue;
         };
@@ -63,7 +63,8 @@ fn run(backend: MemoryAllocatorBackend, seed: usize, finalisers: &[Sender<Hint>]
             }
         };
         match random.below(3) {
-            // Collected; freed by hand, and its finaliser comes after; freed by hand while its finaliser may run.
+            // Three cases: the block is collected; the block is freed and its finaliser runs later; the block is freed while
+            // its finaliser may run.
             0 => send(),
             1 => {
                 free();
@@ -80,7 +81,7 @@ fn run(backend: MemoryAllocatorBackend, seed: usize, finalisers: &[Sender<Hint>]
         }
     }
     assert_eq!(child.damaged(), 0);
-    // The heaps go, while their blocks are still to be finalised.
+    // The heaps are dropped before the finalisers of their blocks run.
 }
 
 fn stress(backend: MemoryAllocatorBackend) {

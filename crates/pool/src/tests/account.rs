@@ -1,4 +1,4 @@
-//! Sequences of charges to nested accounts, against a model that adds them up anew.
+//! Compares sequences of charges to nested accounts with a model that adds all charges up.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
-/// The accounts from the root down: each is the parent of the next.
+/// The accounts, beginning at the root. Each account is the parent of the next account.
 const LEVELS: usize = 3;
 
 proptest! {
@@ -49,7 +49,7 @@ proptest! {
         for limit in limits {
             accounts.push(Account::new(BACKEND, limit, accounts.last().cloned()));
         }
-        // Live sizes, by the account that they were charged to.
+        // The live sizes of each account.
         let mut buffers: [Vec<usize>; LEVELS] = Default::default();
         let mut regions: [Vec<usize>; LEVELS] = Default::default();
         let mut model = [Stats::default(); LEVELS];
@@ -62,7 +62,7 @@ proptest! {
             };
             let account = &accounts[at];
             let pick = |index: usize, of: &Vec<usize>| (!of.is_empty()).then(|| index % of.len());
-            // Charges that the limits refuse are not made, as by a heap.
+            // A heap does not charge if a limit is exceeded. The test does the same.
             match operation {
                 Operation::Open(bytes) | Operation::Charge(bytes) => {
                     prop_assert_eq!(account.has_room(bytes), has_room(bytes));
@@ -161,7 +161,7 @@ fn everywhere_adds_up_the_roots_of_all_threads_by_backend() {
         });
     });
     assert_eq!(everywhere(Mimalloc), (21, 2));
-    // So many that those which have gone are forgotten.
+    // Enough accounts that the list of roots forgets the dropped ones.
     for _ in 0..1000 {
         Account::new(Mimalloc, u64::MAX, None);
     }

@@ -1,4 +1,4 @@
-//! Sequences of requests and frees, against the list of the blocks that the cache has.
+//! Compares sequences of requests and frees with a list of the cached blocks.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

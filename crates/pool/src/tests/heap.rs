@@ -1,4 +1,4 @@
-//! Sequences of operations on nested heaps over a backend that knows its blocks, against a model of each heap.
+//! Compares sequences of operations on nested heaps with a model of each heap. The backend records its blocks.
 
 use std::collections::VecDeque;
 use std::ptr;
@@ -10,7 +10,7 @@ use super::recorder::{RECORDER, fail, is_live, live};
 use crate::slots::Slot;
 use crate::{Block, Heap, POISON, Pool, Refusal, Stats};
 
-/// Heaps from the root down: each is the parent of the next.
+/// The heaps, beginning at the root. Each heap is the parent of the next heap.
 const LEVELS: usize = 3;
 
 #[derive(Clone, Debug)]
@@ -28,15 +28,15 @@ enum Operation {
     Free {
         buffer: usize,
     },
-    /// The garbage collector lets go of a buffer that was not freed.
+    /// The garbage collector collects a buffer that was not freed.
     Collect {
         buffer: usize,
     },
-    /// The finaliser of one that was.
+    /// The finaliser of a freed buffer runs.
     Finalize {
         slot: usize,
     },
-    /// Something writes to a block that is in quarantine.
+    /// Something writes to a block in the quarantine.
     Damage {
         block: usize,
     },
@@ -48,7 +48,7 @@ fn operation() -> impl Strategy<Value = Operation> {
     let (index, zero) = (0..1000_usize, any::<bool>());
     let size = prop_oneof![
         4 => 0..300_usize,
-        // Those that the cache keeps.
+        // Sizes that the cache keeps.
         3 => (33..40_usize).prop_map(|kib| kib << 10),
         1 => 0..200_000_usize,
     ];
@@ -71,7 +71,7 @@ struct Buffer {
     level: usize,
     slot: *const Slot,
     block: Block,
-    /// What its bytes are.
+    /// The value of its bytes.
     fill: u8,
 }
 
@@ -252,7 +252,7 @@ proptest! {
             }
         }
         fail(false);
-        // The heaps may go before their buffers.
+        // Heaps may be dropped before their buffers.
         drop(heaps);
         for slot in buffers.iter().map(|buffer| buffer.slot).chain(freed) {
             // SAFETY: each slot's only finaliser.
@@ -306,7 +306,7 @@ fn a_large_block_that_was_freed_serves_the_next_request_of_the_family() {
     assert_eq!(allocate(&child, 99 << 10).start, block.start);
     // SAFETY: as above.
     unsafe { free(&child, Block { size: 99 << 10, ..block }) };
-    // The family's cache goes on when a child ends, and ends with the root.
+    // The cache stays open when a child ends, and is closed when the root ends.
     child.close();
     assert!(is_live(block.start));
     root.flush();

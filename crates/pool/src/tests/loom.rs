@@ -1,4 +1,4 @@
-//! What threads share of a pool, in every order in which they may run, up to some preemptions.
+//! Tests the parts of a pool that threads share, in every order of the threads, up to some preemptions.
 //!
 //!   RUSTFLAGS="--cfg loom" cargo test --release -p malloc-backend-pool --lib --target-dir target/loom
 
@@ -13,7 +13,7 @@ use crate::slots::{Slot, Slots};
 use crate::sync::{Arc, AtomicU32, Ordering};
 use crate::{Account, Block, Pool};
 
-/// Tries a model, which leaves no block behind.
+/// Runs a model and checks that no block is left.
 fn model(threads: impl Fn() + Sync + Send + 'static) {
     let mut builder = Builder::new();
     builder.preemption_bound = Some(3);
@@ -33,7 +33,7 @@ fn block(pool: &Pool, size: usize) -> Block {
     block
 }
 
-/// A slot as a collector has it. It hands it to another thread.
+/// The pointer to a slot that a garbage collector has. It can go to another thread.
 #[derive(Clone, Copy)]
 struct Hint(*const Slot);
 
@@ -51,7 +51,7 @@ impl Hint {
     }
 }
 
-/// The heap's thread takes slots while two others give some back: none is lost, and none is taken twice.
+/// The heap's thread takes slots while two other threads return slots. No slot is lost, and no slot is taken twice.
 #[test]
 fn slots_that_are_released_on_other_threads_are_taken_again() {
     model(|| {
@@ -70,7 +70,7 @@ fn slots_that_are_released_on_other_threads_are_taken_again() {
     });
 }
 
-/// The heap's thread frees a block by hand while a finaliser runs: one of them frees it.
+/// The heap's thread frees a block while its finaliser runs. Exactly one of them frees the block.
 #[test]
 fn a_block_is_freed_once() {
     model(|| {
@@ -90,7 +90,7 @@ fn a_block_is_freed_once() {
     });
 }
 
-/// A slot serves its next block as if it had had none before, on whichever thread that one went.
+/// A reused slot works like a new slot, whichever thread freed its previous block.
 #[test]
 fn a_slot_serves_the_next_block() {
     model(|| {
@@ -107,7 +107,7 @@ fn a_slot_serves_the_next_block() {
     });
 }
 
-/// The heap goes while finalisers run on two threads: the last one takes the pool with it.
+/// The heap is dropped while finalisers run on two threads. The last finaliser drops the pool.
 #[test]
 fn the_last_block_takes_the_pool_with_it() {
     model(|| {
@@ -119,7 +119,8 @@ fn the_last_block_takes_the_pool_with_it() {
     });
 }
 
-/// Two threads free a child's blocks while its own allocates: all is counted, in the parent too, and no limit passed.
+/// Two threads free a child's blocks while the child's thread allocates. The child and its parent count every block, and
+/// no limit is exceeded.
 #[test]
 fn remote_frees_are_all_counted() {
     model(|| {
@@ -144,7 +145,7 @@ fn remote_frees_are_all_counted() {
     });
 }
 
-/// A third thread reads the counters: never more than the limit.
+/// A third thread reads the counters. It never reads more than the limit.
 #[test]
 fn other_threads_see_no_more_than_the_limit() {
     model(|| {
@@ -167,7 +168,7 @@ fn other_threads_see_no_more_than_the_limit() {
     });
 }
 
-/// A slot reaches its finaliser through nothing but its index, as it would a thread that walks the slots.
+/// Another thread reaches a slot only through its index, as a thread does that walks the slots.
 #[test]
 fn a_block_is_published_with_its_measures() {
     model(|| {

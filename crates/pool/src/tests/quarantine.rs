@@ -1,4 +1,4 @@
-//! Sequences of freed blocks, some written to, against a queue.
+//! Compares sequences of freed blocks, some of them damaged, with a queue.
 
 use std::collections::VecDeque;
 
@@ -12,7 +12,7 @@ const CAPACITY: usize = 4000;
 #[derive(Clone, Debug)]
 enum Operation {
     Push(usize),
-    /// Writes to a byte of a block that is held.
+    /// Writes to a byte of a held-back block.
     Damage(usize, usize),
     Check,
     Keep(usize),
@@ -30,7 +30,7 @@ fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
-/// A block, and where it was written to first.
+/// A block and its first damaged byte.
 struct Held {
     bytes: Box<[u8]>,
     damage: Option<usize>,

@@ -1,4 +1,4 @@
-//! A backend that knows its live blocks, and ends the test that frees another one or leaves one behind.
+//! A backend that records its live blocks. It fails a test that frees an unknown block or leaves a block behind.
 
 use std::alloc::{Layout, alloc, alloc_zeroed, dealloc};
 use std::cell::{Cell, RefCell};
@@ -9,14 +9,14 @@ use std::ptr;
 use malloc_backend::{Default, Functions, MIN_ALIGNMENT, Uncached};
 
 thread_local! {
-    /// Where each block begins, its size, its alignment. Of a thread's own: each test has one, and loom runs a model's
-    /// threads on the test's.
+    /// The address, size and alignment of each block. Thread-local: each test has its own thread, and loom runs all threads of
+    /// a model on the thread of the test.
     static LIVE: RefCell<BTreeMap<usize, (usize, usize)>> = const { RefCell::new(BTreeMap::new()) };
-    /// So many requests from now on get no memory.
+    /// Number of further requests that fail.
     static FAIL: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The recorder's functions, with the sizes of a backend that has no cache for large blocks.
+/// The functions of the recorder. Its sizes are those of a backend without a cache for large blocks.
 pub const RECORDER: Functions = Functions {
     malloc: |size| request(size, MIN_ALIGNMENT, false),
     calloc: |count, size| request(count * size, MIN_ALIGNMENT, true),
@@ -30,7 +30,7 @@ pub const RECORDER: Functions = Functions {
 
 pub const SIZES: Uncached = Uncached { above: 32 << 10, page: 4 << 10 };
 
-/// Larger sizes are rounded up, as `SIZES` says.
+/// Rounds larger sizes up, as `SIZES` says.
 fn rounded(size: usize) -> usize {
     if size > SIZES.above { size.next_multiple_of(SIZES.page) } else { size }
 }
@@ -81,18 +81,18 @@ fn size_of_block(block: *mut c_void) -> usize {
     LIVE.with_borrow(|live| live[&block.addr()].0)
 }
 
-/// Whether the backend is to have no more memory.
+/// Sets whether requests fail.
 #[cfg(not(loom))]
 pub fn fail(fails: bool) {
     FAIL.set(fails);
 }
 
-/// How many blocks are live.
+/// Number of live blocks.
 pub fn live() -> usize {
     LIVE.with_borrow(BTreeMap::len)
 }
 
-/// Whether the block is a live one.
+/// Whether the block is live.
 #[cfg(not(loom))]
 pub fn is_live(block: *mut c_void) -> bool {
     LIVE.with_borrow(|live| live.contains_key(&block.addr()))

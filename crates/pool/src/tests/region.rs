@@ -1,4 +1,4 @@
-//! Sequences of operations on a region, against the list of its live blocks.
+//! Compares sequences of operations on a region with a list of its live blocks.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ enum Operation {
 fn operation() -> impl Strategy<Value = Operation> {
     let size = prop_oneof![
         6 => 0..5000_usize,
-        // Those that the cache keeps.
+        // Sizes that the cache keeps.
         4 => 32_000..200_000_usize,
         1 => 0..MIB,
         1 => Just(64 * MIB),
@@ -45,7 +45,7 @@ fn account(limit: usize) -> Arc<Account> {
 }
 
 proptest! {
-    // An arena of jemalloc's is kept for the next one, with its memory.
+    // The next region reuses the arena of jemalloc and its memory.
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn blocks_are_aligned_and_do_not_overlap(
@@ -93,12 +93,12 @@ proptest! {
             let live: usize = blocks.iter().map(|block| block.size).sum();
             prop_assert_eq!((memory.live(), account.stats().bytes), (live, live as u64));
         }
-        // What was written last is there, so no block lay in another.
+        // The last written bytes are unchanged, so no blocks overlapped.
         for Live { offset, size, fill } in &blocks {
             prop_assert!(bytes[*offset..offset + size].iter().all(|byte| byte == fill));
         }
         drop(region);
-        // The memory is there as long as somebody has it, and counts until its owner lets go.
+        // The memory stays valid as long as somebody owns it, and counts until its owner drops it.
         for Live { offset, size, fill } in &blocks {
             prop_assert!(bytes[*offset..offset + size].iter().all(|byte| byte == fill));
         }
@@ -123,7 +123,7 @@ fn a_region_is_full_when_it_is_full_and_goes_on() {
     assert_eq!(region.allocate(100_000, 1), full);
     // SAFETY: live blocks.
     unsafe { blocks.iter().for_each(|offset| region.free(*offset, 100_000).unwrap()) };
-    // Of another size: what the cache keeps is given up for it.
+    // A request of another size. The cached blocks are freed for it.
     let again: Vec<_> = std::iter::from_fn(|| region.allocate(700_000, 1).ok()).collect();
     assert!(again.len() > 5, "{}", again.len());
     // SAFETY: a live block, which is free for a small one.
@@ -149,7 +149,7 @@ fn memory_that_is_cleared_reads_as_zeros_and_is_not_charged() {
     }
 }
 
-/// A region that holds freed blocks back, and its memory.
+/// A region in debug mode, and its memory.
 fn debugged(account: &Arc<Account>) -> (Region, &'static mut [u8]) {
     let region = Region::new(Jemalloc, 8 * MIB, account.clone(), true).unwrap();
     let memory = region.memory();
@@ -175,7 +175,7 @@ fn a_write_after_free_is_found_when_the_block_is_looked_at_or_let_go() {
     let damaged = Err(Damaged { offset: other, size: 500, byte: 7 });
     assert_eq!((region.check(), region.check()), (damaged, Ok(())));
     bytes[one + 999] = 1;
-    // An eighth of the region is held.
+    // The region holds back an eighth of its size.
     let found: Vec<_> = (0..5)
         .filter_map(|_| {
             let block = region.allocate(MIB / 4, 1).unwrap();

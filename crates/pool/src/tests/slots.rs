@@ -1,4 +1,4 @@
-//! Slots on one thread. `loom.rs` has the threads.
+//! Tests slots on one thread. `loom.rs` tests them on several threads.
 
 use std::collections::HashSet;
 use std::ptr;
