@@ -6,11 +6,11 @@
 import { MallocBackendError } from './errors.js';
 
 export const BUNDLED =
-  'where a bundler has taken malloc-backend in, have it leave the package external, for it cannot take the binaries ' +
-  'in (esbuild --external:malloc-backend; webpack externals; rollup and vite external; next serverExternalPackages)';
+  'In a bundler, keep the package external, because a bundle cannot contain the binaries ' +
+  '(esbuild --external:malloc-backend; webpack externals; rollup and vite external; next serverExternalPackages)';
 
 if (typeof __filename === 'undefined')
   throw new MallocBackendError(
     'ERR_BINARY_MISSING',
-    `malloc-backend cannot find its binaries in a bundle: ${BUNDLED}`,
+    `malloc-backend cannot find its binaries in a bundle. ${BUNDLED}`,
   );

@@ -31,6 +31,6 @@ export function checkOptions(options: unknown, known: OptionNames): void {
 export function unknownOption(name: string, known: OptionNames): MallocBackendError {
   return new MallocBackendError(
     'ERR_INVALID_ARGUMENT',
-    `there is no option ${shown(name)} here${didYouMean(name, known, '.')} The options are: ${[...known].join(', ')}`,
+    `unknown option ${shown(name)}${didYouMean(name, known, '.')} The options are: ${[...known].join(', ')}`,
   );
 }

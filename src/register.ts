@@ -43,8 +43,8 @@ function register(given: NodeJS.ProcessEnv): void {
   if (name === undefined && config === undefined) {
     throw new MallocBackendError(
       'ERR_INVALID_ARGUMENT',
-      'malloc-backend/register was imported and MALLOC_BACKEND is not set; set it to a backend, or to "default", or set ' +
-        'MALLOC_BACKEND_CONFIG to a configuration file',
+      'malloc-backend/register was imported, but MALLOC_BACKEND is not set; set MALLOC_BACKEND to a backend or to "default", ' +
+        'or set MALLOC_BACKEND_CONFIG to a configuration file',
     );
   }
   if (name !== undefined) read('MALLOC_BACKEND', parseBackend);
@@ -76,7 +76,7 @@ function register(given: NodeJS.ProcessEnv): void {
   if (again) {
     throw new MallocBackendError(
       'ERR_NOT_APPLIED',
-      `this process was started again for ${backend} and its malloc is still that of ${active.owner}`,
+      `Node was restarted for ${backend}, but still uses the malloc of ${active.owner}`,
     );
   }
   requireNothingRead();
@@ -103,8 +103,8 @@ function sayWhatRunsTwice(): void {
   if (earlier.length === 0) return;
   const backend = process.env['MALLOC_BACKEND'] ?? 'the switch';
   sayNow(
-    `Node starts again for ${backend}, and runs ${earlier.join(', ')} twice; name malloc-backend/register first, ` +
-      'with --require',
+    `Node restarts for ${backend}, and runs ${earlier.join(', ')} twice; to avoid this, name malloc-backend/register ` +
+      'first, with --require',
   );
 }
 
@@ -158,7 +158,7 @@ function requireNothingRead(): void {
   throw new MallocBackendError(
     'ERR_CANNOT_SWITCH',
     `Node has read ${fromInput ? 'the program from standard input' : 'messages of its parent'} before --import, and ` +
-      'cannot start again without losing it; use --require malloc-backend/register instead',
+      'would lose this input in a restart; use --require malloc-backend/register instead',
   );
 }
 
@@ -172,8 +172,8 @@ function startTime(): string {
       throw notPermitted('/proc/self', error);
     throw new MallocBackendError(
       'ERR_CANNOT_SWITCH',
-      'there is no /proc, and without it Node cannot tell whether it has started again already; mount it ' +
-        '(mount -t proc proc /proc), or start Node by "malloc-backend run <backend> -- node …", which needs none',
+      'there is no /proc, so Node cannot tell whether it was already restarted; mount /proc (mount -t proc proc /proc), ' +
+        'or start Node with "malloc-backend run <backend> -- node …", which does not need /proc',
       { cause: error },
     );
   }

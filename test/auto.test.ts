@@ -186,18 +186,18 @@ describe('autoRelease()', { skip: cannotPreload || notGlibc }, () => {
 
   test('refuses what makes no sense', () => {
     for (const [options, pattern] of [
-      [{ idle: 0 }, /idle is a share/],
-      [{ idle: 1.5 }, /idle is a share/],
-      [{ idle: true }, /idle is a share.*true/],
-      [{ threshold: NaN }, /threshold is a share.*NaN/],
-      [{ threshold: '0.5' }, /threshold is a share.*"0.5"/],
-      [{ interval: 0 }, /interval is milliseconds/],
-      [{ interval: Infinity }, /interval is milliseconds/],
-      [{ idle: false, threshold: false }, /nothing to do/],
-      [{ treshold: 0.8 }, /no option "treshold".*: idle, threshold, interval, cgroup$/],
-      [{ cgroup: '' }, /cgroup is the folder.*""/],
-      [{ cgroup: 5 }, /cgroup is the folder.*5/],
-      [{ cgroup: null }, /cgroup is the folder.*null/],
+      [{ idle: 0 }, /idle must be a share/],
+      [{ idle: 1.5 }, /idle must be a share/],
+      [{ idle: true }, /idle must be a share.*true/],
+      [{ threshold: NaN }, /threshold must be a share.*NaN/],
+      [{ threshold: '0.5' }, /threshold must be a share.*"0.5"/],
+      [{ interval: 0 }, /interval must be milliseconds/],
+      [{ interval: Infinity }, /interval must be milliseconds/],
+      [{ idle: false, threshold: false }, /would do nothing/],
+      [{ treshold: 0.8 }, /unknown option "treshold".*: idle, threshold, interval, cgroup$/],
+      [{ cgroup: '' }, /cgroup must be the folder.*""/],
+      [{ cgroup: 5 }, /cgroup must be the folder.*5/],
+      [{ cgroup: null }, /cgroup must be the folder.*null/],
       [null, /options must be an object, not null/],
     ] as const)
       tools.refuses(() => autoRelease(options as unknown as object), 'ERR_INVALID_ARGUMENT', pattern);

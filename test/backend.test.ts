@@ -75,7 +75,7 @@ describe('backends()', () => {
       const { process: served } = surfaces;
       assert.equal(served.available, linux && backend !== 'rust', backend);
       if (served.available) assert.equal(served.reason, undefined);
-      else assert.match(served.reason ?? '', backend === 'rust' ? /global allocator stands on malloc/ : /./);
+      else assert.match(served.reason ?? '', backend === 'rust' ? /global allocator uses malloc/ : /./);
     }
   });
 
@@ -361,6 +361,9 @@ describe('activeBackend(pid)', { skip: cannotPreload }, () => {
       { wrapper: tools.asNobody },
     );
     assert.equal(found.code, 'ERR_PROCESS_ACCESS');
-    assert.match(found.message, /it belongs to user \d+: ask as that user or as root with CAP_SYS_PTRACE$/);
+    assert.match(
+      found.message,
+      /it belongs to user \d+: run this as that user or as root with CAP_SYS_PTRACE$/,
+    );
   });
 });

@@ -59,7 +59,7 @@ async function each(
 }
 
 const notice = (file: string, backend: string) =>
-  `malloc-backend: LD_PRELOAD names another allocator, ${file}; it is left out, because the program is to run on ` +
+  `malloc-backend: LD_PRELOAD names another allocator, ${file}; this entry is removed, because the program runs on ` +
   `${backend === 'default' ? "libc's malloc" : backend}\n`;
 
 describe('named in LD_PRELOAD', { skip: notGlibc }, () => {
@@ -158,7 +158,10 @@ describe('named in /etc/ld.so.preload', { skip: notGlibc || noMounts }, () => {
       const around = withSystemList(`${file}\n`);
       await each([...around, native, 'run', 'default'], {}, ({ code, stdout, stderr }) => {
         assert.deepEqual([code, stdout], [126, '']);
-        assert.match(stderr, /\/etc\/ld\.so\.preload names .*, which has its own; take it out of there\n$/);
+        assert.match(
+          stderr,
+          /\/etc\/ld\.so\.preload names .*, which has its own malloc; remove this line from \/etc\/ld\.so\.preload\n$/,
+        );
         assert.ok(stderr.includes(file), stderr);
       });
     });

@@ -76,7 +76,7 @@ describe('@vercel/nft', { skip }, () => {
 
 describe('bundled', { skip }, () => {
   const REMEDY =
-    /malloc-backend (has no binary|cannot find its binaries).*where a bundler .* leave the package external.*ERR_BINARY_MISSING/s;
+    /malloc-backend (has no binary|cannot find its binaries).*[Ii]n a bundler, keep the package external.*ERR_BINARY_MISSING/s;
   const bundle = async (name: string, content: string, options: object) => {
     const outfile = inConsumer(`bundle/${name}`);
     await build({

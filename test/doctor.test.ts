@@ -571,7 +571,10 @@ describe('doctor', { skip: cannotPreload }, () => {
     for (const words of [[], ['--pid', '1']]) {
       const { code, stderr } = await run('unshare', [...masked, ...words]);
       assert.equal(code, 1);
-      assert.match(stderr, /^malloc-backend: cannot tell .*: there is no \/proc.*; mount it \(mount -t proc/);
+      assert.match(
+        stderr,
+        /^malloc-backend: cannot determine .*: there is no \/proc.*; mount it \(mount -t proc/,
+      );
     }
   });
 
@@ -594,7 +597,7 @@ describe('doctor', { skip: cannotPreload }, () => {
     assert.equal(code, 1);
     assert.match(
       stderr,
-      /mounted with hidepid and does not show it; ask as its user or as root with CAP_SYS_PTRACE/,
+      /mounted with hidepid, which hides the process; run this as its user or as root with CAP_SYS_PTRACE/,
     );
   });
 
@@ -621,7 +624,7 @@ describe('doctor', { skip: cannotPreload }, () => {
     assert.deepEqual([denied.code, denied.stdout], [1, '']);
     assert.match(
       denied.stderr,
-      /may not be looked into; it belongs to user 0: ask as that user or as root with CAP_SYS_P/,
+      /no permission to inspect it; it belongs to user 0: run this as that user or as root with CAP_SYS_P/,
     );
     // Root's, in a container that took the right away.
     const nobody = await waiting(other, [...tools.asNobody.slice(1), 'cat']);
@@ -630,7 +633,7 @@ describe('doctor', { skip: cannotPreload }, () => {
     assert.equal(code, 1);
     assert.match(
       stderr,
-      /belongs to user 65534.*CAP_SYS_PTRACE, which root has not here \(docker run --cap-add/,
+      /belongs to user 65534.*CAP_SYS_PTRACE, which root lacks here \(docker run --cap-add/,
     );
     // Of a child that may not be looked into it is said which, and the rest is shown.
     const parent = await waiting(other, [
@@ -647,7 +650,7 @@ describe('doctor', { skip: cannotPreload }, () => {
     const { stdout: told } = await run(other, [...without, `${parent.pid}`]);
     assert.match(
       told,
-      new RegExp(`^\\d+\t${parent.pid}\tcannot tell whose malloc process \\d+ runs on: .*\t$`, 'm'),
+      new RegExp(`^\\d+\t${parent.pid}\tcannot determine which malloc process \\d+ uses: .*\t$`, 'm'),
     );
   });
 

@@ -159,7 +159,7 @@ describe('env', { skip: cannotPreload }, () => {
     for (const name of [hard, "a'b", 'a\\nb', 'ä']) {
       const { code, stdout, stderr } = await elsewhere('dotenv', { name });
       assert.deepEqual([code, stdout], [2, ''], name);
-      assert.match(stderr, /dotenv has no way to write LD_PRELOAD as .*use another format/);
+      assert.match(stderr, /dotenv has no form of LD_PRELOAD=.*use another format/);
     }
   });
 

@@ -28,28 +28,28 @@ const wrong: [string, PythonAllocatorConfig, string[] | undefined, MallocBackend
     { allocatorBackend: 'jemalloc', allocatorPymallocArena: true, allocatorMem: true },
     ['jemalloc', '--arena', '--mem'],
     'ERR_PYTHON_CONFIG',
-    /allocatorPymallocArena cannot be on together with allocatorMem or allocatorObj:/,
+    /allocatorPymallocArena cannot be combined with allocatorMem or allocatorObj:/,
   ],
   [
     'arenas with obj, also for default',
     { allocatorPymallocArena: true, allocatorObj: true },
     ['default', '--arena', '--obj'],
     'ERR_PYTHON_CONFIG',
-    /allocatorPymallocArena cannot be on together with allocatorMem or allocatorObj:/,
+    /allocatorPymallocArena cannot be combined with allocatorMem or allocatorObj:/,
   ],
   [
     'a backend without a domain',
     { allocatorBackend: 'mimalloc', allocatorRaw: false },
     ['mimalloc', '--no-raw'],
     'ERR_PYTHON_CONFIG',
-    /with every domain off mimalloc would do nothing/,
+    /every domain is off, so mimalloc would do nothing/,
   ],
   [
     'nor with debug alone',
     { allocatorBackend: 'rust', allocatorRaw: false, allocatorDebug: true },
     ['rust', '--no-raw', '--debug'],
     'ERR_PYTHON_CONFIG',
-    /every domain off/,
+    /every domain is off/,
   ],
   [
     'an unknown backend',
@@ -123,7 +123,7 @@ test('an option that there is not is refused where nothing else takes it', async
   await tools.rejects(
     PythonInterpreter.start(options),
     'ERR_INVALID_ARGUMENT',
-    /no option "allocatorMemory".*: allocatorBackend,.*, allocatorMem,.*, deepBind, env$/,
+    /unknown option "allocatorMemory".*: allocatorBackend,.*, allocatorMem,.*, deepBind, env$/,
   );
 });
 
@@ -140,7 +140,7 @@ describe('what would discard the choice', { skip: noPython }, () => {
       tools.refuses(
         () => spawnPython(['-c', ''], { ...options, env: set }),
         code,
-        new RegExp(`${name} is set.*by unsetPythonMalloc$`),
+        new RegExp(`${name} is set.*with unsetPythonMalloc$`),
       );
       assert.equal((await startElsewhere(options, { [name]: value })).code, code);
       assert.equal((await startElsewhere({ ...options, isolated: true }, { [name]: value })).code, 'started');
@@ -148,7 +148,7 @@ describe('what would discard the choice', { skip: noPython }, () => {
         env: { [name]: value },
       });
       assert.equal(refused.code, 126);
-      assert.match(refused.stderr, new RegExp(`${name} is set.*ask for that by --unset$`, 'm'));
+      assert.match(refused.stderr, new RegExp(`${name} is set.*with --unset$`, 'm'));
 
       const unset = { ...options, unsetPythonMalloc: true };
       const child = spawnPython(['-c', `import os; print(os.environ.get("${name}"))`], {
@@ -178,7 +178,7 @@ describe('what would discard the choice', { skip: noPython }, () => {
       tools.refuses(
         () => spawnPython([...args, '-c', ''], { ...options, env }),
         code,
-        /-X dev.*by allocatorDebug$/,
+        /-X dev.*with allocatorDebug$/,
       );
     }
     for (const args of [
@@ -202,7 +202,7 @@ describe('what would discard the choice', { skip: noPython }, () => {
       '',
     ]);
     assert.equal(outcome.code, 126);
-    assert.match(outcome.stderr, /leave it out, or ask for the debug hooks by --debug$/m);
+    assert.match(outcome.stderr, /omit -X dev, or turn on only the debug hooks with --debug$/m);
   });
 
   test('-X dev from a launcher or a first line is seen by the hook', async () => {
@@ -279,7 +279,7 @@ describe('an interpreter', { skip: noPython }, () => {
     await tools.rejects(
       start(python, { libpython }),
       'ERR_PYTHON_CONFIG',
-      /is of Python 3\.\d+, and .* of 3\.\d+/,
+      /is Python 3\.\d+, but .* is Python 3\.\d+/,
     );
     const located = await locatePython(undefined, libpython, config);
     assert.equal(realpathSync(located.executable), realpathSync(executable));
@@ -317,13 +317,13 @@ describe('an interpreter', { skip: noPython }, () => {
   );
 
   test('that is no Python is refused', async () => {
-    tools.refuses(() => spawnPython([], { ...options, python: 'sh' }), 'ERR_CANNOT_SWITCH', /is not Python/);
+    tools.refuses(() => spawnPython([], { ...options, python: 'sh' }), 'ERR_CANNOT_SWITCH', /is not CPython/);
     assert.equal((await tools.command(['python', 'mimalloc', '--python', 'sh', '--', '-c', ':'])).code, 126);
     // Of a script it is not known beforehand what it ends in.
     const script = tools.file('launcher-of-none', '#!/bin/sh\nexec true\n');
     const child = spawnPython([], { ...options, python: script });
-    await tools.rejects(child.applied, 'ERR_NOT_APPLIED', /true is not Python/);
-    await tools.rejects(start('sh'), 'ERR_PYTHON_UNSUPPORTED', /does not answer as a Python does/);
+    await tools.rejects(child.applied, 'ERR_NOT_APPLIED', /true is not CPython/);
+    await tools.rejects(start('sh'), 'ERR_PYTHON_UNSUPPORTED', /does not answer as Python would/);
     await tools.rejects(start('cat'), 'ERR_PYTHON_UNSUPPORTED');
     await tools.rejects(start('false'), 'ERR_PYTHON_UNSUPPORTED', /it exited with status 1$/);
     // Neither what repeats the question, nor Node's own message, which does.

@@ -172,7 +172,7 @@ describe('values', { skip: noPython }, () => {
       [python.call('dict', [], null as never), /keyword arguments must be a plain object, not null/],
       [python.call('dict', [], new Map() as never), /keyword arguments/],
       [python.exec('ran = 1', null as never), /options must be an object, not null/],
-      [python.exec('ran = 1', { reprs: true } as object), /no option "reprs".*: signal, repr$/],
+      [python.exec('ran = 1', { reprs: true } as object), /unknown option "reprs".*: signal, repr$/],
       [python.exec('ran = 1', { repr: 1 } as never), /repr must be true or false/],
       [python.exec('ran = 1', { signal: {} } as never), /signal must be an AbortSignal/],
       [python.exec('ran = "\ud800"'), /half of a surrogate pair/],

@@ -250,7 +250,7 @@ describe('register refuses', { skip: cannotPreload }, () => {
       await refused(on(''), 'ERR_INVALID_ARGUMENT', /MALLOC_BACKEND is not set/, form);
       await refused(on('tcmalloc'), 'ERR_UNKNOWN_BACKEND', /"tcmalloc".*default, jemalloc, mimalloc/, form);
     }
-    await refused(on('rust'), 'ERR_BACKEND_UNAVAILABLE', /stands on malloc/);
+    await refused(on('rust'), 'ERR_BACKEND_UNAVAILABLE', /uses malloc/);
     await refused(on('jemalloc', { MALLOC_BACKEND_PRESET: 'fast' }), 'ERR_UNKNOWN_PRESET', /"fast"/);
     await refused(on('jemalloc', { MALLOC_BACKEND_CHILDREN: 'some' }), 'ERR_INVALID_ARGUMENT', /children/);
     const missing = tools.copyOfBinaries('missing', ['libmalloc_backend_jemalloc.so']);
@@ -269,9 +269,9 @@ describe('register refuses', { skip: cannotPreload }, () => {
     const cases: [string[], RegExp, string?][] = [
       [
         ['--no-addons'],
-        /Node was told to load no addon.*leave --no-addons out, or start it by "malloc-backend run/,
+        /Node may not load addons here.*omit --no-addons, or start it with "malloc-backend run/,
       ],
-      [[model, '--allow-fs-read=*'], /Node was told to load no addon.*allow addons \(--allow-addons\)/],
+      [[model, '--allow-fs-read=*'], /Node may not load addons here.*allow addons \(--allow-addons\)/],
       [
         [model, '--allow-addons', ...own],
         /does not let this process read \/proc\/self; allow it \(--allow-fs-read/,
@@ -323,7 +323,7 @@ describe('register refuses', { skip: cannotPreload }, () => {
       assert.deepEqual([code, stdout], [1, ''], stderr);
       assert.match(
         stderr,
-        /MallocBackendError: there is no \/proc.*mount it.*or start Node by "malloc-backend run/,
+        /MallocBackendError: there is no \/proc.*mount \/proc.*or start Node with "malloc-backend run/,
       );
       assert.match(stderr, /code: 'ERR_CANNOT_SWITCH'/);
     }
@@ -336,7 +336,7 @@ describe('register refuses', { skip: cannotPreload }, () => {
       await refused(
         on('mimalloc', { MALLOC_BACKEND_BINARY_DIR: folder }),
         'ERR_NOT_APPLIED',
-        /started again for mimalloc and its malloc is still that of/,
+        /restarted for mimalloc, but still uses the malloc of/,
         form,
       );
     // The probe is ignored as well: that libc serves is seen all the same.
@@ -403,7 +403,7 @@ describe('register on another system', () => {
       assert.deepEqual([refused.code, refused.stdout], [1, '']);
       assert.match(
         refused.stderr,
-        /not on darwin; with MALLOC_BACKEND_IF_SUPPORTED=1 the program runs there without a/,
+        /not on darwin; with MALLOC_BACKEND_IF_SUPPORTED=1, the program runs here without a/,
       );
       const left = await elsewhere(on('mimalloc', { MALLOC_BACKEND_IF_SUPPORTED: '1' }), form);
       assert.deepEqual([left.code, left.stdout], [0, 'began\n']);
@@ -459,7 +459,7 @@ describe('what runs before register', { skip: cannotPreload }, () => {
       else
         assert.match(
           stderr,
-          /^malloc-backend: Node starts again .* runs (file:\/\/)?\/.*early.cjs twice; name .* first/,
+          /^malloc-backend: Node restarts for .* runs (file:\/\/)?\/.*early.cjs twice; to avoid this, name .* first/,
         );
     }
   });

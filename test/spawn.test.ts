@@ -175,7 +175,7 @@ describe('the proof', { skip: cannotPreload }, () => {
       { env: { MALLOC_BACKEND_BINARY_DIR: folder } },
     );
     assert.equal(code, 'ERR_NOT_APPLIED');
-    assert.match(message, /report is that of process \d+, which it started|ignored the library/);
+    assert.match(message, /report is from process \d+, which the program started|ignored the library/);
   });
 
   test('is refused, with the reason, where there are no descriptors left', async () => {
@@ -221,10 +221,14 @@ describe('the proof', { skip: cannotPreload }, () => {
       '#include <stddef.h>\nvoid *malloc(size_t n) { return 0; }\nint main() { return 0; }',
       ['-rdynamic'],
     );
-    tools.refuses(() => spawn(own, { backend: 'mimalloc', env }), 'ERR_CANNOT_SWITCH', /malloc of its own/);
+    tools.refuses(
+      () => spawn(own, { backend: 'mimalloc', env }),
+      'ERR_CANNOT_SWITCH',
+      /exports its own malloc/,
+    );
     const { error } = await all(spawn(own, { backend: 'default', env }));
     assert.equal(error.code, 'ERR_NOT_APPLIED');
-    assert.ok(error.message.includes(`its malloc is that of ${own}`), error.message);
+    assert.ok(error.message.includes(`it uses the malloc of ${own}`), error.message);
   });
 });
 

@@ -83,7 +83,7 @@ export class Allocator implements Disposable {
     if (make !== MAKE) {
       throw new MallocBackendError(
         'ERR_INVALID_ARGUMENT',
-        'an Allocator is not made by new; use Allocator.create(backend, options), or child() of another',
+        'new Allocator() is not possible; use Allocator.create(backend, options), or child() of another allocator',
       );
     }
     requireOptions(options, ALLOCATOR_OPTIONS);
@@ -117,7 +117,7 @@ export class Allocator implements Disposable {
     if (missing !== undefined) {
       throw new MallocBackendError(
         'ERR_BACKEND_UNAVAILABLE',
-        `${parsed} cannot allocate here: ${missing}; backends() lists those that can`,
+        `${parsed} cannot allocate here: ${missing}; backends() lists the backends that can`,
       );
     }
     return new Allocator(MAKE, parsed, options, undefined);
@@ -321,8 +321,7 @@ export class Allocator implements Disposable {
     if (!binding().backendRelease(this.backend)) {
       throw new MallocBackendError(
         'ERR_CANNOT_RELEASE',
-        `${this.backend} has no way to give memory back to the system on request; choose another backend where ` +
-          `that matters`,
+        `${this.backend} has no function that releases memory to the system; choose another backend if you need this`,
       );
     }
     return Math.max(0, before - process.memoryUsage.rss());

@@ -62,16 +62,16 @@ export class OwnedBuffer extends Uint8Array {
 
   /** Why this allocator cannot free the value. */
   static whyNot(value: unknown, allocator: Owner): string {
-    if (!isUint8Array(value)) return 'it is no Buffer';
+    if (!isUint8Array(value)) return 'it is not a Buffer';
     if (!(#slot in value)) {
-      return 'no allocator handed it out: it is a plain Buffer, or a view or copy of an allocated one';
+      return 'no allocator returned it: it is a plain Buffer, or a view or copy of an allocated Buffer';
     }
     if (value.#allocator !== allocator) {
-      return `it belongs to another allocator${named(value.#allocator)}, which alone can free it`;
+      return `it belongs to another allocator${named(value.#allocator)}, and only this allocator can free it`;
     }
-    if (value.#slot === CLAIMED) return 'it was freed before, and goes once nothing holds it any more';
+    if (value.#slot === CLAIMED) return 'it was freed before, and its memory stays until the last hold ends';
     if (value.#slot === FREED) return 'it was freed before';
-    return 'its memory was transferred elsewhere, where it is freed when it is collected';
+    return 'its memory was transferred to another ArrayBuffer, whose garbage collection frees the memory';
   }
 }
 

@@ -106,7 +106,7 @@ export function checkPromise(value: unknown, what: string): asserts value is Pro
   if (typeof (value as PromiseLike<unknown> | undefined | null)?.then === 'function') return;
   throw new MallocBackendError(
     'ERR_INVALID_ARGUMENT',
-    `${what} must be a promise, not ${shown(value)}; for a stream or a response, finished() of node:stream/promises ` +
-      `makes one`,
+    `${what} must be a promise, not ${shown(value)}; for a stream or a response, call finished() of ` +
+      `node:stream/promises`,
   );
 }

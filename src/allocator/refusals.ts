@@ -21,7 +21,7 @@ function title({ name, backend }: Allocator): string {
 export function disposed(allocator: Allocator): MallocBackendError {
   return new MallocBackendError(
     'ERR_DISPOSED',
-    `${title(allocator)} was disposed, or one above it; allocate from one that is in use`,
+    `${title(allocator)}, or an allocator above it, was disposed; use another allocator`,
   );
 }
 
@@ -29,19 +29,19 @@ export function disposed(allocator: Allocator): MallocBackendError {
 export function limitExceeded(full: Allocator, bytes: number): MallocBackendError {
   return new MallocBackendError(
     'ERR_LIMIT_EXCEEDED',
-    `${bytes} bytes would take ${title(full)} past its limit of ${full.limit} bytes: ${full.bytesAllocated} are ` +
-      `live. Free some, or raise the limit.`,
+    `${bytes} bytes would exceed the limit of ${title(full)}: the limit is ${full.limit} bytes, and ` +
+      `${full.bytesAllocated} bytes are live; free something, or raise the limit`,
   );
 }
 
 export function outOfMemory({ backend }: Allocator, bytes: number): MallocBackendError {
   const reason =
     bytes > constants.MAX_LENGTH
-      ? `a Buffer has at most ${constants.MAX_LENGTH}`
-      : `${backend} could not get them from the system`;
+      ? `a Buffer has at most ${constants.MAX_LENGTH} bytes`
+      : `${backend} got no memory from the system`;
   return new MallocBackendError(
     'ERR_OUT_OF_MEMORY',
-    `${bytes} bytes cannot be had: ${reason}; ask for less, or free something first`,
+    `cannot allocate ${bytes} bytes: ${reason}; request less, or free something first`,
   );
 }
 
@@ -50,23 +50,23 @@ export function noRegion({ backend }: Allocator): MallocBackendError {
     'ERR_BACKEND_UNAVAILABLE',
     process.platform === 'win32'
       ? 'there are no regions on Windows; use allocate()'
-      : `${backend} cannot keep a heap within a range and its structures outside, where no view reaches them; take jemalloc`,
+      : `${backend} cannot keep its own structures outside the region, where no view reaches them; use jemalloc`,
   );
 }
 
 export function externalUnsupported(): MallocBackendError {
   return new MallocBackendError(
     'ERR_EXTERNAL_BUFFERS_UNSUPPORTED',
-    "this runtime allows no buffers over memory that is not its own (Electron, V8's sandbox); with {copy: 'allow'} " +
-      `it makes one of its own instead, aligned to 16 bytes at most`,
+    "this runtime allows no buffers over foreign memory (Electron, V8's sandbox); with {copy: 'allow'}, the runtime " +
+      `makes a buffer of its own instead, aligned to 16 bytes at most`,
   );
 }
 
 export function heldBuffer(buffer: Uint8Array): MallocBackendError {
   return new MallocBackendError(
     'ERR_BUFFER_HELD',
-    `the buffer of ${buffer.byteLength} bytes is held, and cannot be resized; allocate another one, or wait until ` +
-      `nothing holds it any more`,
+    `the buffer of ${buffer.byteLength} bytes is held, so it cannot be resized; allocate another buffer, or wait until ` +
+      `the last hold ends`,
   );
 }
 
@@ -80,6 +80,6 @@ export function notAllocated(
   return new MallocBackendError(
     isBuffer ? 'ERR_NOT_ALLOCATED' : 'ERR_INVALID_ARGUMENT',
     `${isBuffer ? `the buffer of ${value.byteLength} bytes` : shown(value)} cannot be ${what} here: ` +
-      `${OwnedBuffer.whyNot(value, allocator)}; give what allocate() of this allocator returned`,
+      `${OwnedBuffer.whyNot(value, allocator)}; pass a buffer that allocate() of this allocator returned`,
   );
 }

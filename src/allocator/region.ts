@@ -162,7 +162,7 @@ export class Region implements Disposable {
     this.dispose();
     throw new MallocBackendError(
       'ERR_OUT_OF_MEMORY',
-      'the region had no memory for a new heap, and is disposed; make another one once there is some',
+      'the region got no memory for a new heap, and was disposed; make another region when memory is free',
     );
   }
 
@@ -211,7 +211,7 @@ export class Region implements Disposable {
       'ERR_DISPOSED',
       this.#ended === 'transferred'
         ? "the region's ArrayBuffer was transferred, which ended the region; transfer a copy of a view's contents"
-        : 'the region was disposed; allocate from one that is in use',
+        : 'the region was disposed; use another region',
     );
   }
 
@@ -230,16 +230,16 @@ export class Region implements Disposable {
     if (answer === NoOffset.Limit) return this.#limitExceeded(bytes);
     return new MallocBackendError(
       'ERR_OUT_OF_MEMORY',
-      `the region of ${this.bytes} bytes has no room for ${bytes} more: ${this.#bytesAllocated} are live, each block ` +
-        `takes somewhat more than was asked for, and free ones may lie apart. Free some, or make a larger region.`,
+      `the region of ${this.bytes} bytes has no room for ${bytes} more bytes: ${this.#bytesAllocated} bytes are live, a ` +
+        `block needs more than the requested bytes, and free blocks may be apart; free something, or make a larger region`,
     );
   }
 
   #notAllocated(value: unknown): MallocBackendError {
     const reason = BlockView.whyNot(value, this);
     return new MallocBackendError(
-      reason === 'it is no Buffer' ? 'ERR_INVALID_ARGUMENT' : 'ERR_NOT_ALLOCATED',
-      `${value instanceof Uint8Array ? 'the view' : shown(value)} cannot be freed here: ${reason}; give what ` +
+      reason === 'it is not a Buffer' ? 'ERR_INVALID_ARGUMENT' : 'ERR_NOT_ALLOCATED',
+      `${value instanceof Uint8Array ? 'the view' : shown(value)} cannot be freed here: ${reason}; pass a view that ` +
         `allocate() of this region returned.${this.#watch?.story(value) ?? ''}`,
     );
   }

@@ -58,9 +58,9 @@ export class BlockView extends Uint8Array {
 
   /** Why the value is not a live view of the region. */
   static whyNot(value: unknown, region: Owner): string {
-    if (!isUint8Array(value)) return 'it is no Buffer';
+    if (!isUint8Array(value)) return 'it is not a Buffer';
     if (!(#generation in value)) {
-      return 'no region handed it out: it is a plain Buffer, or a view or copy of one that was';
+      return "no region returned it: it is a plain Buffer, or a view or copy of a region's view";
     }
     if (value.#region !== region) return 'it belongs to another region';
     return value.#generation === FREED ? 'it was freed before' : 'it was freed by reset()';

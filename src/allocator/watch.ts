@@ -35,14 +35,14 @@ export class Watch {
   /** The part of a message that says where the view was freed. */
   story(view: unknown): string {
     const trace = typeof view === 'object' && view !== null ? this.#byView.get(view) : undefined;
-    return trace === undefined ? '' : `\nIt was freed here:\n${lines(trace)}`;
+    return trace === undefined ? '' : `\nThe block was freed here:\n${lines(trace)}`;
   }
 
   useAfterFree(offset: number, bytes: number, byte: number): MallocBackendError {
     return new MallocBackendError(
       'ERR_USE_AFTER_FREE',
       `byte ${byte} of a block of ${bytes} bytes at offset ${offset} was written to after the block was freed; ` +
-        `look for a view that is kept longer than its block.\nIt was freed here:\n` +
+        `find the view that lives longer than its block.\nThe block was freed here:\n` +
         lines(this.#byOffset.get(offset) ?? {}),
     );
   }

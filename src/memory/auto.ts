@@ -141,19 +141,19 @@ export function autoRelease(options: AutoReleaseOptions = {}): AutoRelease {
     interval,
   };
   if (typeof interval !== 'number' || !(interval >= 1 && interval <= 0x7fff_ffff)) {
-    throw wrong(`interval is milliseconds from 1 to ${0x7fff_ffff}, not ${shown(interval)}`);
+    throw wrong(`interval must be milliseconds from 1 to ${0x7fff_ffff}, not ${shown(interval)}`);
   }
   if (bounds.idle === undefined && bounds.threshold === undefined) {
-    throw wrong('with both idle and threshold false there is nothing to do; leave one of them');
+    throw wrong('idle and threshold are both false, so autoRelease would do nothing; omit one of them');
   }
   if (cgroup !== undefined && (typeof cgroup !== 'string' || cgroup === '')) {
-    throw wrong(`cgroup is the folder of a memory cgroup, not ${shown(cgroup)}`);
+    throw wrong(`cgroup must be the folder of a memory cgroup, not ${shown(cgroup)}`);
   }
-  linuxBinding('giving memory back');
+  linuxBinding('releasing memory');
   requireRelease(ownMalloc());
   const cgroups = cgroup === undefined ? memoryCgroups() : [cgroup];
   if (bounds.idle === undefined && cgroups.length === 0) {
-    throw wrong('idle is false and this process is in no memory cgroup, whose limit it could come near');
+    throw wrong('idle is false and this process is in no memory cgroup, so autoRelease would do nothing');
   }
   return new AutoRelease(bounds, cgroups);
 }
@@ -163,7 +163,7 @@ function asOurs(error: unknown): MallocBackendError {
   if (error instanceof MallocBackendError) return error;
   return new MallocBackendError(
     'ERR_CANNOT_RELEASE',
-    `memory could not be given back: ${error instanceof Error ? error.message : shown(error)}; report this with the ` +
+    `cannot release memory: ${error instanceof Error ? error.message : shown(error)}; please report this error with the ` +
       'stack of its cause',
     { cause: error },
   );
@@ -172,7 +172,7 @@ function asOurs(error: unknown): MallocBackendError {
 function share(name: string, value: number | false): number | undefined {
   if (value === false) return undefined;
   if (typeof value === 'number' && value > 0 && value <= 1) return value;
-  throw wrong(`${name} is a share, more than 0 and at most 1, or false, not ${shown(value)}`);
+  throw wrong(`${name} must be a share (more than 0 and at most 1) or false, not ${shown(value)}`);
 }
 
 function wrong(problem: string): MallocBackendError {

@@ -83,7 +83,7 @@ async function usage(folder: string): Promise<Usage | undefined> {
   const version = versions.find(({ used }) => existsSync(join(folder, used)));
   if (version === undefined) {
     const names = versions.map(({ used }) => used).join(' nor ');
-    throw unreadable(folder, `there is neither ${names} in it`);
+    throw unreadable(folder, `it contains neither ${names}`);
   }
   const read = (file: string) => readFile(join(folder, file), 'utf8');
   // Not every kernel has all of them.
@@ -110,12 +110,12 @@ function bytes(file: string, text: string): number {
   const value = text.trim();
   if (value === 'max') return Infinity;
   if (/^\d+$/.test(value)) return Number(value);
-  throw new Error(`${file} has no number in it, but ${shown(value)}`);
+  throw new Error(`${file} contains ${shown(value)} instead of a number`);
 }
 
 function unreadable(folder: string, why: string): MallocBackendError {
   return new MallocBackendError(
     'ERR_CGROUP_UNREADABLE',
-    `cannot read what memory the cgroup ${folder} uses: ${why}; name the folder of a cgroup with the memory controller`,
+    `cannot read the memory usage of the cgroup ${folder}: ${why}; name the folder of a cgroup with the memory controller`,
   );
 }

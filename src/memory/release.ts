@@ -38,7 +38,7 @@ export function releaseMemory(): Promise<Release> {
 }
 
 async function release(): Promise<Release> {
-  const native = linuxBinding('giving memory back');
+  const native = linuxBinding('releasing memory');
   requireRelease(ownMalloc());
   const { possible, before, after, durationMs } = await native.releaseMemory();
   if (!possible) refuse(native.whyNoRelease(ownMalloc().owner));
@@ -55,7 +55,7 @@ async function release(): Promise<Release> {
  * @throws {@link MallocBackendError} `ERR_CANNOT_RELEASE`
  */
 export function requireRelease({ kind, allocator, owner }: ActiveBackend): void {
-  const native = linuxBinding('giving memory back');
+  const native = linuxBinding('releasing memory');
   refuse(native.whyNoRelease(owner, kind === 'static' ? undefined : allocator));
 }
 

@@ -55,8 +55,8 @@ export function observeMallocMetrics(provider?: MeterProvider): MallocObservatio
   if (provider === undefined && meter === createNoopMeter()) {
     throw new MallocBackendError(
       'ERR_INVALID_ARGUMENT',
-      'observeMallocMetrics: no global MeterProvider is set, and one that is set later would get nothing; call this ' +
-        'after the SDK has started, or pass a provider',
+      'observeMallocMetrics: no global MeterProvider is set, and a provider that is set later would get no metrics; call ' +
+        'observeMallocMetrics after the SDK has started, or pass a provider',
     );
   }
   const bytes = (name: string, description: string) =>

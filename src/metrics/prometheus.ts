@@ -58,7 +58,7 @@ export function collectMallocMetrics(options: MallocMetricsOptions = {}): Malloc
     throw wrong(`the register must be a Registry of prom-client, not ${shown(register)}`);
   }
   if (typeof prefix !== 'string' || !/^([a-zA-Z_:][a-zA-Z0-9_:]*)?$/.test(prefix)) {
-    throw wrong(`the prefix must be of letters, digits, _ and :, not ${shown(prefix)}`);
+    throw wrong(`the prefix must consist of letters, digits, _ and :, not ${shown(prefix)}`);
   }
   requireLabels(labels);
   linuxBinding('the breakdown of memory');
@@ -66,7 +66,7 @@ export function collectMallocMetrics(options: MallocMetricsOptions = {}): Malloc
   const start = `${prefix}malloc_backend_`;
   if (register.getSingleMetric(`${start}info`) !== undefined) {
     throw wrong(
-      `the register has ${start}info already; call it once for each register, or give another prefix`,
+      `the register already has ${start}info; call collectMallocMetrics once for each register, or give another prefix`,
     );
   }
   const names: string[] = [];
@@ -123,10 +123,10 @@ function requireLabels(labels: unknown): void {
   }
   for (const [name, value] of Object.entries(labels)) {
     if (!/^(?!__)[a-zA-Z_][a-zA-Z0-9_]*$/.test(name)) {
-      throw wrong(`a label's name must be of letters, digits and _, not ${shown(name)}`);
+      throw wrong(`a label's name must consist of letters, digits and _, not ${shown(name)}`);
     }
     if (OWN_LABELS.includes(name))
-      throw wrong(`the metrics have a label ${name} of their own; choose another name`);
+      throw wrong(`the metrics already have a label ${name}; choose another name`);
     if (typeof value !== 'string') throw wrong(`the label ${name} must be a string, not ${shown(value)}`);
   }
 }

@@ -86,24 +86,25 @@ function load(): { addon: Addon; folder: string } {
   }
   const packages = candidates.map((name) => `@malloc-backend/${name}`);
   const absent =
-    packages.length > 0 ? `${packages.join(' or ')} is not installed` : 'there is no package for it';
+    packages.length > 0
+      ? `${packages.join(' or ')} is not installed`
+      : 'there is no package for this platform';
   throw new MallocBackendError(
     'ERR_BINARY_MISSING',
     `malloc-backend has no binary for ${here}: ${failures.length > 0 ? failures.join('; ') : absent}. ` +
-      `Install it again with optional dependencies (no --omit=optional, and not from another platform's ` +
-      `node_modules); ${BUNDLED}; or build it in a checkout with "npm run build" and name its folder in ${OVERRIDE}.`,
+      `Install the package again on this platform, with optional dependencies (without --omit=optional). ${BUNDLED}. ` +
+      `In a checkout, run "npm run build", and name the folder of the binaries in ${OVERRIDE}.`,
   );
 }
 
 /** What a program that has no addon loaded is switched by. */
-const WITHOUT_ADDON =
-  'start it by "malloc-backend run <backend> -- node …", for which Node need load no addon';
+const WITHOUT_ADDON = 'start it with "malloc-backend run <backend> -- node …", which needs no addon';
 
 function addonsDisabled(cause: unknown): MallocBackendError {
-  const remedy = 'permission' in process ? 'allow addons (--allow-addons)' : 'leave --no-addons out';
+  const remedy = 'permission' in process ? 'allow addons (--allow-addons)' : 'omit --no-addons';
   return new MallocBackendError(
     'ERR_NOT_PERMITTED',
-    `Node was told to load no addon, and malloc-backend is one; ${remedy}, or ${WITHOUT_ADDON}`,
+    `Node may not load addons here, and malloc-backend needs its addon; ${remedy}, or ${WITHOUT_ADDON}`,
     { cause },
   );
 }

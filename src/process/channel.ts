@@ -47,7 +47,7 @@ export function workingDirectory(cwd: string | URL | null | undefined): { cwd?: 
   if (typeof folder === 'string' && isFolder(folder)) return { cwd: folder };
   throw new MallocBackendError(
     'ERR_INVALID_ARGUMENT',
-    `cwd must be a folder that exists and may be looked into, not ${shown(folder)}`,
+    `cwd must be an existing folder that this process can read, not ${shown(folder)}`,
   );
 }
 
@@ -114,7 +114,7 @@ export function proofOf<Proof>(
       miss: (why) => {
         const signal = child.signalCode;
         isTold = () => signal !== null;
-        fail(signal === null ? why : `${signal} ended it before it could report`);
+        fail(signal === null ? why : `${signal} ended it before the library reported`);
       },
     });
     const lose = (why: string): void => {
@@ -130,7 +130,7 @@ export function proofOf<Proof>(
     const streams = (child.stdio ?? []) as unknown as (Readable | null)[];
     const channel = streams[fd] ?? null;
     if (channel === null) {
-      setImmediate(() => lose('it could not be started'));
+      setImmediate(() => lose('the system could not start it'));
       return;
     }
     streams.length = fd;
@@ -181,15 +181,15 @@ function watchProgress(child: ChildProcess): () => string | undefined {
     // (Linux counts 100 ticks a second for programs: sysconf(3), _SC_CLK_TCK.)
     const what =
       asleep >= PATIENCE
-        ? `it has been asleep in ${proc(child, 'wchan') || 'the kernel'} for ${asleep} s`
+        ? `the program has slept in ${proc(child, 'wchan') || 'the kernel'} for ${asleep} s`
         : ticks >= PATIENCE * 100
-          ? `it has worked for ${Math.floor(ticks / 100)} s`
+          ? `the program has used ${Math.floor(ticks / 100)} s of CPU time`
           : undefined;
     if (what === undefined) return undefined;
     const others = /(?:^|\0)LD_PRELOAD=([^\0]*)/.exec(proc(child, 'environ'))?.[1] ?? '';
     return (
-      `the library has not reported, and ${what}, before its main; one of its libraries may wait for another (LD_PRELOAD is ` +
-      `${JSON.stringify(others)}), so try it without the others`
+      `the library has not reported, and ${what} before its main; two preloaded libraries may wait for each other ` +
+      `(LD_PRELOAD is ${JSON.stringify(others)}), so try without the other libraries`
     );
   };
 }
@@ -210,7 +210,8 @@ function proc({ pid }: ChildProcess, file: string): string {
   }
 }
 
-const IGNORED = 'the dynamic loader ignored the library; may its user read that, in all folders above it?';
+const IGNORED =
+  "the dynamic loader ignored the library; check that the child's user can read the library and all folders above it";
 
 /** Empty for a process that has ended; undefined for one that may not be looked into, whether it runs or not. */
 function mapsOf({ pid }: ChildProcess): string | undefined {

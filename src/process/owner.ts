@@ -35,7 +35,7 @@ export function activeBackend(pid: number = process.pid): ActiveBackend {
   if (!Number.isInteger(pid) || pid < 1 || pid > 0x7fff_ffff) {
     throw new MallocBackendError(
       'ERR_INVALID_ARGUMENT',
-      `a process id is a positive integer, not ${shown(pid)}`,
+      `the process id must be a positive integer, not ${shown(pid)}`,
     );
   }
   const native = linuxBinding();

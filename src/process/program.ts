@@ -47,7 +47,7 @@ export function requireText(command: unknown): void {
   if (typeof command === 'string') return;
   throw new MallocBackendError(
     'ERR_INVALID_ARGUMENT',
-    'a command is a string that is not empty and has no NUL in it',
+    'the command must be a string that is not empty and contains no NUL',
   );
 }
 

@@ -60,7 +60,9 @@ function started(command: string, args: readonly string[], options: RunOptions):
 
 function failed(command: string, cause: NodeJS.ErrnoException): MallocBackendError {
   return cause.code === 'ABORT_ERR'
-    ? new MallocBackendError('ERR_ABORTED', `${command} was ended, because its signal was aborted`, { cause })
+    ? new MallocBackendError('ERR_ABORTED', `${command} was ended, because options.signal was aborted`, {
+        cause,
+      })
     : new MallocBackendError('ERR_EXEC_FAILED', `cannot start ${command}: ${cause.message}`, { cause });
 }
 

@@ -109,7 +109,7 @@ export function spawn(
     if (children === 'none') {
       throw new MallocBackendError(
         'ERR_INVALID_ARGUMENT',
-        "with a shell and children: 'none' the shell alone would be switched, and not the command",
+        "with shell and children: 'none', only the shell would be switched, and not the command; omit one of them",
       );
     }
     prepareLaunch(backend, rest.shell === true ? '/bin/sh' : rest.shell, [], context);
@@ -245,10 +245,10 @@ function prove(backend: MemoryAllocatorBackend, fd: number, child: ChildProcess)
         const { applied: isApplied, ...proof } = JSON.parse(report) as Proof & { applied: boolean };
         if (proof.pid !== child.pid) {
           fail(
-            `the report is that of process ${proof.pid}, which it started; the loader ignored the library in it`,
+            `the report is from process ${proof.pid}, which the program started; the loader ignored the library in the program itself`,
           );
         } else if (isApplied && proof.backend === backend) resolve(proof);
-        else fail(`its malloc is that of ${proof.owner}`);
+        else fail(`it uses the malloc of ${proof.owner}`);
       } catch {
         miss('the preloaded library did not report; the dynamic loader may have ignored it');
       }

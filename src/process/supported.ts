@@ -17,7 +17,7 @@ export function leaveOut(asked: { by: string; given: boolean }, consequence: str
   if (!asked.given) {
     throw new MallocBackendError(
       'ERR_BACKEND_UNAVAILABLE',
-      `${whyNotSupported()}; with ${asked.by} the program runs there without a switch`,
+      `${whyNotSupported()}; with ${asked.by}, the program runs here without a switch`,
     );
   }
   console.error(`malloc-backend: ${whyNotSupported()}; ${consequence} (${asked.by})`);

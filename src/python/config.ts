@@ -70,8 +70,8 @@ export function parsePythonConfig(config: PythonAllocatorConfig): PythonConfig {
   if ('backend' in config) {
     throw new MallocBackendError(
       'ERR_INVALID_ARGUMENT',
-      'there is no option "backend" for Python, and it would do nothing; use allocatorBackend for its domains, and in ' +
-        'spawnPython malloc for the whole process',
+      'there is no option "backend" for Python; use allocatorBackend for the domains or, in spawnPython, malloc for the ' +
+        'whole process',
     );
   }
   const flag = (name: keyof PythonAllocatorConfig, standard = false): boolean => {

@@ -284,11 +284,11 @@ function failure({ exception, noEquivalent }: PythonOutcome): Error {
   if (noEquivalent !== undefined) {
     return new MallocBackendError(
       'ERR_PYTHON_VALUE',
-      `the result is or contains ${noEquivalent}, which JavaScript has no equivalent for; convert it in Python, ` +
-        'or ask for its repr by { repr: true }',
+      `the result is or contains ${noEquivalent}, which has no equivalent in JavaScript; convert it in Python, or pass ` +
+        '{ repr: true } to get its repr',
     );
   }
-  return new MallocBackendError('ERR_ABORTED', 'the call was called off before it began');
+  return new MallocBackendError('ERR_ABORTED', 'the call was cancelled before it began');
 }
 
 function notRunning(): MallocBackendError {
@@ -307,8 +307,8 @@ function refuseDeepBind(): void {
   if (kind === 'libc') return;
   throw new MallocBackendError(
     'ERR_PYTHON_CONFIG',
-    `deepBind needs libc's malloc, and this process's is that of ${owner}: memory of the one would be freed by the ` +
-      'other; leave deepBind or the preload away',
+    `deepBind needs libc's malloc, but this process uses the malloc of ${owner}, so one allocator would free the other's ` +
+      'blocks; omit deepBind, or start the process without the preloaded library',
   );
 }
 
@@ -346,7 +346,7 @@ function requireMainThread(what: string): void {
   if (isMainThread) return;
   throw new MallocBackendError(
     'ERR_INVALID_ARGUMENT',
-    `to change ${what} would change the environment of the process, which a worker has only a copy of; start on the ` +
-      'main thread',
+    `a worker cannot set ${what}, because a worker has only a copy of the process environment; start the interpreter on ` +
+      'the main thread',
   );
 }

@@ -75,9 +75,9 @@ export async function locatePython(
   throw new MallocBackendError(
     'ERR_LIBPYTHON_NOT_FOUND',
     `${file} (Python ${described.version.join('.')}) has no shared library: it was built without --enable-shared, or ` +
-      `the package with ${candidates.map((candidate) => basename(candidate))[0]} is not installed; looked in ` +
-      `${[...new Set(candidates.map((candidate) => dirname(candidate)))].join(', ')}. Name it in libpython, choose ` +
-      'another interpreter, or use spawnPython, which needs none',
+      `the package with ${candidates.map((candidate) => basename(candidate))[0]} is not installed. The library is not in ` +
+      `${[...new Set(candidates.map((candidate) => dirname(candidate)))].join(', ')}. Name the library in libpython, ` +
+      'choose another interpreter, or use spawnPython, which needs no shared library',
   );
 }
 
@@ -109,8 +109,8 @@ function requireSameRelease(libpython: string, file: string, { version }: Descri
   if (library === undefined || library === interpreter) return;
   throw new MallocBackendError(
     'ERR_PYTHON_CONFIG',
-    `${libpython} is of Python ${library}, and ${file}, whose modules it would run with, of ${interpreter}; name the ` +
-      'interpreter that belongs to the library in python, or leave libpython out',
+    `${libpython} is Python ${library}, but its modules would come from ${file}, which is Python ${interpreter}; name in ` +
+      'python the interpreter of this library, or omit libpython',
   );
 }
 
@@ -128,7 +128,7 @@ function ask(file: string, env: NodeJS.ProcessEnv, isolated: boolean): Promise<D
       answers.delete(key);
       throw new MallocBackendError(
         'ERR_PYTHON_UNSUPPORTED',
-        `${file} does not answer as a Python does: ${whyNoAnswer(error)}`,
+        `${file} does not answer as Python would: ${whyNoAnswer(error)}`,
       );
     });
   answers.set(key, answer);
@@ -151,15 +151,14 @@ function requireSupported(file: string, described: Described, { backend, domains
   const { implementation, version, freeThreaded } = described;
   const unsupported = (why: string) => new MallocBackendError('ERR_PYTHON_UNSUPPORTED', `${file} ${why}`);
   if (implementation !== 'cpython')
-    throw unsupported(`is ${implementation}, and only CPython has such domains`);
+    throw unsupported(`is ${implementation}, and only CPython has allocator domains`);
   const [major, minor] = version;
   if (major < 3 || (major === 3 && minor < 8)) {
     throw unsupported(`is Python ${version.join('.')}, which is older than 3.8`);
   }
   if (freeThreaded && backend !== 'default' && (domains.mem || domains.obj || domains.arena)) {
     throw unsupported(
-      `is Python ${version.join('.')}, free-threaded, and its objects are bound to the mimalloc within it; only ` +
-        'allocatorRaw can be on',
+      `is Python ${version.join('.')}, free-threaded, and its objects need its own mimalloc; only allocatorRaw can be on`,
     );
   }
 }

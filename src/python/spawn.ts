@@ -122,7 +122,7 @@ function refuseIgnored(options: object): void {
   if (shell === false) return;
   throw new MallocBackendError(
     'ERR_INVALID_ARGUMENT',
-    'spawnPython has no shell, whose words the arguments would be; give them one by one',
+    'spawnPython does not use a shell, so it cannot split the arguments; pass each argument separately',
   );
 }
 
@@ -222,10 +222,10 @@ function prove(
         end: () =>
           miss(
             asked !== undefined
-              ? `process ${asked} was the last Python that reported, and was not given these arguments`
+              ? `the last Python that reported, process ${asked}, did not get these arguments`
               : other !== undefined
-                ? `${other} is not Python, or does not export its interface, and started none, or closed file descriptor ` +
-                  `${seen}, through which that would have reported`
+                ? `${other} is not CPython, or does not export CPython's interface; it started no Python, or it closed file ` +
+                  `descriptor ${seen}, through which a Python reports`
                 : 'the preloaded hook did not report; the dynamic loader may have ignored it',
           ),
         lost: finish,

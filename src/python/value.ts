@@ -70,7 +70,7 @@ function converted(value: unknown, depth: number): PythonValue {
     case 'undefined':
       throw new Unfit('is undefined; None is null');
     default:
-      throw new Unfit(`is a ${typeof value}, which Python has no equivalent for`);
+      throw new Unfit(`is a ${typeof value}, which has no equivalent in Python`);
   }
 }
 
@@ -82,13 +82,13 @@ function convertedObject(value: object, depth: number): PythonValue {
   if (!isPlain(value)) {
     const name = types.isProxy(value) ? 'Proxy' : (value.constructor?.name ?? 'object');
     throw new Unfit(
-      `is a ${name}, which Python has no equivalent for; a plain object, array or string is needed`,
+      `is a ${name}, which has no equivalent in Python; pass a plain object, an array or a string`,
     );
   }
   if (
     Object.getOwnPropertySymbols(value).some((key) => Object.prototype.propertyIsEnumerable.call(value, key))
   ) {
-    throw new Unfit('has a property whose key is a symbol, which a dict of strings has no place for');
+    throw new Unfit('has a property whose key is a symbol, and a dict has only string keys');
   }
   const copy = Object.create(null) as Record<string, PythonValue>;
   for (const [name, item] of Object.entries(value)) {

@@ -105,17 +105,17 @@ pub fn switched_environment(switch: &Switch<'_>, given: &Environment) -> Result<
 
 fn notice(backend: MemoryAllocatorBackend, allocators: &[Vec<u8>]) -> Option<String> {
     let names: Vec<_> = allocators.iter().map(|entry| String::from_utf8_lossy(entry)).collect();
-    let (what, is) = match names.len() {
+    let (what, entries) = match names.len() {
         0 => return None,
-        1 => ("another allocator", "it is"),
-        _ => ("other allocators", "they are"),
+        1 => ("another allocator", "this entry is"),
+        _ => ("other allocators", "these entries are"),
     };
     let names = names.join(" and ");
     let on = match backend {
         MemoryAllocatorBackend::Default => "libc's malloc",
         backend => backend.as_str(),
     };
-    Some(format!("LD_PRELOAD names {what}, {names}; {is} left out, because the program is to run on {on}"))
+    Some(format!("LD_PRELOAD names {what}, {names}; {entries} removed, because the program runs on {on}"))
 }
 
 /// Changes the environment so that the allocator finds its options in it, and says how to undo that.
@@ -162,7 +162,7 @@ pub fn is_musl() -> bool {
 pub fn why_not_process(backend: MemoryAllocatorBackend, folder: &Path) -> Option<String> {
     if backend == MemoryAllocatorBackend::Rust {
         return Some(
-            "Rust's global allocator stands on malloc and cannot replace it for a whole process".to_owned(),
+            "Rust's global allocator uses malloc, so it cannot replace malloc for a whole process".to_owned(),
         );
     }
     why_not_usable(&shim_file(folder, backend))
@@ -227,8 +227,8 @@ fn preloaded_by_system(allocator: &[u8]) -> Refusal {
     Refusal::new(
         Code::ForeignPreload,
         format!(
-            "the program would not run on libc's malloc: /etc/ld.so.preload names {}, which has its own; take it out of \
-             there",
+            "the program would not run on libc's malloc: /etc/ld.so.preload names {}, which has its own malloc; \
+             remove this line from /etc/ld.so.preload",
             String::from_utf8_lossy(allocator)
         ),
     )

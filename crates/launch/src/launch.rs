@@ -97,14 +97,14 @@ pub fn prepare_launch(
             Executable::Script { interpreter, argument } => (interpreter, argument),
             Executable::Unknown => {
                 return Err(not_executable(format!(
-                    "{file} is neither an ELF program nor a script with a #! line; start a script without one by its \
-                     interpreter, for example: sh {file}",
+                    "{file} is neither an ELF program nor a script with a #! line; start a script by its interpreter, for \
+                     example: sh {file}",
                     file = file.display()
                 )));
             }
         };
         if depth == MAX_INTERPRETERS {
-            let message = format!("{}: too many interpreters, one behind another", file.display());
+            let message = format!("{}: too many scripts, each the interpreter of the next", file.display());
             return Err(not_executable(message));
         }
         let what = format!("the interpreter of {}", file.display());
@@ -126,10 +126,10 @@ pub fn prepare_launch(
 /// A program may be one that can be run and not read.
 fn cannot_look_into(file: &Path, error: &io::Error) -> Refusal {
     let why = match error.kind() {
-        io::ErrorKind::PermissionDenied => "it may not be read".to_owned(),
+        io::ErrorKind::PermissionDenied => "no permission to read it".to_owned(),
         _ => error.to_string(),
     };
-    Refusal::new(Code::CannotSwitch, format!("cannot look into {}: {why}", file.display()))
+    Refusal::new(Code::CannotSwitch, format!("cannot inspect {}: {why}", file.display()))
 }
 
 /// The command in a first line `#!/usr/bin/env …`: `env` itself takes white space apart after `-S` only.
@@ -148,8 +148,8 @@ fn command_of_env(argument: &str, script: &Path) -> Result<Vec<String>, Refusal>
     Err(Refusal::new(
         Code::CannotSwitch,
         format!(
-            "cannot follow the first line of {}: of what env can do, a command and -S with plain words are understood; \
-             start the script by its interpreter",
+            "cannot follow the first line of {}: malloc-backend understands only env with a command, and env -S with plain \
+             words; start the script by its interpreter",
             script.display()
         ),
     ))
@@ -163,7 +163,7 @@ fn command_of_env(argument: &str, script: &Path) -> Result<Vec<String>, Refusal>
 pub fn find_program(command: &OsStr, context: &Context, what: &str) -> Result<PathBuf, Refusal> {
     let bytes = command.as_bytes();
     if bytes.is_empty() || bytes.contains(&0) {
-        let message = "a command is a string that is not empty and has no NUL in it";
+        let message = "the command must be a string that is not empty and contains no NUL";
         return Err(Refusal::new(Code::InvalidArgument, message));
     }
     // A script sees the path by which it was called.
@@ -199,7 +199,7 @@ fn existing(file: PathBuf, what: &str) -> Result<PathBuf, Refusal> {
     let shown = file.display();
     let metadata = fs::metadata(&file).map_err(|error| match error.kind() {
         io::ErrorKind::PermissionDenied => {
-            not_executable(format!("{what}, {shown}, lies in a folder that may not be searched"))
+            not_executable(format!("{what}, {shown}, is in a folder that you have no permission to search"))
         }
         _ => Refusal::new(Code::ProgramNotFound, format!("{what}, {shown}, does not exist")),
     })?;
@@ -210,7 +210,7 @@ fn existing(file: PathBuf, what: &str) -> Result<PathBuf, Refusal> {
     // SAFETY: a C string.
     if unsafe { libc::access(path.as_ptr(), libc::X_OK) } != 0 {
         return Err(not_executable(format!(
-            "{what}, {shown}, may not be executed; chmod +x it or start it by its interpreter"
+            "{what}, {shown}, is not executable; run chmod +x on it, or start it by its interpreter"
         )));
     }
     Ok(file)
@@ -225,8 +225,7 @@ fn cannot_switch(backend: MemoryAllocatorBackend, file: &Path, reason: &str) -> 
     let file = file.display();
     let message = match backend {
         MemoryAllocatorBackend::Default => format!(
-            "cannot prove that {file} runs on libc's malloc: {reason}; nothing is to be switched in it, so start it by \
-             itself, without malloc-backend"
+            "cannot prove that {file} runs on libc's malloc: {reason}; start the program without malloc-backend"
         ),
         _ => format!("cannot run {file} on {backend}: {reason}"),
     };
@@ -256,14 +255,14 @@ fn why_not_switchable(
             Privilege::SetUserId => "it runs as another user (setuid)",
             Privilege::SetGroupId => "it runs as another group (setgid)",
             Privilege::Capabilities => "it has file capabilities",
-            Privilege::Caller => "it would run with its caller's effective ids, which are not the real ones",
+            Privilege::Caller => "its caller's effective ids differ from the real ids",
         };
-        return Some(format!("{why}, for which the dynamic loader ignores what is preloaded (ld.so(8))"));
+        return Some(format!("{why}, so the dynamic loader ignores preloaded libraries (ld.so(8))"));
     }
     // (The probe of `default` is loaded all the same, and names that malloc.)
     if *defines_malloc && backend != MemoryAllocatorBackend::Default {
         return Some(
-            "it brings a malloc of its own, which comes before any that is preloaded; build it without"
+            "it exports its own malloc, which comes before every preloaded library; build the program without this malloc"
                 .to_owned(),
         );
     }
@@ -291,8 +290,8 @@ fn calls_another_allocator(
     let (caller, function, allocator) = loader.private_call(file, shim)?;
     let (caller, allocator) = (caller.display(), allocator.display());
     Some(format!(
-        "{caller} calls {function} of {allocator}, which the library of {backend} does not have: blocks of the one would be \
-         freed by the other; build it without that allocator"
+        "{caller} calls {function} of {allocator}, and the {backend} library does not have this function: one allocator \
+         would free the other's blocks; build the program without {allocator}"
     ))
 }
 

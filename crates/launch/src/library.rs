@@ -22,8 +22,9 @@ pub fn why_not_preloadable(file: &Path) -> Option<String> {
     let bytes = file.as_os_str().as_bytes();
     bytes.iter().any(|byte| byte.is_ascii_whitespace() || b":$".contains(byte)).then(|| {
         format!(
-            "LD_PRELOAD cannot name {:?}: the dynamic loader splits it at white space and colons and replaces $; \
-             install the package at a path without them, or copy that folder to one and name it in {BINARY_DIR}",
+            "LD_PRELOAD cannot name {:?}: the dynamic loader splits LD_PRELOAD at white space and colons, and replaces \
+             $; install the package at a path without these characters, or copy its folder to such a path and name the \
+             copy in {BINARY_DIR}",
             file.to_string_lossy()
         )
     })
@@ -36,13 +37,14 @@ pub fn why_not_usable(file: &Path) -> Option<String> {
         Ok(metadata) if !metadata.is_file() => Some("is not a file".to_owned()),
         Ok(_) => match inspect_library(file) {
             Err(error) => Some(format!("cannot be read: {error}")),
-            Ok(None) => Some("is no library".to_owned()),
+            Ok(None) => Some("is not a library".to_owned()),
             Ok(Some(library)) if library.machine != host().machine || library.bits != 64 => {
                 Some(format!("is built for {} ({} bits)", library.machine, library.bits))
             }
-            Ok(Some(library)) if library.needed.is_empty() => Some("is cut off".to_owned()),
-            Ok(Some(_)) => is_on_noexec(file)
-                .then(|| "lies on a file system from which nothing is executed (noexec)".to_owned()),
+            Ok(Some(library)) if library.needed.is_empty() => Some("is truncated".to_owned()),
+            Ok(Some(_)) => {
+                is_on_noexec(file).then(|| "is on a file system that is mounted with noexec".to_owned())
+            }
         },
     };
     why.map(|why| format!("the preloadable library {} {why}", file.display()))

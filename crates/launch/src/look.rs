@@ -28,32 +28,32 @@ pub fn why_not_seen(pid: u32, error: &io::Error) -> Refusal {
         return Refusal::new(Code::ProcessNotFound, format!("there is no process {pid}"));
     }
     let with_right = if lacks_right() {
-        "with CAP_SYS_PTRACE, which root has not here (docker run --cap-add SYS_PTRACE; in Kubernetes \
+        "with CAP_SYS_PTRACE, which root lacks here (docker run --cap-add SYS_PTRACE; in Kubernetes \
          securityContext.capabilities.add)"
     } else {
         "as root with CAP_SYS_PTRACE"
     };
     let why = match barrier {
         Barrier::NoProc => {
-            "there is no /proc, where the system tells that; mount it (mount -t proc proc /proc)".to_owned()
+            "there is no /proc, where the system shows this; mount it (mount -t proc proc /proc)".to_owned()
         }
         Barrier::Hidden => {
-            format!("/proc is mounted with hidepid and does not show it; ask as its user or {with_right}")
+            format!("/proc is mounted with hidepid, which hides the process; run this as its user or {with_right}")
         }
         _ if error.raw_os_error() == Some(libc::ENODATA) => {
-            "it maps an allocator, and has overwritten the environment that would say whether that was preloaded"
+            "it maps an allocator, and has overwritten the environment that shows whether this allocator was preloaded"
                 .to_owned()
         }
         Barrier::OfUser(user) if is_denied(error) => {
-            format!("it may not be looked into; it belongs to user {user}: ask as that user or {with_right}")
+            format!("no permission to inspect it; it belongs to user {user}: run this as that user or {with_right}")
         }
         Barrier::OfUser(_) | Barrier::Protected if is_denied(error) => {
-            format!("it may not be looked into; it has more rights than this command: ask {with_right}")
+            format!("no permission to inspect it; it has more rights than this command: run this {with_right}")
         }
-        _ if error.kind() == io::ErrorKind::NotFound => "it maps no file that has one".to_owned(),
-        _ => format!("it may not be looked into ({error})"),
+        _ if error.kind() == io::ErrorKind::NotFound => "it maps no file that defines malloc".to_owned(),
+        _ => format!("it cannot be inspected ({error})"),
     };
-    Refusal::new(Code::ProcessAccess, format!("cannot tell whose malloc process {pid} runs on: {why}"))
+    Refusal::new(Code::ProcessAccess, format!("cannot determine which malloc process {pid} uses: {why}"))
 }
 
 fn is_denied(error: &io::Error) -> bool {
@@ -76,14 +76,16 @@ pub fn why_no_release(allocator: Option<&str>, owner: &str) -> Option<String> {
     let why = match (allocator.map_or(Release::Unknown, |name| Traits::of(name).release), allocator) {
         (Release::OnRequest, _) => return None,
         (Release::ByItself, Some(name)) => {
-            format!("{name} gives memory back by itself, and has no function that makes it")
+            format!("{name} has no function that releases memory")
         }
-        (_, Some(name)) => format!("no function of {name} ({owner}) that gives memory back is known"),
-        (_, None) => format!("no function of {owner} that gives memory back is known"),
+        (_, Some(name)) => {
+            format!("malloc-backend knows no function of {name} ({owner}) that releases memory")
+        }
+        (_, None) => format!("malloc-backend knows no function of {owner} that releases memory"),
     };
     let able = TRAITS.iter().filter(|traits| traits.release == Release::OnRequest).map(|traits| traits.name);
     let able = one_of(&able.collect::<Vec<_>>());
-    Some(format!("this process's malloc cannot give memory back on request: {why}; run on {able} for that"))
+    Some(format!("this process's malloc cannot release memory on request: {why}; run the process on {able}"))
 }
 
 /// "a, b or c".
@@ -165,16 +167,16 @@ mod tests {
         assert_eq!([why(Some("glibc")), why(Some("jemalloc")), why(Some("mimalloc"))], [None, None, None]);
         let said = |reason| {
             Some(format!(
-                "this process's malloc cannot give memory back on request: {reason}; run on glibc, jemalloc or mimalloc \
-                 for that"
+                "this process's malloc cannot release memory on request: {reason}; run the process on glibc, jemalloc or \
+                 mimalloc"
             ))
         };
-        let itself = "snmalloc gives memory back by itself, and has no function that makes it";
+        let itself = "snmalloc has no function that releases memory";
         assert_eq!(why(Some("snmalloc")), said(itself));
         assert_eq!(
             why(Some("musl")),
-            said("no function of musl (/lib/x.so) that gives memory back is known")
+            said("malloc-backend knows no function of musl (/lib/x.so) that releases memory")
         );
-        assert_eq!(why(None), said("no function of /lib/x.so that gives memory back is known"));
+        assert_eq!(why(None), said("malloc-backend knows no function of /lib/x.so that releases memory"));
     }
 }

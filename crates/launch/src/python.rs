@@ -80,8 +80,8 @@ impl PythonConfig {
             return Err(Refusal::new(
                 Code::PythonConfig,
                 format!(
-                    "{arena} cannot be on together with {mem} or {obj}: these take the place of pymalloc, and leave no \
-                     arenas to serve; turn one or the other off"
+                    "{arena} cannot be combined with {mem} or {obj}: these two replace pymalloc, so there are no arenas; turn \
+                     one of them off"
                 ),
             ));
         }
@@ -89,7 +89,7 @@ impl PythonConfig {
             return Err(Refusal::new(
                 Code::PythonConfig,
                 format!(
-                    "with every domain off {backend} would do nothing; turn raw or another domain on, or choose the \
+                    "every domain is off, so {backend} would do nothing; turn on raw or another domain, or choose the \
                      backend default"
                 ),
             ));
@@ -123,8 +123,8 @@ impl PythonConfig {
             return Err(Refusal::new(
                 Code::PythonEnvironment,
                 format!(
-                    "{names} {is} set, and with that Python would discard the allocators chosen for it; take it out of \
-                     the environment, or ask for that by {}",
+                    "{names} {is} set, so Python would replace the chosen allocators; remove the setting from the \
+                     environment, or let malloc-backend remove it with {}",
                     self.names.unset
                 ),
             ));
@@ -142,7 +142,7 @@ impl PythonConfig {
         Err(Refusal::new(
             Code::PythonEnvironment,
             format!(
-                "with -X dev Python would discard the allocators chosen for it; leave it out, or ask for the debug hooks by \
+                "with -X dev, Python would replace the chosen allocators; omit -X dev, or turn on only the debug hooks with \
                  {}",
                 self.names.debug
             ),
@@ -226,7 +226,7 @@ pub fn prepare_python(
         Ok(Executable::Elf { is_python: false, .. }) => Err(Refusal::new(
             Code::CannotSwitch,
             format!(
-                "{} is not Python, or does not export its interface: it neither defines PyMem_SetAllocator nor needs a \
+                "{} is not CPython, or does not export CPython's interface: it neither defines PyMem_SetAllocator nor needs a \
                  libpython",
                 file.display()
             ),
@@ -249,10 +249,10 @@ mod tests {
             assert_eq!(config(text, false).check(), Ok(()), "{text}");
         }
         for (text, why) in [
-            ("jemalloc,raw,arena,mem", "--arena cannot be on together with --mem or --obj"),
-            ("default,arena,obj", "--arena cannot be on together with --mem or --obj"),
-            ("mimalloc", "with every domain off mimalloc would do nothing"),
-            ("rust,debug", "with every domain off rust would do nothing"),
+            ("jemalloc,raw,arena,mem", "--arena cannot be combined with --mem or --obj"),
+            ("default,arena,obj", "--arena cannot be combined with --mem or --obj"),
+            ("mimalloc", "every domain is off, so mimalloc would do nothing"),
+            ("rust,debug", "every domain is off, so rust would do nothing"),
         ] {
             let refusal = config(text, false).check().expect_err(text);
             assert_eq!(refusal.code, Code::PythonConfig);
@@ -283,7 +283,7 @@ mod tests {
         let words = ["-u", "-X", "dev"].map(OsString::from);
         let refusal = config("rust,raw", true).refuse_dev_mode(&words).unwrap_err();
         assert_eq!(refusal.code, Code::PythonEnvironment);
-        assert!(refusal.message.ends_with("ask for the debug hooks by --debug"));
+        assert!(refusal.message.ends_with("turn on only the debug hooks with --debug"));
         assert_eq!(config("default,raw", false).refuse_dev_mode(&words), Ok(()));
         assert_eq!(config("rust,raw", false).refuse_dev_mode(&words[..1]), Ok(()));
     }

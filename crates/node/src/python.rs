@@ -50,12 +50,13 @@ fn start_error(why: &StartError, libpython: &str) -> Error {
     match why {
         StartError::Running => error(
             "ERR_PYTHON_RUNNING",
-            "an interpreter with other options runs in this process, and there can be one only; start it with the same \
-             options, or another process by spawnPython",
+            "an interpreter with other options already runs in this process, and a process can have only one; use the \
+             same options, or start another process with spawnPython",
         ),
         StartError::Foreign => error(
             "ERR_PYTHON_RUNNING",
-            "a Python that was not started by this package runs in this process: its domains cannot be set any more",
+            "this process runs a Python that malloc-backend did not start, so its domains can no longer be set; use \
+             spawnPython",
         ),
         StartError::Library(why) => {
             error("ERR_LIBPYTHON_NOT_FOUND", format!("cannot load {libpython}: {why}"))

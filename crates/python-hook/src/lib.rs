@@ -113,8 +113,8 @@ fn own_choice() -> Option<OwnChoice> {
 
 fn replaced(fd: c_int) -> String {
     format!(
-        "a launcher closed file descriptor {fd}, or put another file in its place, through which Python was to report; let \
-         it use another number"
+        "Python must report through file descriptor {fd}, but a launcher closed it or put another file in its place; let \
+         the launcher use another descriptor"
     )
 }
 
@@ -128,13 +128,13 @@ fn apply(
     match own_choice().filter(|_| config.chooses()) {
         Some(OwnChoice::Variable(name)) => {
             return Err(format!(
-                "{} is set and would discard the allocators chosen for Python; unset it",
+                "{} is set, so Python would replace the chosen allocators; unset the variable",
                 name.to_string_lossy()
             ));
         }
         Some(OwnChoice::DevMode) => {
-            return Err("Python was started with -X dev, by a launcher or the first line of a script, and would discard \
-                 the allocators chosen for it; leave it out, or ask for the debug hooks by allocatorDebug"
+            return Err("a launcher or the first line of a script started Python with -X dev, so Python would replace the \
+                 chosen allocators; omit -X dev, or turn on only the debug hooks with allocatorDebug"
                 .to_string());
         }
         None => {}

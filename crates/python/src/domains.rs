@@ -31,8 +31,7 @@ impl fmt::Display for Refusal {
             Self::TooOld(version) => write!(f, "Python {} is older than 3.8", version.number),
             Self::FreeThreaded(version) => write!(
                 f,
-                "Python {} is free-threaded, and its objects are bound to the mimalloc within it; only the raw \
-                 domain can be set",
+                "Python {} is free-threaded, and its objects need its own mimalloc; only the raw domain can be set",
                 version.number
             ),
             Self::Unavailable(unavailable) => unavailable.fmt(f),

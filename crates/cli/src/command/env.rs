@@ -179,8 +179,7 @@ fn dotenv(name: &[u8], value: &[u8]) -> Result<Vec<u8>, Refusal> {
             return Err(Refusal::new(
                 Code::InvalidArgument,
                 format!(
-                    "dotenv has no way to write {} as {:?} that all its readers understand; use another format, json \
-                     for example",
+                    "dotenv has no form of {}={:?} that all its readers understand; use another format, for example json",
                     String::from_utf8_lossy(name),
                     String::from_utf8_lossy(value)
                 ),

@@ -111,7 +111,7 @@ fn explain(error: &clap::Error, command: Option<&str>, words: &[OsString]) -> St
         ErrorKind::InvalidValue => format!("{argument} needs a value; see {help}"),
         ErrorKind::TooManyValues => format!("{argument} takes no value"),
         ErrorKind::InvalidUtf8 => {
-            "an argument is not UTF-8; only the program's name and arguments may be other bytes".to_owned()
+            "an argument of malloc-backend is not UTF-8; only the program's name and arguments may be other bytes".to_owned()
         }
         _ => {
             let text = error.to_string();

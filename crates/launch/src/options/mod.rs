@@ -35,7 +35,7 @@ pub fn option_variables(
 ) -> Result<Variables, Refusal> {
     let nothing = why_no_options(backend, is_musl);
     if let (Some(preset), Some(why)) = (preset.filter(|preset| *preset != Preset::None), &nothing) {
-        let message = format!("the preset {} would do nothing: {why}, and so no presets", preset.as_str());
+        let message = format!("the preset {} would do nothing: {why}; omit the preset", preset.as_str());
         return Err(Refusal::new(Code::UnknownPreset, message));
     }
     let mut set = Vec::new();
