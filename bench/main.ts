@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { allocator, cache } from './allocator.js';
 import { pagefault } from './blocks.js';
+import { compare } from './compare.js';
 import { fork } from './fork.js';
 import { comparisons, geometricMean, measureAgainst, root } from './measure.js';
 import { pair } from './pair.js';
@@ -28,6 +29,7 @@ const tables: Readonly<Record<string, Table>> = {
   presets,
   release,
   fork,
+  compare,
   python,
   'python-rust': pythonRust,
   'python-pair': pythonPair,

@@ -1,10 +1,11 @@
 // `malloc-backend compare`. The native program (crates/cli/src/command/compare.rs) has parsed the words, and started Node with
 // this file, the options as JSON, and the program's words.
 
-import { mkdtempSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmdirSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { compare } from '../compare/compare.js';
+import type { CompareEvent } from '../compare/events.js';
 import { count, duration } from '../compare/export/format.js';
 import { renderCsv } from '../compare/export/csv.js';
 import { quoted, renderMarkdown } from '../compare/export/markdown.js';
@@ -95,17 +96,17 @@ function optionsOf(words: Words, program: string[], signal: AbortSignal): Compar
   });
 }
 
-/** Writes every file that can be written, and says which cannot. */
-function write(exports: readonly Export[], results: CompareResults): void {
+/** Writes every file that can be written, and gives the error for one that cannot. */
+function write(exports: readonly Export[], results: CompareResults): unknown {
   let failure: unknown;
   for (const [file, render] of exports)
     try {
       replaceFile(file, render(results));
     } catch (error) {
-      if (failure !== undefined) console.error(`malloc-backend: ${(failure as Error).message}`);
+      if (failure !== undefined) fail(failure);
       failure = error;
     }
-  if (failure !== undefined) throw failure;
+  return failure;
 }
 
 const REASONS = {
@@ -118,62 +119,75 @@ const REASONS = {
 async function main([text = '{}', ...program]: string[]): Promise<void> {
   const words = JSON.parse(text) as Words;
   const abort = new AbortController();
-  const options = optionsOf(words, program, abort.signal);
+  const signals = onSignals(abort);
   const exports = (
     [
       [words.exportCsv, renderCsv],
       [words.exportMarkdown, renderMarkdown],
     ] as const
   ).filter((each): each is Export => each[0] !== null);
-  for (const [file] of exports) checkWritable(file);
-  const signals = onSignals(abort);
   const line = new ProgressLine(process.stderr);
-  const say = (message: string): void => {
-    line.clear();
-    console.error(message);
-  };
-  const paint = painter(process.stderr);
-  let results: CompareResults | undefined;
+  let file: string | undefined;
+  let state: { created?: string; isShown: boolean } = { isShown: false };
   try {
+    const options = optionsOf(words, program, abort.signal);
+    file = options.file!;
+    for (const [each] of exports) checkWritable(each);
     for await (const event of compare(options)) {
-      if (event.type === 'start') {
-        results = event.results;
-        const { subjects, command, options: measured } = results;
-        const length =
-          measured.runs === undefined ? `at most ${duration(measured.budgetMs!)}` : `${measured.runs} rounds`;
-        say(
-          `${results.tool} compares ${subjects.length} subjects, ${length}: ${command.map(quoted).join(' ')}`,
-        );
-      } else if (event.type === 'run-start') line.show(event);
-      else if (event.type === 'run') results = event.results;
-      else if (event.type === 'warning') say(paint(`Warning: ${event.warning.message}`, 33));
-      else {
-        results = event.results;
-        say(`${REASONS[event.reason]}\n`);
-      }
+      if (event.type === 'start') state = { created: event.results.created, isShown: false };
+      if (event.type === 'end') state.isShown = true;
+      const failure = show(event, line, exports);
+      if (failure !== undefined) throw failure;
     }
-    line.end();
-    process.stdout.write(report(results!, painter(process.stdout)));
-    write(exports, results!);
-    say(`results: ${options.file}`);
+    say(`results: ${file}`);
   } catch (error) {
     line.end();
-    process.exitCode =
-      (error as Partial<MallocBackendError>).code === 'ERR_ABORTED' ? signals.status : fail(error);
-    if (process.exitCode === signals.status) console.error('malloc-backend: interrupted');
-    if (results !== undefined && results.runs.length > 0) partial(options.file!, exports);
+    const isInterrupted = (error as Partial<MallocBackendError>).code === 'ERR_ABORTED';
+    if (isInterrupted) say('malloc-backend: interrupted');
+    process.exitCode = isInterrupted ? signals.status : fail(error);
+    if (!state.isShown && state.created !== undefined) partial(file!, state.created, exports);
   } finally {
     signals.end();
+    if (file !== undefined && words.exportJson === null && words.resume === null) tidy(file);
   }
 }
 
-/** Says how to go on, and exports what there is. */
-function partial(file: string, exports: readonly Export[]): void {
+const say = (message: string): void => console.error(message);
+
+/** Shows an event, and gives the error where a file cannot be written at the end. */
+function show(event: CompareEvent, line: ProgressLine, exports: readonly Export[]): unknown {
+  if (event.type === 'run-start') line.show(event);
+  else if (event.type !== 'run') line.clear();
+  if (event.type === 'start') {
+    const { tool, subjects, command, options } = event.results;
+    const length =
+      options.runs === undefined ? `at most ${duration(options.budgetMs!)}` : count(options.runs, 'round');
+    say(`${tool} compares ${count(subjects.length, 'subject')}, ${length}: ${command.map(quoted).join(' ')}`);
+  } else if (event.type === 'warning') {
+    say(painter(process.stderr)(`Warning: ${event.warning.message}`, 33));
+  } else if (event.type === 'end') {
+    line.end();
+    say(`${REASONS[event.reason]}\n`);
+    process.stdout.write(report(event.results, painter(process.stdout), process.stdout.columns));
+    return write(exports, event.results);
+  }
+  return undefined;
+}
+
+/** Says how to go on, and exports what there is. Nothing where no run was saved: the file may be of another comparison. */
+function partial(file: string, created: string, exports: readonly Export[]): void {
+  if (!existsSync(file)) return;
   const results = readResults(file);
-  console.error(
-    `malloc-backend: ${count(results.runs.length, 'run')} saved; go on with: malloc-backend compare --resume ${quoted(file)}`,
-  );
-  write(exports, results);
+  if (results.created !== created) return;
+  const runs = count(results.runs.length, 'run');
+  say(`malloc-backend: ${runs} saved; go on with: malloc-backend compare --resume ${quoted(file)}`);
+  const failure = write(exports, results);
+  if (failure !== undefined) fail(failure);
+}
+
+/** Removes the folder of our own where no run was saved. */
+function tidy(file: string): void {
+  if (!existsSync(file)) rmdirSync(dirname(file));
 }
 
 /** The first signal ends the comparison in order, and the second one at once. */

@@ -22,9 +22,31 @@ const CURVE = 24;
 /** How wide a text is: what stands here has one column a code point. */
 const width = (text: string): number => [...text].length;
 
-/** The table, the advice, and how it came about. */
-export function report(results: CompareResults, paint: Paint): string {
-  const { titles, rows } = rowsOf(results);
+/** A terminal may not know its width, and then says 0. */
+const known = (columns: number | undefined): number => columns || Infinity;
+
+/** The table, the advice, and how it came about. `columns` is the width of the terminal, if it is one. */
+export function report(results: CompareResults, paint: Paint, columns?: number): string {
+  const whole = tableOf(results, paint, true);
+  // Without the intervals it fits into more terminals. Where it does not, its lines are broken.
+  const { text } = whole.width <= known(columns) ? whole : tableOf(results, paint, false);
+  const { advice } = results;
+  return [
+    text,
+    '',
+    ...(advice === undefined ? [] : [paint(advice.sentence, 1), '']),
+    ...(advice?.dockerfile === undefined ? [] : [...advice.dockerfile, '']),
+    paint(circumstances(results), 2),
+    '',
+  ].join('\n');
+}
+
+function tableOf(
+  results: CompareResults,
+  paint: Paint,
+  hasIntervals: boolean,
+): { text: string; width: number } {
+  const { titles, rows } = rowsOf(results, hasIntervals);
   const curves = sparklines(results, CURVE);
   const head = ['subject', ...titles, 'RSS over time'];
   const lines = rows.map(({ subject, isBaseline, cells }) => [
@@ -40,16 +62,11 @@ export function report(results: CompareResults, paint: Paint): string {
     return (tone === undefined ? text : paint(text, TONES[tone])) + rest;
   };
   const line = (cells: readonly Cell[]): string => cells.map(padded).join('  ').trimEnd();
-  const { advice } = results;
-  return [
-    paint(line(head.map((text) => ({ text }))), 1),
-    ...lines.map(line),
-    '',
-    ...(advice === undefined ? [] : [paint(advice.sentence, 1), '']),
-    ...(advice?.dockerfile === undefined ? [] : [...advice.dockerfile, '']),
-    paint(circumstances(results), 2),
-    '',
-  ].join('\n');
+  const total = widths.reduce((sum, each) => sum + each + 2, -2);
+  return {
+    text: [paint(line(head.map((text) => ({ text }))), 1), ...lines.map(line)].join('\n'),
+    width: total,
+  };
 }
 
 /** One line that is written over. Nothing where the stream is no terminal. */
@@ -86,7 +103,7 @@ export class ProgressLine {
   }
 
   #draw(): void {
-    const text = [...this.#line()].slice(0, Math.max(1, this.#stream.columns - 1)).join('');
+    const text = [...this.#line()].slice(0, known(this.#stream.columns) - 1).join('');
     if (text === this.#text) return;
     this.#text = text;
     this.#stream.write(`\r\u001b[K${text}`);

@@ -1,8 +1,8 @@
 // The comparison from its options to its end, as a sequence of events.
 
-import { readFileSync } from 'node:fs';
 import { MallocBackendError } from '../errors.js';
 import { prepareLaunch } from '../process/program.js';
+import { version } from '../version.js';
 import { advise, dockerfile } from './advice.js';
 import { aborted, runBatch } from './batch.js';
 import type { CompareEvent, Progress } from './events.js';
@@ -110,11 +110,6 @@ function resume(file: string, options: CompareOptions): CompareResults {
         ])
       : results.warnings,
   };
-}
-
-function version(): string {
-  const manifest = readFileSync(require.resolve('malloc-backend/package.json'), 'utf8');
-  return (JSON.parse(manifest) as { version: string }).version;
 }
 
 /** Each code once for a subject; what came later counts. */
@@ -245,22 +240,24 @@ class Comparison {
   }
 
   async *#end(reason: EndReason): AsyncGenerator<CompareEvent, void, void> {
-    this.#keep({ ...this.#results, finished: true });
+    const failure = this.#keep({ ...this.#results, finished: true });
     yield* this.#newWarnings(true);
     yield { type: 'end', results: this.#results, reason };
+    if (failure !== undefined) throw failure;
   }
 
   /** Saves the results, after a round with what is derived from them: that takes long where there are many runs. */
-  #keep(next: CompareResults, round?: number): void {
+  #keep(next: CompareResults, round?: number): unknown {
     const isWhole = round === undefined || completeRounds(next) === round;
     this.#results = isWhole ? derived(next) : next;
-    if (this.#file === undefined) return;
+    if (this.#file === undefined) return undefined;
     try {
       replaceFile(this.#file, `${JSON.stringify(this.#results)}\n`);
+      return undefined;
     } catch (error) {
       // The disk may have space again before the end. There it is an error.
-      if (next.finished) throw error;
       this.#warn({ code: 'NOT_SAVED', message: `${(error as Error).message}. The comparison goes on` });
+      return error;
     }
   }
 

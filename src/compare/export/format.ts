@@ -56,10 +56,10 @@ function points(ratio: number): string {
 }
 
 /** `−49 % [−51, −47]`, `±0`, `undecided [−3, +8]`. */
-export function verdict({ ratio, low, high, verdict: found }: Comparison): string {
-  const interval = `[${points(low)}, ${points(high)}]`;
+export function verdict({ ratio, low, high, verdict: found }: Comparison, hasInterval = true): string {
   if (found === 'no difference') return '±0';
-  return found === 'undecided' ? `undecided ${interval}` : `${change(ratio)} ${interval}`;
+  const text = found === 'undecided' ? found : change(ratio);
+  return hasInterval ? `${text} [${points(low)}, ${points(high)}]` : text;
 }
 
 /** `1 round`, `7 rounds`. */

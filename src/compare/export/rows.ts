@@ -21,8 +21,8 @@ export interface Rows {
   rows: Row[];
 }
 
-/** One row a subject, one column a metric: the median, and the difference to the baseline. */
-export function rowsOf({ mode, summaries, baseline }: CompareResults): Rows {
+/** One row a subject, one column a metric: the median, and the difference to the baseline, with its interval if that is wanted. */
+export function rowsOf({ mode, summaries, baseline }: CompareResults, hasIntervals = true): Rows {
   const names = DECIDING[mode].filter((name) => summaries.some(({ metrics }) => metrics[name] !== undefined));
   return {
     titles: names.map((name) => METRIC[name].title),
@@ -35,7 +35,10 @@ export function rowsOf({ mode, summaries, baseline }: CompareResults): Rows {
         const value = amount(name, estimate.median);
         if (comparison === undefined) return { text: value };
         const tone = toneOf(name, comparison.verdict);
-        return { text: `${value} ${verdict(comparison)}`, ...(tone === undefined ? {} : { tone }) };
+        return {
+          text: `${value} ${verdict(comparison, hasIntervals)}`,
+          ...(tone === undefined ? {} : { tone }),
+        };
       }),
     })),
   };
