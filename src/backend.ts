@@ -7,13 +7,13 @@ import { didYouMean } from './nearest.js';
 export type { BackendStats } from './native/binding.js';
 
 /**
- * Which memory allocator serves: PyOxidizer's enum of the same name, as strings.
+ * The names of the backends. The enum has the names of PyOxidizer's enum, as strings.
  *
- * - `default`: the C library's, or what already took its place
+ * - `default`: the allocator of the C library or, if another allocator has replaced it, that allocator
  * - `jemalloc`: not on Windows
  * - `mimalloc`
  * - `snmalloc`
- * - `rust`: Rust's global allocator within the addon; it cannot serve a whole process
+ * - `rust`: Rust's global allocator in the addon. It cannot serve a whole process.
  */
 export const MemoryAllocatorBackend = {
   Default: 'default',
@@ -23,23 +23,23 @@ export const MemoryAllocatorBackend = {
   Rust: 'rust',
 } as const satisfies { [Name in Backend as Capitalize<Name>]: Name };
 
-/** One of the five strings. */
+/** The name of a backend. */
 export type MemoryAllocatorBackend = (typeof MemoryAllocatorBackend)[keyof typeof MemoryAllocatorBackend];
 
-/** A backend that can serve a whole process. Rust's global allocator cannot: it stands on `malloc`. */
+/** A backend that can serve a whole process. Rust's global allocator cannot, because it uses `malloc` itself. */
 export type ProcessBackend = Exclude<MemoryAllocatorBackend, 'rust'>;
 
 const names: readonly string[] = Object.values(MemoryAllocatorBackend);
 
-/** Whether the value is the name of a backend. */
+/** Tells whether the value is the name of a backend. */
 export function isBackend(name: unknown): name is MemoryAllocatorBackend {
   return typeof name === 'string' && names.includes(name);
 }
 
 /**
- * The backend of that name.
+ * Checks that a value is the name of a backend, and returns the name.
  *
- * @throws {@link MallocBackendError} `ERR_UNKNOWN_BACKEND`, which lists the five.
+ * @throws {@link MallocBackendError} `ERR_UNKNOWN_BACKEND`. The message lists the five names.
  */
 export function parseBackend(name: unknown): MemoryAllocatorBackend {
   if (isBackend(name)) return name;
@@ -49,27 +49,28 @@ export function parseBackend(name: unknown): MemoryAllocatorBackend {
   throw new MallocBackendError('ERR_UNKNOWN_BACKEND', `unknown memory allocator backend ${shown}${rest}`);
 }
 
-/** The enum's default value: `jemalloc`, and on Windows `default`. */
+/** The backend that the package prefers: `jemalloc`, but `default` on Windows. */
 export function preferredBackend(): MemoryAllocatorBackend {
   return process.platform === 'win32' ? 'default' : 'jemalloc';
 }
 
-/** Whether something can be had, and if not, why. */
+/** Whether a backend is available, and if not, the reason. */
 export interface Availability {
   available: boolean;
-  /** Why not. */
+  /** The reason, if the backend is not available. */
   reason?: string;
 }
 
-/** A backend and where it can serve. */
+/** A backend, and where it works. */
 export interface BackendInfo extends Availability {
   backend: MemoryAllocatorBackend;
-  /** The allocator's version, where it has one. For `rust`: the name and version of what it stands on. */
+  /** The allocator's version, if known. For `rust`: the name and version of the allocator that Rust uses. */
   version?: string;
+  /** For each part of the package that uses backends: whether this backend works there. */
   surfaces: {
-    /** Every `malloc` of a program: `run`, `spawn`, `fork`, `environment`, `register`. */
+    /** The `malloc` of a whole process: `run`, `spawn`, `fork`, `environment`, `register`. */
     process: Availability;
-    /** The domains of a Python: `spawnPython`, `python`, `PythonInterpreter`. */
+    /** Python's allocator domains: `spawnPython`, `malloc-backend python`, `PythonInterpreter`. */
     python: Availability;
     /** Single buffers: `Allocator`. */
     allocator: Availability;
@@ -78,16 +79,16 @@ export interface BackendInfo extends Availability {
 
 let inBuild: readonly BackendInBuild[] | undefined;
 
-/** Asked once: it stays as it is, and to find out the C library's version takes a millisecond. */
+/** Cached, because the answer does not change, and the look-up of the C library's version takes a millisecond. */
 const inThisBuild = () => (inBuild ??= binding().backends());
 
 /**
- * The five backends, whether this build has them, and where they can serve on this platform.
+ * Lists the five backends, with their versions, and tells where each works on this platform and in this build.
  *
  * @throws {@link MallocBackendError} `ERR_BINARY_MISSING`
  */
 export function backends(): BackendInfo[] {
-  // All libraries lie in one folder.
+  // All libraries are in one folder.
   const unnameable = whyNotPreloadable(binaryFolder());
   return inThisBuild().map(({ name: backend, unavailable, version }) => {
     return {
@@ -103,12 +104,12 @@ export function backends(): BackendInfo[] {
   });
 }
 
-/** Why the backend is not to be had here, if it is not. */
+/** The reason why this build does not have the backend, or undefined. */
 export function whyNotAvailable(backend: MemoryAllocatorBackend): string | undefined {
   return inThisBuild().find(({ name }) => name === backend)?.unavailable;
 }
 
-/** The backend that the addon's own Rust global allocator stands on; `default` is the system's. */
+/** The backend that the addon's Rust code itself allocates from. `default` is the system's allocator. */
 export function rustGlobalAllocator(): MemoryAllocatorBackend {
   return binding().globalAllocator();
 }
@@ -117,27 +118,27 @@ function availability(reason: string | undefined): Availability {
   return reason === undefined ? { available: true } : { available: false, reason };
 }
 
-/** The file of the preloadable library; for `default` that of its probe. */
+/** The file of the preloadable library. For `default` this library is the probe. */
 export function shimFile(backend: MemoryAllocatorBackend): string {
   return join(binaryFolder(), `libmalloc_backend_${backend}.so`);
 }
 
-/** The preloaded library that sets Python's domains. */
+/** The file of the hook: the preloadable library that sets Python's domains. */
 export const hookFile = (): string => join(binaryFolder(), 'libmalloc_backend_python_hook.so');
 
-/** Why the loader cannot be pointed at a file, if it cannot: it takes white space and colons for separators. */
+/** The reason why `LD_PRELOAD` cannot name a file, or undefined. The loader splits it at white space and colons. */
 export function whyNotPreloadable(file: string): string | undefined {
   return binding().linux?.whyNotPreloadable(file) ?? undefined;
 }
 
-/** Why no backend can serve Python's domains here, if none can. */
+/** The reason why no backend can serve Python's domains here, or undefined. */
 export function whyNotPython(): string | undefined {
   const { linux } = binding();
   if (linux !== undefined) return linux.whyNotUsable(hookFile()) ?? undefined;
   return `Python's domains are set on Linux only for now, not on ${process.platform}`;
 }
 
-/** Why the backend cannot serve a whole process here, if it cannot. */
+/** The reason why the backend cannot serve a whole process here, or undefined. */
 export function whyNotProcess(backend: MemoryAllocatorBackend): string | undefined {
   const { linux } = binding();
   if (linux !== undefined) return linux.whyNotProcess(backend, binaryFolder()) ?? undefined;

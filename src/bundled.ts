@@ -1,6 +1,6 @@
 /**
- * Each entry imports this first. In a bundle that is an ES module, CommonJS modules have neither a file name nor a way to
- * load what is Node's, and the next one would fail with a message that names no remedy.
+ * Each entry imports this module first. In a bundle that is an ES module, CommonJS modules have no file name and cannot load
+ * Node's modules. The next module would then fail with a message that names no remedy.
  */
 
 import { MallocBackendError } from './errors.js';

@@ -1,4 +1,4 @@
-/** The stable codes of {@link MallocBackendError}. docs/errors.md lists them all, with messages and remedies. */
+/** The codes of {@link MallocBackendError}. They do not change. docs/errors.md lists all codes, with messages and remedies. */
 export type MallocBackendErrorCode =
   | 'ERR_INVALID_ARGUMENT'
   | 'ERR_UNKNOWN_BACKEND'
@@ -40,22 +40,23 @@ export type MallocBackendErrorCode =
   | 'ERR_RESULTS_INVALID'
   | 'ERR_EXPORT_FAILED';
 
-/** A wrong value, as a message shows it. */
+/** The text for a wrong value in a message. */
 export function shown(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value);
-  // Not before it is needed: a bundle that cannot load what is Node's is told so by this module's error (bundled.ts).
+  // Loaded only when needed: in a bundle that cannot load Node's modules, this module must still load and throw its
+  // error (bundled.ts).
   const { inspect } = require('node:util') as typeof import('node:util');
   try {
     return inspect(value, { depth: 0 });
   } catch {
-    // What inspects itself may fail to: an object that only inherits from a Buffer does.
+    // An object's own inspect method may throw: for example, that of an object that only inherits from a Buffer.
     return `one of type ${typeof value}`;
   }
 }
 
 /**
- * Every error of this package. The `code` is stable. The message names the wrong value and the remedy. docs/errors.md
- * lists every code with its messages.
+ * Every error of this package. The `code` does not change between versions. The message names the wrong value and, in
+ * most cases, the remedy. docs/errors.md lists every code with its messages.
  */
 export class MallocBackendError extends Error {
   override readonly name: string = 'MallocBackendError';

@@ -1,6 +1,6 @@
 import { binding } from './native/loader.js';
 
-/** `. Did you mean …?` where a name is near to the word, and else the other end of the message. */
+/** The end of a message: `. Did you mean …?` if a name is similar to the word, otherwise `otherwise`. */
 export function didYouMean(word: unknown, names: Iterable<string>, otherwise: string): string {
   const near = typeof word === 'string' ? nearest(word, [...names]) : null;
   return near === null ? otherwise : `. Did you mean ${near}?`;
@@ -10,7 +10,7 @@ function nearest(word: string, names: string[]): string | null {
   try {
     return binding().nearest(word, names);
   } catch {
-    // That there is no addon is not what is wrong here.
+    // A missing addon is a different error, and must not hide this one.
     return null;
   }
 }

@@ -1,15 +1,20 @@
 /**
- * `node --import malloc-backend/register app.js`, with `MALLOC_BACKEND=mimalloc`: switches this very process, by
- * starting Node again in place, before the program begins. Same process id, arguments and standard streams.
+ * `node --import malloc-backend/register app.js`, with `MALLOC_BACKEND=mimalloc`: switches this process. The module restarts
+ * Node in place before the program begins. The process id, the arguments and the standard streams stay the same.
  *
- * It reads these variables: `MALLOC_BACKEND` (a backend) or `MALLOC_BACKEND_CONFIG` (a configuration file); one of them is
- * required. `MALLOC_BACKEND_PRESET` (default `balanced`) and `MALLOC_BACKEND_CHILDREN` (`inherit`, the default, or `none`)
- * win over the file. `MALLOC_BACKEND_IF_SUPPORTED` (`1`: on macOS and Windows, the program runs without a switch, and a line
- * on standard error says so).
+ * The module reads these variables:
  *
- * It does nothing where the process runs on the backend already, in workers, and in what a process with `none` starts,
- * unless that is given another backend or a `MALLOC_BACKEND_CHILDREN` of its own. It never starts Node twice: if the
- * switch had no effect it throws `ERR_NOT_APPLIED`, and the program does not begin.
+ * - `MALLOC_BACKEND`: the backend. Required, unless `MALLOC_BACKEND_CONFIG` is set.
+ * - `MALLOC_BACKEND_CONFIG`: a configuration file. The other variables override the file.
+ * - `MALLOC_BACKEND_PRESET`: the preset. Default: `balanced`.
+ * - `MALLOC_BACKEND_CHILDREN`: `inherit` (the default) or `none`.
+ * - `MALLOC_BACKEND_IF_SUPPORTED`: with `1`, on macOS and Windows, the program runs without a switch, and the module prints a
+ *   line on standard error.
+ *
+ * The module does nothing if the process already runs on the backend, and nothing in workers. It also does nothing in the
+ * children of a process with `none`, unless the child's environment sets another backend or sets `MALLOC_BACKEND_CHILDREN`.
+ * The module restarts Node only once: if the switch had no effect, it throws `ERR_NOT_APPLIED`, and the program does not
+ * begin.
  */
 
 import './bundled.js';
@@ -28,10 +33,10 @@ import { parsePreset } from './process/presets.js';
 import { prepareLaunch } from './process/program.js';
 import { isSupported, leaveOut } from './process/supported.js';
 
-/** `<pid>:<start time>:<children>:<backend>` of the process that started Node again. */
+/** `<pid>:<start time>:<children>:<backend>` of the process that restarted Node. */
 const MARK = 'MALLOC_BACKEND_REGISTERED';
 
-/** `1`: where there is no switch the program runs without one, and a line on standard error says so. */
+/** With `1`, the program runs without a switch on a platform that cannot switch, and a line on standard error says so. */
 const IF_SUPPORTED = 'MALLOC_BACKEND_IF_SUPPORTED';
 
 if (isMainThread) register(programEnvironment());
@@ -69,7 +74,7 @@ function register(given: NodeJS.ProcessEnv): void {
   const mark = process.env[MARK]?.split(':') ?? [];
   const [pid, started, inherited, inheritedBackend] = mark;
   const again = pid === String(process.pid) && started === startTime();
-  // A child of a process that wanted its children left alone, and has been asked for nothing of its own.
+  // The parent has `none`, and this child's own environment asks for no switch.
   if (!again && inherited === 'none' && inheritedBackend === backend && children === undefined) return;
   const active = activeBackend();
   if (active.backend === backend && (backend !== 'default' || inherited !== undefined)) return;
@@ -81,21 +86,21 @@ function register(given: NodeJS.ProcessEnv): void {
   }
   requireNothingRead();
   const args = process.argv.slice(1);
-  // Node has taken a -- away, behind which an argument may look like an option of its own.
+  // Node has removed a `--`. Without it, an argument of the program could look like an option of Node.
   const separator = args[0] !== '-' && args[0]?.startsWith('-') ? ['--'] : [];
   const argv = [process.argv0, ...process.execArgv, ...separator, ...args];
   const env = switchedEnvironment(backend, { ...choice, env: given }, { probe: true, tell: sayNow });
-  // For libc's malloc, where it is in place, only the preset is a reason to start again.
+  // The process is on libc's malloc already, so only the options of a preset need a restart.
   if (active.backend === backend && env[variables.restore] === undefined) return;
   env[MARK] = `${process.pid}:${startTime()}:${choice.children ?? 'inherit'}:${backend}`;
   const launch = prepareLaunch(backend, process.execPath, argv.slice(1));
   sayWhatRunsTwice();
-  // Also one that another module has opened, and will again.
+  // Another module may have opened the inspector, and will open it again after the restart.
   inspector.close();
   become({ file: launch.file, argv }, definedVariables(env));
 }
 
-/** What Node has run before this module it runs again. */
+/** Tells which modules run twice: Node has run them before this module, and runs them again after the restart. */
 function sayWhatRunsTwice(): void {
   const isThis = (specifier: string) =>
     specifier === 'malloc-backend/register' || isFile(specifier, __filename);
@@ -115,8 +120,8 @@ function parseSwitch(value: string | undefined): boolean {
 }
 
 /**
- * The environment of the program. In a worker of PM2's cluster mode it comes in one variable, and PM2 makes the others of it
- * when the program begins: too late for what the dynamic loader and an allocator read.
+ * The environment of the program. In a worker of PM2's cluster mode, one variable contains all others, and PM2 sets them when
+ * the program begins. This is too late for the variables that the dynamic loader and an allocator read.
  */
 function programEnvironment(): NodeJS.ProcessEnv {
   const packed = process.env['pm2_env'];
@@ -125,9 +130,9 @@ function programEnvironment(): NodeJS.ProcessEnv {
   try {
     unpacked = JSON.parse(packed);
   } catch {
-    // Not PM2's.
+    // The variable is not PM2's.
   }
-  // As `switches` in crates/launch/src/entries.rs.
+  // The same names as `switches` in crates/launch/src/entries.rs.
   const switching = /^(LD_PRELOAD$|GLIBC_TUNABLES$|MALLOC_)|^MIMALLOC_/i;
   const early = Object.entries(unpacked ?? {})
     .filter(([name, value]) => switching.test(name) && ['string', 'number', 'boolean'].includes(typeof value))
@@ -135,7 +140,7 @@ function programEnvironment(): NodeJS.ProcessEnv {
   return { ...process.env, ...Object.fromEntries(early) };
 }
 
-/** What the variable says; an error names it. */
+/** The parsed value of a variable. An error names the variable. */
 function parsed<T>(variable: string, value: string | undefined, parse: (value: string | undefined) => T): T {
   try {
     return parse(value);
@@ -145,7 +150,7 @@ function parsed<T>(variable: string, value: string | undefined, parse: (value: s
   }
 }
 
-/** Node does what is between `--require` and `--import`, and a second start of it cannot do again, just once. */
+/** Between `--require` and `--import`, Node may read input that a restarted Node could not read again. Then refuse. */
 function requireNothingRead(): void {
   const { _eval: program } = process as { _eval?: string };
   const fromInput = program !== undefined && !process.execArgv.some((arg) => arg.endsWith(program));
@@ -162,7 +167,7 @@ function requireNothingRead(): void {
   );
 }
 
-/** In clock ticks since boot; with the process id it names a process for good (proc_pid_stat(5)). */
+/** The start time in clock ticks since boot. With the process id, it identifies a process for ever (proc_pid_stat(5)). */
 function startTime(): string {
   let stat;
   try {

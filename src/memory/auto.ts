@@ -8,23 +8,24 @@ import { type Bounds, type ReleaseReason, begin, decide } from './decide.js';
 import { ownMalloc } from './own.js';
 import { type Release, releaseMemory, requireRelease } from './release.js';
 
-/** When to give memory back. */
+/** When {@link autoRelease} releases memory. */
 export interface AutoReleaseOptions {
   /**
-   * The service is idle when its event loop was busy for less than this share of the time, twice in a row; `false`:
-   * never. It is released once, and again only after the loop was twice as busy. Default: 0.05.
+   * A share of the time. If two checks in a row find that the event loop was busy for a smaller share, the service is idle
+   * and `autoRelease` releases memory once. The next release for this reason follows only after a check has found the loop
+   * busy for twice this share. `false`: no release for this reason. Default: 0.05.
    */
   idle?: number | false;
   /**
-   * The cgroup's memory is near its limit from this share of it, page cache that was not used lately not counted;
-   * `false`: never. It is released at once, again after the usage has fallen by 5 % of the limit and risen, and while
-   * it does not fall, after pauses that grow. Default: 0.9. Without a limit it has no effect: see
-   * {@link AutoRelease.cgroups}.
+   * A share of the cgroup's memory limit. If the cgroup uses this share, `autoRelease` releases memory at once. Page cache
+   * that was not used recently does not count. While the usage stays high, `autoRelease` releases again after pauses that
+   * grow. It also releases again if the usage falls by 5 % of the limit and rises again. `false`: no release for this
+   * reason. The option has no effect if no cgroup in {@link AutoRelease.cgroups} has a limit. Default: 0.9.
    */
   threshold?: number | false;
-  /** Milliseconds between two looks. Default: 5000. */
+  /** Milliseconds between two checks. Default: 5000. */
   interval?: number;
-  /** The folder of the cgroup to watch. Default: this process's own and those around it, of version 1 or 2. */
+  /** The folder of the cgroup to check. Default: the cgroup of this process and all cgroups around it (version 1 or 2). */
   cgroup?: string;
 }
 
@@ -32,15 +33,15 @@ const OPTIONS = namesOf<AutoReleaseOptions>({ idle: true, threshold: true, inter
 
 /** The events of {@link AutoRelease}. */
 export interface AutoReleaseEvents {
-  /** Memory was given back, and why. */
+  /** `autoRelease` has released memory. `reason` tells why. */
   release: [release: Release & { reason: ReleaseReason }];
-  /** It could not, or the cgroup could not be read. Without a listener it is a warning of the process, once. */
+  /** A release failed, or the cgroup could not be read. Without a listener, the first error is a process warning. */
   error: [error: MallocBackendError];
 }
 
-/** Gives memory back when it costs nobody anything, until it is stopped. See {@link autoRelease}. */
+/** Releases memory automatically until you stop it. {@link autoRelease} returns it. */
 export class AutoRelease extends EventEmitter<AutoReleaseEvents> {
-  /** The folders of the cgroups that are watched; empty where there are none. */
+  /** The folders of the cgroups that are checked. Empty if there are none. */
   readonly cgroups: readonly string[];
   readonly #bounds: Bounds;
   readonly #timer: NodeJS.Timeout;
@@ -57,11 +58,11 @@ export class AutoRelease extends EventEmitter<AutoReleaseEvents> {
     this.#bounds = bounds;
     this.#state = begin(bounds.interval);
     this.#timer = setInterval(() => void this.#look(), bounds.interval);
-    // The service ends when it has nothing else to do.
+    // The timer must not keep the process alive.
     this.#timer.unref();
   }
 
-  /** Ends it; what is being given back still is, and no event follows. May be called again. */
+  /** Stops the checks. No event follows. A release that is running ends normally. A second call does nothing. */
   stop(): void {
     this.#stopped = true;
     clearInterval(this.#timer);
@@ -94,7 +95,7 @@ export class AutoRelease extends EventEmitter<AutoReleaseEvents> {
     this.#loop = loop;
     const { usage, errors } = await nearest(this.#bounds.threshold === undefined ? [] : this.cgroups);
     for (const error of errors) this.#fail(error);
-    // A cgroup of which nothing is known is none without a limit: what is remembered of it stays.
+    // An unreadable cgroup may still have a limit, so the state for `threshold` must stay as it is.
     const known = usage !== undefined || errors.length === 0;
     const bounds = known ? this.#bounds : { ...this.#bounds, threshold: undefined };
     const pressure = usage === undefined ? undefined : usage.used / usage.limit;
@@ -104,14 +105,14 @@ export class AutoRelease extends EventEmitter<AutoReleaseEvents> {
     return release;
   }
 
-  /** What a listener throws is the process's to handle, as with every emitter, and is no rejection of the look. */
+  /** Emits later: an exception of a listener must reach the process, as with every emitter, and not the check. */
   #tell(event: () => void): void {
     process.nextTick(() => {
       if (!this.#stopped) event();
     });
   }
 
-  /** The service is not to end of what was to help it: an `error` event that nobody listens to would. */
+  /** Without a listener, an `error` event would end the service. So the first error becomes a warning instead. */
   #fail(error: MallocBackendError): void {
     this.#tell(() => {
       if (this.listenerCount('error') > 0) {
@@ -125,12 +126,11 @@ export class AutoRelease extends EventEmitter<AutoReleaseEvents> {
 }
 
 /**
- * Gives this process's free memory back by itself, as {@link releaseMemory}: when the service is idle, and when its
- * cgroup's memory comes near its limit. It does not keep the process alive. In a worker, the worker's event loop is the
- * one that is looked at.
+ * Calls {@link releaseMemory} automatically when the service is idle, and when its cgroup is near its memory limit. The
+ * checks do not keep the process alive. In a worker, the checks look at the worker's event loop.
  *
- * @throws {@link MallocBackendError} `ERR_INVALID_ARGUMENT`; `ERR_CANNOT_RELEASE` and others as
- * {@link releaseMemory}. A cgroup that cannot be read is an `error` event, `ERR_CGROUP_UNREADABLE`, at each look.
+ * @throws {@link MallocBackendError} `ERR_INVALID_ARGUMENT`. `ERR_CANNOT_RELEASE` and the other errors of
+ * {@link releaseMemory}. If a cgroup cannot be read, each check emits an `error` event with `ERR_CGROUP_UNREADABLE`.
  */
 export function autoRelease(options: AutoReleaseOptions = {}): AutoRelease {
   requireOptions(options, OPTIONS);
@@ -158,7 +158,7 @@ export function autoRelease(options: AutoReleaseOptions = {}): AutoRelease {
   return new AutoRelease(bounds, cgroups);
 }
 
-/** What is thrown and none of ours came out of the addon, while it gave memory back. */
+/** An error without one of our codes can only come from the addon, during the release. */
 function asOurs(error: unknown): MallocBackendError {
   if (error instanceof MallocBackendError) return error;
   return new MallocBackendError(

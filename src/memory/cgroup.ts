@@ -3,14 +3,14 @@ import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { MallocBackendError, shown } from '../errors.js';
 
-/** What a cgroup uses of the memory that it may, in bytes. */
+/** A cgroup's memory usage and limit, in bytes. */
 export interface Usage {
-  /** What cannot simply be dropped: without the pages of files that were not used lately. */
+  /** The usage without the page cache that was not used recently, because the kernel can drop this cache at once. */
   used: number;
   limit: number;
 }
 
-/** The files of a cgroup's folder in each of the two versions (the kernel's cgroup-v2.rst and cgroup-v1/memory.rst). */
+/** The files in a cgroup's folder, for both versions of cgroups (cgroup-v2.rst and cgroup-v1/memory.rst of the kernel). */
 const versions = [
   {
     used: 'memory.current',
@@ -24,12 +24,12 @@ const versions = [
   },
 ] as const;
 
-/** Without a limit v1 has the greatest multiple of a page, and v2 the word `max`. */
+/** Without a limit, version 1 has the greatest multiple of a page, and version 2 the word `max`. */
 const NO_LIMIT = 2 ** 62;
 
 /**
- * The folders of the cgroups that hold this process's memory, its own first and then those around it, each of which may
- * have a limit. Empty where there are none.
+ * The folders of the cgroups that count this process's memory: first the process's own cgroup, then each cgroup around it.
+ * Each of them may have a limit. Empty if there are none.
  */
 export function memoryCgroups(root = '/sys/fs/cgroup', membership = '/proc/self/cgroup'): string[] {
   let lines: string[];
@@ -40,7 +40,7 @@ export function memoryCgroups(root = '/sys/fs/cgroup', membership = '/proc/self/
   }
   const path = (controller: string) =>
     lines.map((line) => line.split(':')).find(([, names = '']) => names.split(',').includes(controller));
-  // The memory controller is in one of the two hierarchies.
+  // The memory controller is in version 1 or in version 2, not in both.
   const candidates: [top: string, path: string | undefined][] = [
     [join(root, 'memory'), path('memory')?.slice(2).join(':')],
     [root, path('')?.slice(2).join(':')],
@@ -49,7 +49,7 @@ export function memoryCgroups(root = '/sys/fs/cgroup', membership = '/proc/self/
     if (own === undefined) continue;
     const folders = [];
     for (let folder = join(top, own); ; folder = dirname(folder)) {
-      // In a container the path may be the host's, and the folder at the top the container's own.
+      // In a container, the path may be the host's, and the top folder is then the container's own cgroup.
       if (hasMemory(folder)) folders.push(folder);
       if (folder.length <= top.length) break;
     }
@@ -63,8 +63,8 @@ function hasMemory(folder: string): boolean {
 }
 
 /**
- * The usage of the cgroup that is nearest to its limit; undefined where none has one. What cannot be read hides nothing of
- * the others: for each such folder there is an `ERR_CGROUP_UNREADABLE`.
+ * The usage of the cgroup that is nearest to its limit. Undefined if no cgroup has a limit. An unreadable cgroup does not
+ * hide the others: `errors` has an `ERR_CGROUP_UNREADABLE` for each unreadable folder.
  */
 export async function nearest(
   folders: readonly string[],
@@ -86,7 +86,7 @@ async function usage(folder: string): Promise<Usage | undefined> {
     throw unreadable(folder, `it contains neither ${names}`);
   }
   const read = (file: string) => readFile(join(folder, file), 'utf8');
-  // Not every kernel has all of them.
+  // Not every kernel has all these files.
   const readIfThere = (file: string) => read(file).catch(absent);
   try {
     const limits = await Promise.all(

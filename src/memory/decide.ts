@@ -1,43 +1,44 @@
-/** What a look at the service found. */
+/** The result of one check of the service. */
 export interface Look {
-  /** Milliseconds of any clock that does not go back. */
+  /** Milliseconds of a clock that never goes back. */
   now: number;
-  /** The share of the time since the last look in which the event loop was busy, 0 to 1. */
+  /** The share of the time since the last check in which the event loop was busy, 0 to 1. */
   utilization: number;
-  /** The share of its limit that the cgroup uses; undefined without a limit. */
+  /** The share of the cgroup's limit that the cgroup uses. Undefined without a limit. */
   pressure: number | undefined;
 }
 
 export interface Bounds {
-  /** Idle is the event loop below this share; undefined: never. */
+  /** Below this share, the event loop is idle. Undefined: it never is. */
   idle: number | undefined;
-  /** Near its limit is the cgroup from this share; undefined: never. */
+  /** From this share on, the cgroup is near its limit. Undefined: it never is. */
   threshold: number | undefined;
-  /** Milliseconds between two looks. */
+  /** Milliseconds between two checks. */
   interval: number;
 }
 
-/** What is remembered from one look to the next. */
+/** The state that one check leaves for the next. */
 export interface State {
-  /** Looks in a row that found the service idle. */
+  /** How many checks in a row have found the service idle. */
   quiet: number;
-  /** It was busy since it was last idle long enough. */
+  /** Whether the service was busy since the last release for `idle`. */
   wasBusy: boolean;
-  /** When to try again although the cgroup stays near its limit; undefined: it is not, or has not been tried yet. */
+  /** When to release again while the cgroup stays near its limit. Undefined if there was no release yet. */
   retryAt: number | undefined;
-  /** Milliseconds to wait before that, doubled each time. */
+  /** The milliseconds to wait after the next release. The value doubles each time. */
   pause: number;
 }
 
+/** Why {@link autoRelease} released memory: the service is idle, or its cgroup is near its memory limit. */
 export type ReleaseReason = 'idle' | 'threshold';
 
-/** One idle look may be a pause between two requests. */
+/** One idle check may fall into a pause between two requests. */
 const QUIET_LOOKS = 2;
-/** Busy again is what is as much busier than idle. */
+/** The service counts as busy from this multiple of the share `idle`. */
 const BUSY = 2;
-/** The cgroup must have come down by this share of the limit to be near it anew. */
+/** The usage must fall by this share of the limit below the threshold before the cgroup can be near its limit anew. */
 const SLACK = 0.05;
-/** The first pause, in looks, and how much longer the longest is. */
+/** The first pause, in checks, and the factor from the first to the longest pause. */
 const PAUSE_LOOKS = 4;
 const LONGEST = 64;
 
@@ -48,7 +49,7 @@ export const begin = (interval: number): State => ({
   pause: PAUSE_LOOKS * interval,
 });
 
-/** Whether to give memory back after this look, and why. A pure function: the clock is in the look. */
+/** Decides whether to release memory after this check, and for which reason. A pure function: `look` has the time. */
 export function decide(state: State, look: Look, bounds: Bounds): { state: State; release?: ReleaseReason } {
   const next = { ...state };
   const { idle, threshold, interval } = bounds;
@@ -62,7 +63,7 @@ export function decide(state: State, look: Look, bounds: Bounds): { state: State
     next.pause = PAUSE_LOOKS * interval;
   } else if (threshold !== undefined && pressure !== undefined && pressure >= threshold) {
     if (state.retryAt === undefined || look.now >= state.retryAt) {
-      // What could be given back now is. If that was of no use, it will hardly be soon.
+      // If this release does not help, the next one will hardly help soon. So the pauses grow.
       next.retryAt = look.now + state.pause;
       next.pause = Math.min(state.pause * 2, LONGEST * PAUSE_LOOKS * interval);
       return { state: next, release: 'threshold' };

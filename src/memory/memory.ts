@@ -7,28 +7,33 @@ import { ownMalloc } from './own.js';
 
 export type { MemoryParts } from '../native/binding.js';
 
-/** Where a process's physical memory is. */
+/** The parts of a process's physical memory. */
 export interface MemoryBreakdown {
+  /** The process id. */
   pid: number;
-  /** Bytes in physical memory (`VmRSS`), as the kernel counts it. */
+  /** The process's physical memory (RSS, `VmRSS`) in bytes, as the kernel counts it. */
   rss: number;
-  /** Bytes. They add up to `rss`, give or take what changed while they were counted. */
+  /** The bytes of each part. Their sum is `rss`, except for memory that changes while the function counts. */
   parts: MemoryParts;
-  /** The allocator that serves its `malloc`. */
+  /** The allocator that serves the process's `malloc`. */
   active: ActiveBackend;
-  /** What the allocator tells of itself; absent for another process. It counts its blocks, not their memory. */
+  /**
+   * The allocator's own figures. Missing for another process. The allocator counts bytes of blocks, and `parts` counts
+   * physical memory.
+   */
   stats?: BackendStats;
 }
 
 /**
- * A breakdown of the physical memory (RSS) of a process, whichever allocator serves it: this package's, glibc's, or
- * one that somebody else preloaded.
+ * Divides the physical memory (RSS) of a process into parts. The function works with every allocator: this package's,
+ * the C library's, and any other preloaded allocator.
  *
- * It is read on a thread of libuv's pool, for the kernel walks the page tables for it: about 10 ms a gigabyte. glibc
- * walks its free blocks too, with its heap locked.
+ * The function reads on a thread of libuv's pool, because the kernel must walk the page tables. This takes about 10 ms for
+ * each GiB. On glibc, it also walks the free blocks of each heap, and locks the heap meanwhile.
  *
- * @param pid - Default: this process. Of another the mappings are all that is known.
- * @throws {@link MallocBackendError} (the promise rejects) as {@link activeBackend}
+ * @param pid - The process id. Default: this process. For another process, only the mappings are known, so there are
+ * fewer parts.
+ * @throws {@link MallocBackendError} The promise rejects with the errors of {@link activeBackend}.
  */
 export async function memory(pid: number = process.pid): Promise<MemoryBreakdown> {
   const native = linuxBinding('the breakdown of memory');

@@ -3,34 +3,34 @@ import { MallocBackendError } from '../errors.js';
 import type { ActiveBackend } from '../process/owner.js';
 import { ownMalloc } from './own.js';
 
-/** What giving memory back came to. */
+/** The result of a release. */
 export interface Release {
-  /** Bytes by which RSS fell; 0 where it grew, because the program went on meanwhile. */
+  /** The bytes by which RSS fell. 0 if RSS grew, because the program goes on during the release. */
   released: number;
   /** RSS before, in bytes. */
   before: number;
   /** RSS after, in bytes. */
   after: number;
-  /** From the call to the end, in milliseconds; it may have waited for a thread of libuv's pool. */
+  /** The time from the call to the end, in milliseconds. It includes the wait for a thread of libuv's pool. */
   durationMs: number;
 }
 
-/** What all releases that this thread asked for came to so far, for the metrics: each worker has its own count. */
+/** The sums of all releases that this thread requested, for the metrics. Each worker has its own sums. */
 export const releases = { count: 0, bytes: 0, seconds: 0 };
 
 let running: Promise<Release> | undefined;
 
 /**
- * Has the allocator that serves this process's `malloc` give its free memory back to the system: a library of this
- * package, glibc (`malloc_trim`), or a jemalloc or mimalloc that somebody else preloaded, by its own functions.
+ * Makes the allocator that serves this process's `malloc` return its free memory to the system. The function works with
+ * glibc (`malloc_trim`), jemalloc and mimalloc. The jemalloc or mimalloc can be this package's or any other.
  *
- * It runs on a thread of libuv's pool. The event loop goes on, with two exceptions that docs/memory.md has measured: a
- * `malloc` waits while glibc trims the heap that it needs, and in mimalloc what is free beside live blocks in a thread's
- * heap only that thread can give back. What other threads than the calling one keep for themselves stays with them. A
- * call while a release is running joins that one.
+ * The main step runs on a thread of libuv's pool, so the event loop goes on. docs/memory.md has measured two exceptions.
+ * On glibc, a `malloc` waits while glibc trims the heap that the `malloc` needs. On mimalloc, only a heap's own thread can
+ * release the memory between live blocks, so the calling thread does a last step. Other threads keep the blocks in their
+ * thread caches. If a release is already running, a second call gets the result of that release.
  *
- * @throws {@link MallocBackendError} (the promise rejects) `ERR_CANNOT_RELEASE` where the allocator has no way to:
- * snmalloc, musl, and allocators that this package does not know; and as {@link activeBackend}
+ * @throws {@link MallocBackendError} The promise rejects with `ERR_CANNOT_RELEASE` on snmalloc, on musl and on allocators
+ * that this package does not know. It can also reject with the errors of {@link activeBackend}.
  */
 export function releaseMemory(): Promise<Release> {
   running ??= release().finally(() => (running = undefined));
@@ -50,7 +50,7 @@ async function release(): Promise<Release> {
 }
 
 /**
- * That memory can be given back at all.
+ * Throws if the allocator cannot release memory.
  *
  * @throws {@link MallocBackendError} `ERR_CANNOT_RELEASE`
  */

@@ -3,7 +3,7 @@ import { type MemoryBreakdown, memory } from '../memory/memory.js';
 import type { MemoryParts } from '../native/binding.js';
 import { releases } from '../memory/release.js';
 
-/** What the allocator tells of itself, and what it means. */
+/** The allocator's own figures, with the help texts of their metrics. */
 export const statistics: readonly { key: keyof BackendStats; name: string; help: string }[] = [
   { key: 'allocated', name: 'allocated', help: 'Bytes in live blocks of malloc' },
   { key: 'active', name: 'active', help: 'Bytes in pages that hold live blocks of malloc' },
@@ -17,14 +17,14 @@ export const statistics: readonly { key: keyof BackendStats; name: string; help:
   },
 ];
 
-/** What all releases that this thread asked for came to, since it began. */
+/** The sums of all releases that this thread requested since it began. */
 export const totals: readonly { name: string; unit: string; help: string; value: () => number }[] = [
   { name: 'releases', unit: '', help: 'Times that memory was given back', value: () => releases.count },
   { name: 'released', unit: 'bytes', help: 'Bytes that were given back', value: () => releases.bytes },
   { name: 'release', unit: 'seconds', help: 'Time that giving back took', value: () => releases.seconds },
 ];
 
-/** The parts under the names that labels have. */
+/** The parts, with names in snake case as labels have them. */
 export function labelledParts(parts: MemoryParts): [part: string, bytes: number][] {
   return Object.entries({ ...parts }).map(([part, bytes]) => [
     part.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`),
@@ -32,14 +32,14 @@ export function labelledParts(parts: MemoryParts): [part: string, bytes: number]
   ]);
 }
 
-/** The label: a backend's name, and of an allocator that is none of ours its own. */
+/** The label `backend`: the backend's name or, for any other allocator, the allocator's name. */
 export function backendLabel({ active }: MemoryBreakdown): string {
   return active.backend ?? active.allocator;
 }
 
 let reading: Promise<MemoryBreakdown> | undefined;
 
-/** The breakdown, read once for all who ask while it is being read: the metrics of one scrape agree. */
+/** The breakdown. All callers share a read that is running, so the metrics of one scrape agree. */
 export function read(): Promise<MemoryBreakdown> {
   reading ??= memory().finally(() => (reading = undefined));
   return reading;

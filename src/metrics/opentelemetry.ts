@@ -1,11 +1,11 @@
 /**
- * Metrics for OpenTelemetry, whose API (`@opentelemetry/api`) the service brings itself.
+ * Metrics for OpenTelemetry. Your service must install OpenTelemetry's API (`@opentelemetry/api`) itself.
  *
  * | instrument | unit | attributes besides `backend` |
  * | --- | --- | --- |
  * | `malloc_backend.memory.rss` | By | |
  * | `malloc_backend.memory.usage`, whose sum is RSS | By | `part` |
- * | `malloc_backend.allocated`, `.active`, `.metadata`, `.resident`, `.mapped`, `.retained`, as far as the allocator tells | By | |
+ * | `malloc_backend.allocated`, `.active`, `.metadata`, `.resident`, `.mapped`, `.retained`; only figures that the allocator counts | By | |
  * | `malloc_backend.releases`, `malloc_backend.released`, `malloc_backend.release.duration`, counters | `{release}`, By, s | |
  *
  * @packageDocumentation
@@ -18,15 +18,15 @@ import { MallocBackendError, shown } from '../errors.js';
 import { ownMalloc } from '../memory/own.js';
 import { backendLabel, labelledParts, read, statistics, totals } from './figures.js';
 
-/** Ends the observation. */
+/** The observation of the metrics. */
 export interface MallocObservation {
-  /** May be called again. */
+  /** Ends the observation. A second call does nothing. */
   stop(): void;
-  /** The same, for `using`. */
+  /** Calls {@link stop}, for `using`. */
   [Symbol.dispose](): void;
 }
 
-/** The unit's code and what of the Prometheus name is another word here. */
+/** OpenTelemetry's names and units of the counters, by their Prometheus names. */
 const counters: Record<string, { name: string; unit: string }> = {
   releases: { name: 'releases', unit: '{release}' },
   released: { name: 'released', unit: 'By' },
@@ -34,11 +34,12 @@ const counters: Record<string, { name: string; unit: string }> = {
 };
 
 /**
- * Has a meter observe where this process's memory is, and what its allocator tells. Everything is read when the metrics
- * are collected, once for all, on a thread of libuv's pool: see `memory` for what that takes.
+ * Lets a meter observe the parts of this process's memory, the allocator's own figures, and the releases. Each collection of
+ * the metrics reads all figures once, on a thread of libuv's pool. See `memory` for the cost.
  *
- * @param provider - Default: the global one, which must have been set: call this after the SDK has started.
- * @throws `MallocBackendError` `ERR_INVALID_ARGUMENT`; and as `activeBackend`
+ * @param provider - Default: the global provider. Without this argument, call the function after the SDK has started, because
+ * the SDK sets the global provider.
+ * @throws `MallocBackendError` `ERR_INVALID_ARGUMENT`. The errors of `activeBackend`.
  */
 export function observeMallocMetrics(provider?: MeterProvider): MallocObservation {
   const source = provider === undefined ? metrics.getMeterProvider() : provider;
@@ -51,7 +52,7 @@ export function observeMallocMetrics(provider?: MeterProvider): MallocObservatio
   linuxBinding('the breakdown of memory');
   ownMalloc();
   const meter = source.getMeter('malloc-backend');
-  // The API hands metrics on to no provider that is set later, as it does with traces.
+  // Unlike traces, the API never passes metrics to a provider that is set later.
   if (provider === undefined && meter === createNoopMeter()) {
     throw new MallocBackendError(
       'ERR_INVALID_ARGUMENT',

@@ -1,12 +1,12 @@
 /**
- * Metrics for prom-client, which the service brings itself.
+ * Metrics for prom-client. Your service must install prom-client itself.
  *
  * | metric | type | labels besides `backend` |
  * | --- | --- | --- |
  * | `malloc_backend_info` | gauge, always 1 | `allocator`, `version`, `kind` |
  * | `malloc_backend_rss_bytes` | gauge | |
  * | `malloc_backend_memory_bytes` | gauge; its sum is RSS | `part` |
- * | `malloc_backend_allocated_bytes`, `_active_`, `_metadata_`, `_resident_`, `_mapped_`, `_retained_bytes` | gauges, as far as the allocator tells | |
+ * | `malloc_backend_allocated_bytes`, `_active_`, `_metadata_`, `_resident_`, `_mapped_`, `_retained_bytes` | gauges; only figures that the allocator counts | |
  * | `malloc_backend_releases_total`, `malloc_backend_released_bytes_total`, `malloc_backend_release_seconds_total` | counters | |
  *
  * @packageDocumentation
@@ -21,35 +21,35 @@ import { ownMalloc } from '../memory/own.js';
 import { namesOf, requireOptions } from '../options.js';
 import { backendLabel, labelledParts, read, statistics, totals } from './figures.js';
 
-/** Where the metrics go, and how they are named. */
+/** The register and the names of the metrics. */
 export interface MallocMetricsOptions {
-  /** Default: prom-client's own register. */
+  /** The register that collects the metrics. Default: prom-client's own register. */
   register?: Registry;
-  /** The text before each name. Default: none. */
+  /** A text before the name of each metric. Default: none. */
   prefix?: string;
-  /** Labels of each metric, besides its own. Default: none. */
+  /** Additional labels for each metric. Default: none. */
   labels?: Readonly<Record<string, string>>;
 }
 
 const OPTIONS = namesOf<MallocMetricsOptions>({ register: true, prefix: true, labels: true });
 
-/** The collection of metrics. */
+/** The metrics in a register. */
 export interface MallocMetrics {
-  /** Takes the metrics out of the register. Once more does nothing. */
+  /** Removes the metrics from the register. A second call does nothing. */
   stop(): void;
-  /** {@link stop}, for `using`. */
+  /** Calls {@link stop}, for `using`. */
   [Symbol.dispose](): void;
 }
 
-/** The labels that the metrics have themselves. */
+/** The labels that the metrics already have. */
 const OWN_LABELS: readonly string[] = ['backend', 'allocator', 'version', 'kind', 'part'];
 
 /**
- * Has a register collect where this process's memory is, and the allocator's statistics. Each scrape reads everything
- * once for all metrics, on a thread of libuv's pool: see `memory` for the cost. A scrape fails where that does.
+ * Adds metrics to a register: the parts of this process's memory, the allocator's own figures, and the releases. Each scrape
+ * reads all figures once, on a thread of libuv's pool. See `memory` for the cost. If the read fails, the scrape fails.
  *
- * @throws `MallocBackendError` `ERR_INVALID_ARGUMENT`, also for a register that has the metrics already; and as
- * `activeBackend`
+ * @throws `MallocBackendError` `ERR_INVALID_ARGUMENT`, also if the register already has the metrics. The errors of
+ * `activeBackend`.
  */
 export function collectMallocMetrics(options: MallocMetricsOptions = {}): MallocMetrics {
   requireOptions(options, OPTIONS);

@@ -3,9 +3,10 @@ import { linuxBinding, notPermitted } from '../native/loader.js';
 import type { Launch } from './program.js';
 
 /**
- * Replaces this process's program: same process id, open files and working directory. Does not return.
+ * Replaces this process's program (`exec`). The process id, the open files and the working directory stay the same. The
+ * function does not return.
  *
- * @param env - Default: this process's.
+ * @param env - The environment. Default: that of this process.
  *
  * @throws {@link MallocBackendError} `ERR_EXEC_FAILED`
  */
@@ -15,21 +16,21 @@ export function become({ file, argv }: Launch, env?: Record<string, string>): ne
   return replaceProcess(file, argumentBytes(argv), env);
 }
 
-/** Says something before this process is replaced, which is before the next tick. */
+/** Prints a line synchronously, because this process is replaced before the next tick. */
 export function sayNow(notice: string): void {
   writeSync(2, `malloc-backend: ${notice}\n`);
 }
 
-/** The port of an inspector that Node's options have opened must be free when the program opens it again. */
+/** Closes an inspector that Node's options have opened: the next program must be able to open the same port. */
 function closeInspector(): void {
   if (![process.env['NODE_OPTIONS'], ...process.execArgv].some((option) => option?.includes('--inspect')))
     return;
-  // A module that only this rare case needs is not to cost every start.
+  // Loaded only in this rare case, to keep the usual start fast.
   const inspector = require('node:inspector') as typeof import('node:inspector');
   inspector.close();
 }
 
-/** Node decodes the arguments as UTF-8 and has lost whatever is not; the kernel still knows it. */
+/** Node decodes the arguments as UTF-8 and loses all other bytes. The kernel still has the original bytes. */
 function argumentBytes(strings: readonly string[]): Uint8Array {
   if (!strings.some((string) => string.includes('\ufffd')))
     return Buffer.from(strings.map((string) => `${string}\0`).join(''));
@@ -38,14 +39,14 @@ function argumentBytes(strings: readonly string[]): Uint8Array {
     const text = one.toString();
     originals.set(text, [...(originals.get(text) ?? []), one]);
   }
-  // From the end: what different bytes have become may look the same, and what came before the command is gone.
+  // From the end: different bytes may decode to the same text, and the words before the command are no longer there.
   const encoded = strings.toReversed().map((string) => originals.get(string)?.pop() ?? Buffer.from(string));
   return Buffer.concat(encoded.reverse().flatMap((string) => [string, ZERO]));
 }
 
 const ZERO = Buffer.alloc(1);
 
-/** What this process was started with (proc_pid_cmdline(5)). Nothing, without a /proc. */
+/** The command line of this process (proc_pid_cmdline(5)). Empty without /proc. */
 function startedWith(): Buffer {
   try {
     return readFileSync('/proc/self/cmdline');
@@ -56,7 +57,7 @@ function startedWith(): Buffer {
   }
 }
 
-/** Each is ended by a zero. */
+/** Splits at the zero bytes. Each entry ends with one. */
 function entries(all: Buffer): Buffer[] {
   const found: Buffer[] = [];
   for (let start = 0, end; (end = all.indexOf(0, start)) !== -1; start = end + 1) {

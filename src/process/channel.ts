@@ -6,12 +6,12 @@ import { fileURLToPath } from 'node:url';
 import type { MemoryAllocatorBackend } from '../backend.js';
 import { MallocBackendError, shown } from '../errors.js';
 
-/** A child's descriptors, one by one. */
+/** `stdio` as an array: one entry for each descriptor of the child. */
 export type Stdio = Exclude<StdioOptions, string>[number][];
 
 /**
- * What the caller wants for them, and always the first three: they have defaults of their own, which another entry behind
- * them must not shift.
+ * The caller's `stdio` as an array of at least three entries. The first three have defaults of their own, and a further
+ * entry must not take their place.
  *
  * @throws {@link MallocBackendError} `ERR_INVALID_ARGUMENT`
  */
@@ -28,20 +28,20 @@ export function descriptors(wanted: StdioOptions): Stdio {
 }
 
 /**
- * What tells the library which descriptor it is to report to, and how it knows that one again
- * (crates/preload/src/descriptor.rs): Node's pipes are pairs of sockets, which it makes in this process.
+ * The value that names the descriptor for the library's report. The process id lets the library recognise the descriptor
+ * (crates/preload/src/descriptor.rs): Node's pipes are pairs of sockets, which this process makes.
  */
 export function reportTo(fd: number): string {
   return `${fd}:${process.pid}`;
 }
 
 /**
- * Where the child is to start.
+ * The child's working directory.
  *
- * @throws {@link MallocBackendError} `ERR_INVALID_ARGUMENT` where there is no such folder
+ * @throws {@link MallocBackendError} `ERR_INVALID_ARGUMENT` if the folder does not exist
  */
 export function workingDirectory(cwd: string | URL | null | undefined): { cwd?: string } {
-  // Node takes these for none as well.
+  // Node also treats these values as no working directory.
   if (cwd === undefined || cwd === null || cwd === '') return {};
   const folder = cwd instanceof URL ? fileURLToPath(cwd) : cwd;
   if (typeof folder === 'string' && isFolder(folder)) return { cwd: folder };
@@ -59,29 +59,28 @@ function isFolder(path: string): boolean {
   }
 }
 
-/** What becomes of a proof. The first call counts. */
+/** Settles a proof. Only the first call counts. */
 export interface Verdict<Proof> {
   resolve(proof: Proof): void;
   fail(why: string): void;
-  /** Nothing came, for that reason unless a signal ended the child. */
+  /** No report came. `why` is the reason, unless a signal ended the child. */
   miss(why: string): void;
 }
 
-/** Who hears what comes through a channel. */
+/** Gets the text that comes through the channel. */
 export interface Listener {
   data(chunk: string): void;
-  /** Nothing more will come. */
+  /** The channel has ended. */
   end(): void;
-  /** Nothing will come: the child could not be started. */
+  /** The child could not be started, so nothing will come. */
   lost?(): void;
 }
 
 /**
- * The proof that comes through a descriptor of the child that was opened for it, which the caller does not get to see,
- * nor any behind.
+ * Reads the proof from the descriptor `fd` of the child. This descriptor and all later ones are hidden from the caller.
  *
- * It is rejected with `ERR_NOT_APPLIED`. Nobody needs to handle that where the child tells as much by itself: it could not
- * start and someone listens for its errors, or a signal ended it before it could report.
+ * The proof rejects with `ERR_NOT_APPLIED`. The rejection needs no handler if an event of the child reports the failure: the
+ * child could not start and somebody listens to `error`, or a signal ended the child before the report.
  */
 export function proofOf<Proof>(
   child: ChildProcess,
@@ -94,7 +93,7 @@ export function proofOf<Proof>(
     const isStuck = watchProgress(child);
     const watch = setInterval(() => {
       const why = isIgnored(mapsOf(child), library) ? IGNORED : isStuck();
-      // What was said already is heard first: it may have waited for the event loop, while the program became another.
+      // First read a report that already waits for the event loop: the program may have replaced itself meanwhile.
       if (why !== undefined) setImmediate(() => isSilent && fail(why));
     }, WATCH_MS).unref();
     let isSilent = true;
@@ -126,7 +125,7 @@ export function proofOf<Proof>(
       lose(error.message);
     };
     child.once('error', onError);
-    // Out of descriptors, Node gives a child that has no streams at all, and says why on the next tick.
+    // If no descriptor is left, Node returns a child without streams, and emits the reason on the next tick.
     const streams = (child.stdio ?? []) as unknown as (Readable | null)[];
     const channel = streams[fd] ?? null;
     if (channel === null) {
@@ -135,12 +134,12 @@ export function proofOf<Proof>(
     }
     streams.length = fd;
     const end = (): void => {
-      // From here on an error without a listener is again what it is for any child.
+      // From now on, an `error` without a listener ends the process, as for any child.
       child.off('error', onError);
       listener.end();
     };
     channel.setEncoding('utf8');
-    // Read to its end, also when all is said: who writes is not to wait.
+    // Read to the end even after the report, because a full pipe would block the writer.
     channel.on('data', (chunk: string) => {
       isSilent = false;
       clearInterval(watch);
@@ -149,26 +148,26 @@ export function proofOf<Proof>(
     channel.once('error', onError);
     channel.once('close', () => {
       const isRunning = child.exitCode === null && child.signalCode === null;
-      // It has ended, and is to say how in a moment.
+      // The child has ended, and Node emits `exit` in a moment.
       if (isRunning && mapsOf(child) === '') child.once('exit', end);
       else end();
     });
-    // What a child has inherited keeps the channel open after its end. Its own report, sent before, is read in the next
-    // turn of the event loop.
+    // A grandchild may have inherited the channel and keep it open after the child's end. The child's own report came before
+    // its end, so the next turn of the event loop reads it.
     child.once('exit', () => setImmediate(() => setImmediate(() => channel.destroy())));
   });
   return proof;
 }
 
-/** How often is looked for a library that will never report. */
+/** The interval of the checks for a library that will never report. */
 const WATCH_MS = 1000;
 
-/** How often a child may be seen at the same point, or how many seconds of CPU time it may take, before it reports. */
+/** In how many checks the child may sleep at the same point, or how many seconds of CPU time it may use, without a report. */
 const PATIENCE = 10;
 
 /**
- * Tells why a child will not report, once it has had its time: it sleeps on, or works on. One that waits for a processor, or
- * for a debugger, has not had it.
+ * Returns a function that tells why the child will not report, as soon as the child has slept or worked for too long. A
+ * child that waits for a processor or is stopped by a debugger may wait on.
  */
 function watchProgress(child: ChildProcess): () => string | undefined {
   let before = '';
@@ -178,7 +177,7 @@ function watchProgress(child: ChildProcess): () => string | undefined {
     const now = `${state} ${ticks}`;
     asleep = state === 'S' && now === before ? asleep + 1 : 0;
     before = now;
-    // (Linux counts 100 ticks a second for programs: sysconf(3), _SC_CLK_TCK.)
+    // Linux counts 100 ticks a second for programs (sysconf(3), _SC_CLK_TCK).
     const what =
       asleep >= PATIENCE
         ? `the program has slept in ${proc(child, 'wchan') || 'the kernel'} for ${asleep} s`
@@ -194,14 +193,14 @@ function watchProgress(child: ChildProcess): () => string | undefined {
   };
 }
 
-/** What it does, and for how long it has (proc_pid_stat(5)). */
+/** The child's state and its CPU time in ticks (proc_pid_stat(5)). */
 function statOf(child: ChildProcess): { state?: string; ticks?: number } {
   const stat = proc(child, 'stat');
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return fields.length < 13 ? {} : { state: fields[0]!, ticks: Number(fields[11]) + Number(fields[12]) };
 }
 
-/** A file about a process, or nothing. */
+/** The text of a file in /proc about the child. Empty if it cannot be read. */
 function proc({ pid }: ChildProcess, file: string): string {
   try {
     return readFileSync(`/proc/${pid}/${file}`, 'latin1');
@@ -213,7 +212,7 @@ function proc({ pid }: ChildProcess, file: string): string {
 const IGNORED =
   "the dynamic loader ignored the library; check that the child's user can read the library and all folders above it";
 
-/** Empty for a process that has ended; undefined for one that may not be looked into, whether it runs or not. */
+/** The maps of the child. Empty if the child has ended. Undefined if they cannot be read; then the child may run or not. */
 function mapsOf({ pid }: ChildProcess): string | undefined {
   try {
     return readFileSync(`/proc/${pid}/maps`, 'latin1');
@@ -222,10 +221,10 @@ function mapsOf({ pid }: ChildProcess): string | undefined {
   }
 }
 
-/** Whether glibc's loader is past what is preloaded, which it maps before what the program needs, without the library. */
+/** Whether glibc's loader has ignored the library: it maps preloaded libraries before libc, and only libc is mapped. */
 function isIgnored(maps: string | undefined, library: string): boolean {
   if (maps === undefined) return false;
-  // (Of one whose code may not be executed there is a mapping, too.)
+  // A library on a `noexec` file system has a mapping too, but no executable one.
   const isLoaded = maps
     .split('\n')
     .some((line) => line.includes(' r-xp ') && line.includes(`/${basename(library)}`));

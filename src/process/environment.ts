@@ -5,26 +5,26 @@ import { binaryFolder, linuxBinding } from '../native/loader.js';
 import { namesOf, requireOptions } from '../options.js';
 import { type BackendOptions, type Preset, parsePreset } from './presets.js';
 
-/** How a program is to be switched. */
+/** How to switch a program. */
 export interface SwitchOptions {
   /**
-   * Whether the programs that it starts are switched too, by inheritance (`inherit`, the default), or run as if
-   * it had not been (`none`).
+   * `inherit` (the default): the programs that the program starts inherit the switch. `none`: they run without a switch,
+   * as if no variable had been set.
    */
   children?: Children;
-  /** What the allocator is tuned for. Default: `balanced`. snmalloc has no presets and refuses one. */
+  /** The preset of the allocator. Default: `balanced`. snmalloc has no presets, so any preset except `none` is an error. */
   preset?: Preset;
-  /** Single options of the allocator, over the preset and over the user's variables. */
+  /** Single options of the allocator. They override the preset and the user's own variables. */
   set?: BackendOptions;
 }
 
-/** {@link SwitchOptions}, and the environment to start from. */
+/** How to switch a program, and the environment to extend. */
 export interface EnvironmentOptions extends SwitchOptions {
-  /** Default: `process.env`. It is not changed. */
+  /** The environment to extend. The function does not change this object. Default: `process.env`. */
   env?: NodeJS.ProcessEnv;
 }
 
-/** The variables of `crates/malloc-shim/src/startup.rs`, where each is explained. */
+/** Variables that `crates/malloc-shim/src/startup.rs` reads and explains. */
 export const variables = {
   report: 'MALLOC_BACKEND_REPORT',
   children: 'MALLOC_BACKEND_CHILDREN',
@@ -32,11 +32,14 @@ export const variables = {
 } as const;
 
 /**
- * The environment under which any spawner starts a program on the backend.
+ * Returns an environment that switches a program, for any function that starts programs. For `default`, the environment
+ * contains none of the package's libraries.
  *
- * `default` is the environment without our libraries. It gives no proof; {@link spawn} and `run` do.
+ * The environment proves nothing. To prove the switch, use {@link spawn} or {@link run}, or check the running program with
+ * {@link activeBackend}.
  *
- * Another allocator that `LD_PRELOAD` names is left out. A process warning (`MALLOC_BACKEND_PRELOAD`) says so.
+ * If `LD_PRELOAD` names another allocator, the function removes this entry. A process warning with the code
+ * `MALLOC_BACKEND_PRELOAD` tells about the removal.
  *
  * @throws {@link MallocBackendError} `ERR_UNKNOWN_BACKEND`, `ERR_UNKNOWN_PRESET`, `ERR_UNKNOWN_OPTION`,
  * `ERR_INVALID_ARGUMENT`, `ERR_BACKEND_UNAVAILABLE`, `ERR_SHIM_MISSING`, `ERR_BINARY_MISSING`,
@@ -50,8 +53,9 @@ export function environment(backend: ProcessBackend, options: EnvironmentOptions
 const OPTIONS = namesOf<EnvironmentOptions>({ children: true, preset: true, set: true, env: true });
 
 /**
- * The environment, for `default` with the probe if that is wanted, because it proves that libc owns `malloc`, or
- * needed, because it takes the options away from the program's children. What is left out of it is told.
+ * Returns an environment that switches a program. For `default`, the environment preloads the probe in two cases: `probe`
+ * asks for the proof that libc serves `malloc`, or the probe must remove the options for the program's children. `tell` gets
+ * a notice about other allocators that the function removed from `LD_PRELOAD`.
  */
 export function switchedEnvironment(
   backend: MemoryAllocatorBackend,
@@ -73,27 +77,27 @@ export function switchedEnvironment(
 
 const warned = new Set<string>();
 
-/** Once: a service starts the same program again and again. */
+/** Warns only once for each notice, because a service may start the same program again and again. */
 export function warn(notice: string): void {
   if (warned.has(notice)) return;
   warned.add(notice);
   process.emitWarning(notice, { type: 'MallocBackendWarning', code: 'MALLOC_BACKEND_PRELOAD' });
 }
 
-/** A copy of the environment, changed. */
+/** Returns a changed copy of the environment. */
 export function changed(env: NodeJS.ProcessEnv, { set, unset }: EnvironmentDiff): NodeJS.ProcessEnv {
   const copy = { ...env };
   for (const name of unset) delete copy[name];
   return Object.assign(copy, set);
 }
 
-/** The variables that have a value, as the strings that child_process would make of them. */
+/** The variables that have a value. Values become strings, as child_process converts them. */
 export function definedVariables(env: NodeJS.ProcessEnv): Record<string, string> {
   const entries = Object.entries(env).filter(([, value]) => value !== undefined);
   return Object.fromEntries(entries.map(([name, value]) => [name, `${value}`]));
 }
 
-/** In their order. What a string may be is the addon's to say. */
+/** The options in their order. The addon checks the values. */
 export function optionList(set: BackendOptions): AllocatorOption[] {
   return Object.entries(set).map(([key, value]) => {
     const isPlain = typeof value === 'string' || typeof value === 'boolean' || Number.isFinite(value);
@@ -110,7 +114,7 @@ export function requireObject(what: string, value: unknown): void {
   throw new MallocBackendError('ERR_INVALID_ARGUMENT', `${what} must be an object, not ${shown(value)}`);
 }
 
-/** What `children` may be. */
+/** Checks `children`. */
 export function parseChildren(children: unknown = 'inherit'): Children {
   if (children === 'inherit' || children === 'none') return children;
   throw new MallocBackendError(

@@ -3,33 +3,36 @@ import { MallocBackendError, shown } from '../errors.js';
 import type { Owner, OwnerKind } from '../native/binding.js';
 import { linuxBinding } from '../native/loader.js';
 
-/** What serves a process's `malloc`. */
+/** The allocator that serves a process's `malloc`. */
 export interface ActiveBackend {
   /**
+   * What the file in `owner` is:
+   *
    * - `shim`: a library of this package
-   * - `foreign`: another allocator, preloaded or linked
-   * - `libc`: the C library's
-   * - `static`: the program is static and does not show what it contains
+   * - `foreign`: another allocator, or a program that exports a `malloc` of its own
+   * - `libc`: the C library
+   * - `static`: the program, which is statically linked and does not show its allocator
    */
   kind: OwnerKind;
-  /** `jemalloc`, `mimalloc`, `snmalloc`, `tcmalloc`, `glibc`, `musl` …, or `unknown`. */
+  /** The allocator's name: `jemalloc`, `mimalloc`, `snmalloc`, `tcmalloc`, `glibc`, `musl` …, or `unknown`. */
   allocator: string;
-  /** The backend that this is: a shim's, and `default` for libc's. Absent for what is none of ours. */
+  /** The backend: that of the shim, or `default` for the C library. Missing for any other allocator. */
   backend?: MemoryAllocatorBackend;
-  /** The allocator's version, where it can be told without asking another process. */
+  /** The allocator's version, if it can be read. */
   version?: string;
-  /** The file whose `malloc` the process uses, as the process sees it: a library's, or the program's. */
+  /** The path of the file whose `malloc` the process uses (a library or the program), as the process sees it. */
   owner: string;
 }
 
 /**
- * Which library owns a process's `malloc`. For this process that is judged from the symbol that resolves, for
- * another from its maps.
+ * Tells which allocator serves a process's `malloc`. For this process, the dynamic loader tells which file defines
+ * `malloc`. For another process, the function reads the mapped files.
  *
- * @param pid - Default: this process.
- * @throws {@link MallocBackendError} `ERR_PROCESS_NOT_FOUND`; `ERR_PROCESS_ACCESS` for one that may not be looked
- * into, that has no program (a kernel thread, a zombie), or that has overwritten what would tell;
- * `ERR_INVALID_ARGUMENT`; `ERR_BACKEND_UNAVAILABLE` on other systems than Linux; `ERR_BINARY_MISSING`
+ * @param pid - The process id. Default: this process.
+ * @throws {@link MallocBackendError} `ERR_PROCESS_NOT_FOUND`. `ERR_PROCESS_ACCESS`: this process has no permission to
+ * inspect the other process; the other process has no program (a kernel thread, a zombie); or it has overwritten the
+ * environment that shows its preloaded libraries. `ERR_INVALID_ARGUMENT`. `ERR_BACKEND_UNAVAILABLE` on other systems
+ * than Linux. `ERR_BINARY_MISSING`.
  */
 export function activeBackend(pid: number = process.pid): ActiveBackend {
   if (!Number.isInteger(pid) || pid < 1 || pid > 0x7fff_ffff) {
@@ -44,11 +47,11 @@ export function activeBackend(pid: number = process.pid): ActiveBackend {
 }
 
 /**
- * Makes sure that this process runs on the backend: a service calls it at its start, so that a preload that was ignored or
- * forgotten does not go unnoticed.
+ * Throws if this process does not run on the backend. Call this function when your service starts: then an ignored or
+ * forgotten preload does not go unnoticed.
  *
- * @throws {@link MallocBackendError} `ERR_NOT_APPLIED`: the process runs on another allocator. `ERR_UNKNOWN_BACKEND`, and
- * as {@link activeBackend}
+ * @throws {@link MallocBackendError} `ERR_NOT_APPLIED`: the process runs on another allocator. `ERR_UNKNOWN_BACKEND`. The
+ * errors of {@link activeBackend}.
  */
 export function assertBackend(backend: ProcessBackend): void {
   const expected = parseBackend(backend);

@@ -3,8 +3,9 @@ import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /**
- * What Node runs before a module of `--require` or `--import`, as it is named there: those of NODE_OPTIONS before those of the
- * command line, and all of `--require` before those of `--import`. Nothing where the module is not named there.
+ * The modules that Node runs before the given module, as the options name them. Node runs all modules of `--require` before
+ * those of `--import`, and within each of them the modules of NODE_OPTIONS before those of the command line. Empty if no
+ * option names the given module.
  */
 export function before(isModule: (specifier: string) => boolean): string[] {
   const words = [...split(process.env['NODE_OPTIONS'] ?? ''), ...process.execArgv];
@@ -24,7 +25,7 @@ function values(words: readonly string[], names: readonly string[]): string[] {
   });
 }
 
-/** As Node takes NODE_OPTIONS apart: at spaces that are not in double quotes, with a backslash before what is meant as such. */
+/** Splits NODE_OPTIONS as Node does: at spaces outside double quotes. A backslash escapes the next character. */
 function split(text: string): string[] {
   return [...text.matchAll(/(?:"(?:\\.|[^"\\])*"|[^ "])+/g)].map(([word]) =>
     word.replace(/\\(.)|"/g, (_, escaped: string | undefined) => escaped ?? ''),
@@ -37,7 +38,7 @@ export function isFile(specifier: string, file: string): boolean {
     const path = specifier.startsWith('file:') ? fileURLToPath(specifier) : resolve(specifier);
     return realpathSync(path) === realpathSync(file);
   } catch {
-    // No file of that name: it is a package's.
+    // There is no file of this name, so the specifier names a package.
     return false;
   }
 }

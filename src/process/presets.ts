@@ -10,10 +10,10 @@ export type { Preset, PresetOption } from '../native/binding.js';
 export type PresetTable = Record<Exclude<Preset, 'none'>, readonly PresetOption[]>;
 
 /**
- * The presets, backend by backend. docs/presets.md has the same with a measurement of each. The table is that of
- * crates/launch/src/presets.rs, read from the addon at the first look.
+ * The options of each preset, for each backend that has presets. docs/presets.md has the same table with measurements.
+ * The first use of a backend's property reads its table from the addon.
  *
- * @throws {@link MallocBackendError} `ERR_BINARY_MISSING`, at that look
+ * @throws {@link MallocBackendError} `ERR_BINARY_MISSING`, at the first use
  */
 export const presets: { readonly [Backend in MemoryAllocatorBackend]?: PresetTable } = {
   get default() {
@@ -41,7 +41,7 @@ function tableOf(backend: MemoryAllocatorBackend): PresetTable {
 const names: readonly Preset[] = ['low-rss', 'balanced', 'throughput', 'none'];
 
 /**
- * The preset of that name.
+ * Checks that a value is the name of a preset, and returns the name.
  *
  * @throws {@link MallocBackendError} `ERR_UNKNOWN_PRESET`
  */
@@ -51,5 +51,5 @@ export function parsePreset(name: unknown): Preset {
   throw new MallocBackendError('ERR_UNKNOWN_PRESET', `unknown preset ${shown(name)}${rest}`);
 }
 
-/** Options by their name. */
+/** Options of the allocator: name and value. */
 export type BackendOptions = Readonly<Record<string, string | number | boolean>>;

@@ -5,7 +5,7 @@ import { binaryFolder, linuxBinding } from '../native/loader.js';
 
 export type { Launch } from '../native/binding.js';
 
-/** Where and as whom a command is to run. Default: as this process does. */
+/** The working directory, the environment and the user of a command. Defaults: those of this process. */
 export interface Context {
   cwd?: string | undefined;
   env?: NodeJS.ProcessEnv | undefined;
@@ -14,11 +14,11 @@ export interface Context {
 }
 
 /**
- * Finds the program of a command as a shell would, follows a script to its interpreter, and makes sure that the
- * backend's library, for `default` its probe, would be preloaded into what runs in the end.
+ * Finds the program of a command as a shell would, and follows a script to its interpreter. Then checks that the loader
+ * would preload the backend's library (for `default` the probe) into the program that runs in the end.
  *
- * A script whose first line goes through `env` is launched as the program that `env` would find: so the switch is
- * that program's, not `env`'s.
+ * If the first line of a script names `env`, the launch starts the program that `env` would find. So this program is
+ * switched, and not `env`.
  *
  * @throws {@link MallocBackendError} `ERR_PROGRAM_NOT_FOUND`, `ERR_PROGRAM_NOT_EXECUTABLE`, `ERR_CANNOT_SWITCH`
  */
@@ -32,13 +32,13 @@ export function prepareLaunch(
   return linuxBinding().prepareLaunch(backend, binaryFolder(), command, texts(args), native(context));
 }
 
-/** The absolute path of the file that a command names: one with a slash is a path, any other is looked for in PATH. */
+/** The absolute path of the file that a command names. A command with a slash is a path. Any other is searched in PATH. */
 export function findProgram(command: string, context: Context = {}, what = 'the command'): string {
   requireText(command);
   return linuxBinding().findProgram(command, native(context), what);
 }
 
-/** What child_process takes for words; it throws where a symbol is to be one. */
+/** Converts the arguments to strings as child_process does. A symbol throws. */
 export function texts(args: readonly string[]): string[] {
   return Array.from(args, (word) => `${word}`);
 }
@@ -51,7 +51,7 @@ export function requireText(command: unknown): void {
   );
 }
 
-/** What is of another type than this, child_process itself judges. */
+/** The context for the addon. child_process itself refuses values of a wrong type. */
 export function native({ cwd, env = process.env, uid, gid }: Context): LaunchContext {
   const { PATH: path, LD_LIBRARY_PATH: libraryPath } = env;
   return {

@@ -2,18 +2,18 @@ import type { Readable } from 'node:stream';
 import { MallocBackendError } from '../errors.js';
 import { type Proof, type SwitchedChild, type SwitchedSpawnOptions, spawn } from './spawn.js';
 
-/** The options of {@link spawn}. `stdio` defaults to `inherit`; what is a pipe is collected. */
+/** The options of {@link spawn}. The default of `stdio` is `inherit`. The output of each pipe is collected. */
 export type RunOptions = SwitchedSpawnOptions;
 
 /** How a program ended. */
 export interface RunResult {
-  /** The exit status; null after a signal. */
+  /** The exit status. Null if a signal ended the program. */
   code: number | null;
-  /** The signal that ended the program; null after an exit. */
+  /** The signal that ended the program. Null if the program exited. */
   signal: NodeJS.Signals | null;
-  /** The standard output as UTF-8 text; empty unless it is a pipe. */
+  /** The standard output as UTF-8 text. Empty if the standard output is not a pipe. */
   stdout: string;
-  /** The standard error, likewise. */
+  /** The standard error as UTF-8 text. Empty if the standard error is not a pipe. */
   stderr: string;
   /** The proof that the program ran on the backend. */
   proof: Proof;
@@ -23,11 +23,12 @@ export interface RunResult {
  * Runs a program on the backend and waits for its end:
  * `const { code, proof } = await run('node', ['server.js'], { backend: 'jemalloc' })`.
  *
- * Only this promise is rejected. A program that does not run on the backend is ended by SIGKILL.
+ * If the program does not run on the backend, the function ends it with SIGKILL, and the promise rejects. No other promise
+ * rejects.
  *
- * @returns The end of the program. An exit with another status than 0 rejects nothing.
- * @throws {@link MallocBackendError} (the promise rejects) as {@link spawn}, and `ERR_NOT_APPLIED`; `ERR_EXEC_FAILED`: the
- * system refused to start the program; `ERR_ABORTED`: `options.signal` ended the program.
+ * @returns How the program ended. The promise resolves even if the exit status is not 0.
+ * @throws {@link MallocBackendError} The promise rejects with the errors of {@link spawn}, with `ERR_NOT_APPLIED`, with
+ * `ERR_EXEC_FAILED` (the system refused to start the program), or with `ERR_ABORTED` (`options.signal` ended the program).
  */
 export function run(command: string, args: readonly string[], options: RunOptions): Promise<RunResult> {
   return new Promise((resolve, reject) => {
@@ -49,7 +50,7 @@ export function run(command: string, args: readonly string[], options: RunOption
   });
 }
 
-/** Some of the system's refusals are events of the child, and others are thrown. */
+/** Starts the program. If the system refuses, Node either throws here or emits `error` later. */
 function started(command: string, args: readonly string[], options: RunOptions): SwitchedChild {
   try {
     return spawn(command, args, options);

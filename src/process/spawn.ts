@@ -19,30 +19,34 @@ import { descriptors, proofOf, reportTo, workingDirectory } from './channel.js';
 import { type SwitchOptions, switchedEnvironment, variables } from './environment.js';
 import { type Context, prepareLaunch } from './program.js';
 
-/** What the library in the child saw before the child's `main`. */
+/** The proof of a switch: the report of the library in the child, from before the child's `main`. */
 export interface Proof {
+  /** The child's process id. */
   pid: number;
   backend: ProcessBackend;
   /** The allocator's version. */
   version: string;
-  /** The preloaded library's file; for `default` that of the probe. */
+  /** The file of the preloaded library. For `default` this library is the probe. */
   library: string;
   /** The file whose `malloc` the child uses. */
   owner: string;
 }
 
-/** A child that says whether it runs on its backend. */
+/** A child process that proves its backend. */
 export interface SwitchedChild extends ChildProcess {
   /**
-   * Resolves once the child runs on the backend, before its `main`. Rejects with a {@link MallocBackendError}
-   * `ERR_NOT_APPLIED` where it does not, and where the child sleeps for ten seconds or works for ten before it says so. A rejection that nobody handles ends the process, as any does: a switch
-   * that failed does not go unnoticed. But what the child's own events tell needs no handler here: an `error` that is
-   * listened for, and an end by a signal before the report.
+   * Resolves before the child's `main` if the child runs on the backend. Rejects with a {@link MallocBackendError}
+   * `ERR_NOT_APPLIED` if the child runs on another allocator. It also rejects if the child sleeps for ten seconds, or uses
+   * ten seconds of CPU time, before it reports.
+   *
+   * If you do not handle a rejection, the rejection ends this process, as every unhandled rejection does. So a failed switch
+   * does not go unnoticed. In two cases you need no handler, because an event of the child reports the failure: the child
+   * cannot start and you listen to `error`, or a signal ends the child before it reports.
    */
   readonly applied: Promise<Proof>;
 }
 
-/** A child whose streams are there or not, as each was asked for. */
+/** A child process whose `stdio` decides the types of its streams. */
 export type SwitchedChildByStdio<In, Out, Err> = SwitchedChild &
   ChildProcessByStdio<
     In extends StdioPipe ? Writable : null,
@@ -50,20 +54,20 @@ export type SwitchedChildByStdio<In, Out, Err> = SwitchedChild &
     Err extends StdioPipe ? Readable : null
   >;
 
-/** The options of `child_process.spawn`, and how to switch. */
+/** The options of `child_process.spawn`, the backend, and the options of the switch. */
 export type SwitchedSpawnOptions = SpawnOptions & SwitchOptions & BackendChoice;
 
-/** The options of `child_process.fork`, and how to switch. */
+/** The options of `child_process.fork`, the backend, and the options of the switch. */
 export type SwitchedForkOptions = ForkOptions & SwitchOptions & BackendChoice;
 
 /**
- * `child_process.spawn` with the child on the backend. With `shell` it is the shell that proves the switch, and the
- * program inherits it.
+ * Starts a program on the backend, like `child_process.spawn`. With `shell`, the shell proves the switch, and the command
+ * inherits it.
  *
- * What is found wrong before the child starts is thrown, and no process starts.
+ * If the program cannot be switched, or an option is wrong, the function throws and starts no process.
  *
- * @throws {@link MallocBackendError} as {@link environment}, and `ERR_PROGRAM_NOT_FOUND`,
- * `ERR_PROGRAM_NOT_EXECUTABLE`, `ERR_CANNOT_SWITCH`
+ * @throws {@link MallocBackendError} The errors of {@link environment}, and `ERR_PROGRAM_NOT_FOUND`,
+ * `ERR_PROGRAM_NOT_EXECUTABLE`, `ERR_CANNOT_SWITCH`.
  */
 export function spawn(
   command: string,
@@ -116,7 +120,8 @@ export function spawn(
     return prove(backend, stdio.length - 1, childProcess.spawn(command, args, { ...rest, env, stdio }));
   }
   const { file, argv } = prepareLaunch(backend, command, args, context);
-  // As it was called, unless `env` in a first line stood between: that would take the proof, and the switch with it.
+  // Start the command as the caller named it, unless it is a script with `env` in its first line: then `env` itself would
+  // be switched and would report, so the program is started without `env`.
   const [argv0 = command, ...others] = argv;
   const child =
     argv0 === command
@@ -126,9 +131,9 @@ export function spawn(
 }
 
 /**
- * `child_process.fork` with the child on the backend.
+ * Starts a Node module on the backend, like `child_process.fork`.
  *
- * @throws {@link MallocBackendError} as {@link spawn}
+ * @throws {@link MallocBackendError} The errors of {@link spawn}.
  */
 export function fork(modulePath: string | URL, options: SwitchedForkOptions): SwitchedChild;
 export function fork(
@@ -159,12 +164,12 @@ export function fork(
   return prove(backend, stdio.length - 1, childProcess.fork(modulePath, args, { ...rest, env, stdio }));
 }
 
-/** Where and as whom child_process starts it. */
+/** The working directory, the environment and the user with which child_process starts the program. */
 export function contextOf({ cwd, uid, gid }: SpawnOptions | ForkOptions, env: NodeJS.ProcessEnv): Context {
   return { ...workingDirectory(cwd), env, uid, gid };
 }
 
-/** As child_process takes them: without arguments the options come second, or third behind what says nothing. */
+/** Reads the parameters as child_process does: the arguments may be missing, null or undefined. */
 function argumentsAndOptions<Options extends object>(
   second: readonly string[] | Options | null | undefined,
   third: Options | undefined,
@@ -203,7 +208,7 @@ function prepare<Options extends SwitchedSpawnOptions | SwitchedForkOptions>(
   return { backend, children: options.children, rest, env, stdio };
 }
 
-/** Those of child_process, and ours. Node passes over what it does not know, and a misspelt preset would be lost. */
+/** The options of child_process and ours. Node ignores unknown options, so a misspelt preset would go unnoticed. */
 export const SPAWN_OPTIONS = namesOf<SwitchedSpawnOptions>({
   argv0: true,
   backend: true,
@@ -235,7 +240,7 @@ const FORK_OPTIONS: OptionNames = new Set([
   }),
 ]);
 
-/** Reads the report from the last descriptor, which the caller does not get to see. */
+/** Reads the report from the last descriptor, which is hidden from the caller. */
 function prove(backend: MemoryAllocatorBackend, fd: number, child: ChildProcess): SwitchedChild {
   const library = shimFile(backend);
   const applied = proofOf<Proof>(child, fd, { backend, library }, ({ resolve, fail, miss }) => {

@@ -1,17 +1,17 @@
 import { MallocBackendError } from '../errors.js';
 
-/** Whether a process's `malloc` can be switched on this platform; whether a backend can serve here is another matter. */
+/** Whether this platform can switch a process's `malloc`. A single backend may be unavailable nevertheless. */
 export const isSupported = (): boolean => process.platform === 'linux';
 
-/** Why not. */
+/** The reason why this platform does not support `what`. */
 export const whyNotSupported = (what = "switching a process's malloc"): string =>
   `${what} works on Linux only for now, not on ${process.platform}`;
 
 /**
- * One line on standard error, because a switch that does not take place is not to go unnoticed; or, where the caller did not
- * say that it may be left out, an error.
+ * Goes on without a switch and prints a line on standard error, because a missing switch must not go unnoticed. Throws if
+ * the user did not allow this.
  *
- * @param asked - What asks for that, and whether it was.
+ * @param asked - The option that allows it, and whether the user gave the option.
  */
 export function leaveOut(asked: { by: string; given: boolean }, consequence: string): void {
   if (!asked.given) {
