@@ -1,9 +1,9 @@
-//! Link arguments that a `#[link]` attribute cannot say.
+//! Link arguments that a `#[link]` attribute cannot express.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    // Without std nothing names the C library; before glibc 2.34 the last two were libraries of their own. The wraps are
-    // explained in crates/preload.
+    // Without std, nothing else links the C library. Before glibc 2.34, pthread and dl were separate libraries.
+    // crates/preload explains the wraps.
     let wraps = "-Wl,--wrap=secure_getenv,--wrap=readlink,--wrap=pthread_key_create";
     for argument in ["-lc", "-lpthread", "-ldl", wraps] {
         println!("cargo:rustc-cdylib-link-arg={argument}");

@@ -1,4 +1,4 @@
-//! Rust's global allocator in the hook, and so what the `rust` backend is in it: C's.
+//! Rust's global allocator in the hook: the process's `malloc`. So this is also the allocator of the backend `rust`.
 
 use core::alloc::{GlobalAlloc, Layout};
 
@@ -9,7 +9,7 @@ struct C;
 #[global_allocator]
 static GLOBAL: C = C;
 
-// SAFETY: blocks come from `malloc`, whose contract covers size and alignment.
+// SAFETY: blocks come from `malloc`, whose contract guarantees size and alignment.
 unsafe impl GlobalAlloc for C {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         match layout.align() <= MIN_ALIGNMENT {
@@ -24,7 +24,7 @@ unsafe impl GlobalAlloc for C {
         }
         let block: *mut u8 = Default::aligned_alloc(layout.align(), layout.size()).cast();
         if !block.is_null() {
-            // SAFETY: a new block of that size.
+            // SAFETY: a new block of this size.
             unsafe { block.write_bytes(0, layout.size()) };
         }
         block
@@ -35,7 +35,7 @@ unsafe impl GlobalAlloc for C {
             // SAFETY: the block came from `alloc`.
             return unsafe { Default::realloc(block.cast(), size) }.cast();
         }
-        // SAFETY: the caller promises that the new layout is one, and that the block is of the old one.
+        // SAFETY: the caller guarantees that the new layout is valid, and that the block has the old layout.
         unsafe {
             let new = self.alloc(Layout::from_size_align_unchecked(size, layout.align()));
             if !new.is_null() {

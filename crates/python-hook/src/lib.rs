@@ -1,10 +1,10 @@
-//! A library to preload into CPython: before `main` it gives the interpreter's allocator domains to a backend, and
-//! reports what it then read back.
+//! A library to preload into CPython. Before `main`, it sets the interpreter's allocator domains to a backend, reads the
+//! tables back and reports them.
 //!
-//! It replaces no `malloc`. In a program that is no Python, such as a shell script that starts one in its place, it
-//! says so and waits for its turn in what comes after. Like the shims it does without std.
+//! The hook does not replace `malloc`. In a program that is not Python, such as a shell that will start Python, the hook
+//! reports this and changes nothing. It then works in the program that follows. Like the shims, it does not use std.
 
-// `cargo check` and editors look at all crates at once, some of which bring std. What is built for release has none.
+// `cargo check` and editors build all crates together, and some of them use std. The release build uses no std.
 #![cfg_attr(not(debug_assertions), no_std)]
 
 extern crate alloc;
@@ -41,15 +41,15 @@ static CONSTRUCTOR: extern "C" fn() = start;
 extern "C" fn start() {
     let Some(config) = get(CONFIG) else { return };
     let (report, counters) = (descriptor::find(REPORT), descriptor::find(COUNTERS));
-    // SAFETY: names in the global scope, where CPython's are in the program or in its libpython; neither is unloaded.
+    // SAFETY: the symbols of CPython are in the program or in libpython, and neither is unloaded.
     let symbols = unsafe { AllocatorSymbols::find(|name| libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr())) };
     let is_inherited = get(CHILDREN).is_some_and(|value| value == INHERITED);
     if is_inherited && own_choice().is_some() {
-        // Such as a test that starts Python in dev mode: it has what it asks for.
+        // For example, a test of the program starts Python in dev mode. This Python keeps the allocators that it chose.
         return;
     }
     let Some(symbols) = symbols else {
-        // (Where a person reads, the many programs of a launcher would be a nuisance.)
+        // (Standard error is for people. The many programs of a launcher would print too many lines there.)
         if let Descriptor::Ours(fd @ 3..) = report {
             write(fd, format!("{{\"notPython\":{}}}\n", json(&executable())).as_bytes());
         }
@@ -59,7 +59,7 @@ extern "C" fn start() {
     remove(COUNTERS);
     let config = String::from_utf8_lossy(&config);
     let outcome = match (&report, &counters) {
-        // Whoever started it takes it that without a report Python did not begin.
+        // Without a report, the process that started Python would assume that Python did not start.
         (Descriptor::Replaced(fd), _) | (_, Descriptor::Replaced(fd)) => Err(replaced(*fd)),
         (_, Descriptor::Ours(fd)) => apply(&config, symbols, shared::map(*fd)),
         (_, Descriptor::None) => apply(&config, symbols, None),
@@ -71,13 +71,13 @@ extern "C" fn start() {
         };
         write(fd, line.as_bytes());
         if fd > libc::STDERR_FILENO {
-            // SAFETY: whoever set the variable opened the descriptor for this library.
+            // SAFETY: the process that set the variable opened the descriptor for this library.
             unsafe { libc::close(fd) };
         }
     }
     if let Err(reason) = outcome {
         write(libc::STDERR_FILENO, format!("malloc-backend: {reason}\n").as_bytes());
-        // SAFETY: ends the process at once, before its `main`.
+        // SAFETY: ends the process before its `main`.
         unsafe { libc::_exit(126) }
     }
     let children = get(CHILDREN).unwrap_or_default();
@@ -98,7 +98,7 @@ extern "C" fn start() {
     }
 }
 
-/// What has Python set allocators of its own choice over ours, without a word (c-api/init_config, `allocator`).
+/// A setting that makes Python replace the backend's allocators without a message (c-api/init_config, `allocator`).
 enum OwnChoice {
     Variable(&'static CStr),
     DevMode,
@@ -156,7 +156,7 @@ fn described(report: &Report, fd: c_int) -> String {
         .collect();
     let malloc = Object::that_defines(c"malloc").map(|object| object.path()).unwrap_or_default();
     let library = own().map(|object| object.path()).unwrap_or_default();
-    // Who started the process knows by them whether it is the one that is meant. (A person does without.)
+    // The process that started this process compares them, to recognise the right Python. (People do not need them.)
     let given = match fd > libc::STDERR_FILENO {
         true => format!(",\"arguments\":{}", json(&String::from_utf8_lossy(&arguments()))),
         false => String::new(),
@@ -164,7 +164,7 @@ fn described(report: &Report, fd: c_int) -> String {
     format!(
         "{{\"pid\":{},\"version\":{},\"freeThreaded\":{},\"executable\":{},\"backend\":\"{}\",\
          \"backendVersion\":{},\"domains\":[{}],\"debug\":{},\"malloc\":{},\"library\":{}{given}}}\n",
-        // SAFETY: takes nothing, cannot fail.
+        // SAFETY: has no arguments and cannot fail.
         unsafe { libc::getpid() },
         json(&report.version.number),
         report.version.free_threaded,
@@ -178,11 +178,11 @@ fn described(report: &Report, fd: c_int) -> String {
     )
 }
 
-/// This program's arguments and its name, each ended by a zero.
+/// The name and the arguments of this program, each followed by a zero byte.
 fn arguments() -> Vec<u8> {
     let mut all = Vec::new();
     let mut piece = [0_u8; 4096];
-    // SAFETY: a C string; as many writable bytes as are said; the descriptor is closed once.
+    // SAFETY: a C string, a writable buffer with its length, and a descriptor that is closed once.
     unsafe {
         let fd = libc::open(c"/proc/self/cmdline".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
         while let read @ 1.. = libc::read(fd, piece.as_mut_ptr().cast(), piece.len()) {
@@ -193,10 +193,10 @@ fn arguments() -> Vec<u8> {
     all
 }
 
-/// This program's file.
+/// The file of this program.
 fn executable() -> String {
     let mut path = [0_u8; 4096];
-    // SAFETY: a C string, and as many writable bytes as are said.
+    // SAFETY: a C string, and a writable buffer with its length.
     let length = unsafe { libc::readlink(c"/proc/self/exe".as_ptr(), path.as_mut_ptr().cast(), path.len()) };
     String::from_utf8_lossy(&path[..length.max(0) as usize]).into_owned()
 }

@@ -1,4 +1,4 @@
-//! Counters that whoever started the process can read at any time: in memory that both have mapped.
+//! Counters in shared memory. The process that started Python maps the same memory, and can read them at any time.
 
 use core::ffi::c_int;
 use core::mem::size_of;
@@ -11,10 +11,10 @@ type All = [Counters; DOMAINS_COUNTED];
 
 static MAPPED: AtomicPtr<All> = AtomicPtr::new(ptr::null_mut());
 
-/// Maps the file behind the descriptor, which is closed; `None` where that cannot be.
+/// Maps the file of the descriptor and closes the descriptor. Returns `None` if the file cannot be mapped.
 pub fn map(fd: c_int) -> Option<&'static All> {
-    // SAFETY: a new mapping, of a file that the one who started the process made at least that large; zeroes
-    // are counters. It is never unmapped.
+    // SAFETY: a new mapping. The process that started Python made the file large enough. Zeros are valid counters. The
+    // mapping is never unmapped.
     unsafe {
         let address = libc::mmap(
             ptr::null_mut(),
@@ -28,7 +28,7 @@ pub fn map(fd: c_int) -> Option<&'static All> {
         if address == libc::MAP_FAILED {
             return None;
         }
-        // A launcher may have asked another Python something before, which counted here.
+        // A launcher may have run another Python before, which has counted in this file.
         ptr::write_bytes(address.cast::<u8>(), 0, size_of::<All>());
         MAPPED.store(address.cast(), Ordering::Release);
         libc::pthread_atfork(None, None, Some(in_child));
@@ -36,10 +36,10 @@ pub fn map(fd: c_int) -> Option<&'static All> {
     }
 }
 
-/// A forked child has blocks of its own from here on: what it frees is not to be missing in the parent's count.
+/// Gives a forked child its own counters. Otherwise the child's frees would change the parent's counters.
 unsafe extern "C" fn in_child() {
-    // SAFETY: replaces that mapping, and nothing else, by one of the same size full of zeroes; the child has no other
-    // thread. mmap is a bare system call.
+    // SAFETY: replaces only this mapping by a mapping of the same size with zeros. The child has no other thread. mmap is a
+    // plain system call.
     unsafe {
         libc::mmap(
             MAPPED.load(Ordering::Acquire).cast(),

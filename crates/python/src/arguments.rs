@@ -1,11 +1,12 @@
-/// Whether Python's own arguments, without its name, ask for dev mode (`-X dev`), in which it sets its debug hooks anew.
+/// Whether the arguments of Python (without the program's name) select dev mode (`-X dev`). In dev mode, Python replaces the
+/// allocators by its debug hooks.
 ///
-/// An option's letters may stand together, and the first of `c`, `m`, `W` and `X` takes what follows (Python/getopt.c,
-/// `_PyOS_GetOpt`).
+/// One word may contain several options. The first `c`, `m`, `W` or `X` takes the rest of the word or the next word
+/// (Python/getopt.c, `_PyOS_GetOpt`).
 pub fn asks_for_dev_mode<'a>(arguments: impl IntoIterator<Item = &'a [u8]>) -> bool {
     let mut arguments = arguments.into_iter();
     while let Some(word) = arguments.next() {
-        // The program begins here; what follows is its own.
+        // The program begins here. The further arguments belong to the program.
         let Some(letters) = word.strip_prefix(b"-").filter(|letters| !letters.is_empty() && *letters != b"-")
         else {
             return false;

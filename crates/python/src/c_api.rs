@@ -1,4 +1,4 @@
-//! CPython's structures for its allocators.
+//! The structures of CPython's allocator tables.
 
 use core::ffi::c_void;
 
@@ -23,13 +23,13 @@ impl PyMemAllocatorEx {
         Self { ctx, malloc: Some(malloc), calloc: Some(calloc), realloc: Some(realloc), free: Some(free) }
     }
 
-    /// Where its slots point, to tell one table from another.
+    /// The addresses in its slots, to compare tables.
     pub fn addresses(&self) -> [usize; 5] {
         let [malloc, calloc, realloc, free] = self.functions();
         [self.ctx as usize, malloc, calloc, realloc, free]
     }
 
-    /// The same of its functions alone.
+    /// The addresses of its functions, without the context.
     pub fn functions(&self) -> [usize; 4] {
         [
             self.malloc.map_or(0, |function| function as usize),
@@ -50,7 +50,7 @@ pub struct PyObjectArenaAllocator {
 }
 
 impl PyObjectArenaAllocator {
-    /// As above.
+    /// The addresses in its slots, to compare tables.
     pub fn addresses(&self) -> [usize; 3] {
         [
             self.ctx as usize,

@@ -5,16 +5,16 @@ use core::str::FromStr;
 
 use malloc_backend::MemoryAllocatorBackend;
 
-/// What of CPython's memory a table can be set for.
+/// A domain of CPython's memory with a table that can be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Domain {
-    /// `PyMem_RawMalloc` and its family: may be called without the GIL.
+    /// `PyMem_RawMalloc` and its family. They may be called without the GIL.
     Raw,
     /// `PyMem_Malloc`: buffers and small structures.
     Mem,
     /// `PyObject_Malloc`: objects.
     Obj,
-    /// The arenas that pymalloc cuts into small blocks.
+    /// The arenas, which pymalloc divides into small blocks.
     Arena,
 }
 
@@ -22,7 +22,7 @@ impl Domain {
     /// All four, in the order of [`Counters`](crate::Counters).
     pub const ALL: [Self; 4] = [Self::Raw, Self::Mem, Self::Obj, Self::Arena];
 
-    /// Its name in options and reports.
+    /// The name in options and reports.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Raw => "raw",
@@ -33,32 +33,32 @@ impl Domain {
     }
 }
 
-/// Which domains a backend is to serve.
+/// The domains that a backend serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// With `default` no domain is touched.
+    /// The backend. `default` changes no domain.
     pub backend: MemoryAllocatorBackend,
-    /// Whether the domain is the backend's, in the order of [`Domain::ALL`].
+    /// Whether the backend serves each domain, in the order of [`Domain::ALL`].
     pub domains: [bool; 4],
-    /// Whether CPython's debug hooks are set on top (`PyMem_SetupDebugHooks`).
+    /// Whether CPython's debug hooks are set (`PyMem_SetupDebugHooks`).
     pub debug: bool,
     /// Whether calls and bytes are counted.
     pub counters: bool,
 }
 
 impl Config {
-    /// Whether anything is to be other than Python would have it.
+    /// Whether this configuration changes anything in Python.
     pub const fn chooses(&self) -> bool {
         self.debug || !matches!(self.backend, MemoryAllocatorBackend::Default)
     }
 
-    /// Whether that domain is to be the backend's.
+    /// Whether the backend serves this domain.
     pub const fn serves(&self, domain: Domain) -> bool {
         !matches!(self.backend, MemoryAllocatorBackend::Default) && self.domains[domain as usize]
     }
 }
 
-/// As [`FromStr`] reads it.
+/// The form that [`FromStr`] reads.
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.backend)?;
@@ -68,7 +68,7 @@ impl fmt::Display for Config {
     }
 }
 
-/// A text that is no configuration: the part that was not understood.
+/// The text is not a configuration. Contains the unknown part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseConfigError(pub String);
 
@@ -80,7 +80,7 @@ impl fmt::Display for ParseConfigError {
 
 impl core::error::Error for ParseConfigError {}
 
-/// `jemalloc,raw,mem,obj,debug,counters`: the backend, then what is on.
+/// `jemalloc,raw,mem,obj,debug,counters`: the backend, then the chosen domains and options.
 impl FromStr for Config {
     type Err = ParseConfigError;
 

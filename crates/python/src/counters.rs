@@ -1,34 +1,34 @@
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// What went through one domain's table. Every figure only grows; what lives is the difference of two.
+/// The counters of one domain's table. A counter never decreases. The difference of two counters shows what is live.
 ///
-/// The layout is read from outside the process (`src/python/counters.ts`): six numbers of 64 bits.
+/// The process that started Python reads this layout (`src/python/spawn.ts`): six numbers of 64 bits.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Counters {
-    /// Blocks handed out by `malloc` and `calloc`, and by `realloc` of null.
+    /// Blocks that `malloc`, `calloc` and `realloc` of null returned.
     pub allocations: AtomicU64,
-    /// Blocks resized.
+    /// Reallocated blocks.
     pub reallocations: AtomicU64,
-    /// Blocks taken back.
+    /// Freed blocks.
     pub frees: AtomicU64,
-    /// Usable bytes handed out.
+    /// Usable bytes of all allocated blocks.
     pub bytes_allocated: AtomicU64,
-    /// Usable bytes taken back.
+    /// Usable bytes of all freed blocks.
     pub bytes_freed: AtomicU64,
-    /// Blocks that came back and had not been handed out by the same domain. Only a tagged build can tell.
+    /// Freed blocks that this domain had not allocated. Only a tagged build can count them.
     pub foreign: AtomicU64,
 }
 
 /// The counters of the four domains, in the order of [`Domain::ALL`](crate::Domain::ALL).
 pub type DomainCounters = [Counters; DOMAINS_COUNTED];
 
-/// How many domains there are.
+/// Number of domains.
 pub const DOMAINS_COUNTED: usize = 4;
 
 impl Counters {
-    /// All zero.
+    /// Makes counters with the value 0.
     #[allow(clippy::new_without_default)]
     pub const fn new() -> Self {
         Self {
@@ -41,16 +41,16 @@ impl Counters {
         }
     }
 
-    /// Those of a table's context.
+    /// The counters in the context of a table.
     ///
     /// # Safety
-    /// `context` is that of a table that counts.
+    /// `context` is the context of a counting table.
     pub(crate) unsafe fn of<'a>(context: *mut c_void) -> &'a Self {
-        // SAFETY: such a table has nothing else for a context, and it is static.
+        // SAFETY: the context of such a table points to static counters.
         unsafe { &*context.cast() }
     }
 
-    /// The figures, in the order above.
+    /// The values in the order of the fields.
     pub fn values(&self) -> [u64; 6] {
         [
             &self.allocations,

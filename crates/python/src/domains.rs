@@ -12,16 +12,16 @@ use crate::counters::DomainCounters;
 use crate::tables::Tables;
 use crate::{AllocatorSymbols, Config, Domain, PythonVersion};
 
-/// Why the domains were left as they are.
+/// Why the domains were not set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// Older than 3.8.
+    /// Python is older than 3.8.
     TooOld(PythonVersion),
-    /// A build without the GIL, whose objects and arenas are bound to its own mimalloc.
+    /// Python was built without the GIL. Its objects and arenas need its own mimalloc.
     FreeThreaded(PythonVersion),
-    /// This build has not got the backend.
+    /// This build does not contain the backend.
     Unavailable(Unavailable),
-    /// What was read back is not what was set.
+    /// The table that was read back is not the table that was set.
     NotApplied(Domain),
 }
 
@@ -44,53 +44,53 @@ impl fmt::Display for Refusal {
 
 impl core::error::Error for Refusal {}
 
-/// A Python whose domains were set.
+/// A Python with domains that this package has set.
 #[derive(Clone, Copy, Debug)]
 pub struct Domains {
     symbols: AllocatorSymbols,
     config: Config,
     tables: Option<Tables>,
-    /// The functions of Python's debug hooks, one set for each of the three domains, where they were set up.
+    /// The functions of Python's debug hooks for each of the three domains, if this package has set up the hooks.
     hooks: Option<[[usize; 4]; 3]>,
 }
 
-// SAFETY: the pointers in it are to functions and static counters.
+// SAFETY: all pointers point to functions and static counters.
 unsafe impl Send for Domains {}
 // SAFETY: see above.
 unsafe impl Sync for Domains {}
 
-/// Who serves a domain.
+/// The allocator of a domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Served {
-    /// Python, as it would without us.
+    /// Python's own allocator.
     ByPython,
     /// The backend.
     ByBackend,
-    /// A table of somebody else's was set over the backend's, and nobody can tell what it does.
+    /// Other code has replaced the backend's table by a table that this package does not know.
     Unknown,
 }
 
-/// Who serves each domain, as read back from CPython.
+/// The allocator of each domain, as read back from CPython.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// Which Python.
+    /// Python's version.
     pub version: PythonVersion,
-    /// What was chosen.
+    /// The chosen backend.
     pub backend: MemoryAllocatorBackend,
-    /// Its version, where it has one.
+    /// The backend's version, if it has one.
     pub backend_version: Option<String>,
-    /// Who serves the domain, in the order of [`Domain::ALL`].
+    /// The allocator of each domain, in the order of [`Domain::ALL`].
     pub domains: [Served; 4],
     /// Whether CPython's debug hooks are on.
     pub debug: bool,
 }
 
 impl Domains {
-    /// Sets the domains. That is for before the interpreter is initialised, or at least before it allocates: a block
-    /// of the allocator before would be freed by that after.
+    /// Sets the domains. Call this before the interpreter is initialised, or at least before it allocates. Otherwise the new
+    /// allocator would free blocks of the old allocator.
     ///
     /// # Errors
-    /// A [`Refusal`]; nothing was set then, unless it is [`Refusal::NotApplied`].
+    /// A [`Refusal`]. Only after [`Refusal::NotApplied`], tables may have been set.
     pub fn install(
         symbols: AllocatorSymbols,
         config: Config,
@@ -113,7 +113,7 @@ impl Domains {
         }
     }
 
-    /// Whether this Python can have its domains so; nothing is set.
+    /// Checks whether this Python supports the configuration. Sets nothing.
     ///
     /// # Errors
     /// A [`Refusal`] for the version or the build.
@@ -132,7 +132,7 @@ impl Domains {
     fn set(&mut self) {
         for domain in Domain::ALL.into_iter().filter(|domain| self.config.serves(*domain)) {
             let Some(tables) = &self.tables else { continue };
-            // SAFETY: CPython copies the tables, whose functions keep to its contract and are thread-safe.
+            // SAFETY: CPython copies the tables. Their functions obey CPython's contract and are thread-safe.
             unsafe {
                 match domain {
                     Domain::Arena => (self.symbols.set_arena)(&tables.arena),
@@ -143,15 +143,15 @@ impl Domains {
         if self.config.debug {
             let three = [Domain::Raw, Domain::Mem, Domain::Obj];
             let before = three.map(|domain| self.allocator(domain).functions());
-            // SAFETY: takes nothing; it wraps what is set now.
+            // SAFETY: no arguments. The function wraps the current tables.
             unsafe { (self.symbols.setup_debug_hooks)() }
             let after = three.map(|domain| self.allocator(domain).functions());
-            // Where one is as before the hooks were on already, or there are none: nothing is known of them then.
+            // If a table did not change, the hooks were already set, or Python has none. Then their functions are unknown.
             self.hooks = before.iter().zip(&after).all(|(before, after)| before != after).then_some(after);
         }
     }
 
-    /// Reads back who serves each domain.
+    /// Reads the tables back and reports the allocator of each domain.
     pub fn report(&self) -> Report {
         let functions = self.config.backend.functions().ok();
         Report {
@@ -183,7 +183,7 @@ impl Domains {
 
     fn allocator(&self, domain: Domain) -> PyMemAllocatorEx {
         let mut table = MaybeUninit::uninit();
-        // SAFETY: CPython fills the whole structure in; a domain's number is that of `PyMemAllocatorDomain`.
+        // SAFETY: CPython fills the whole structure. The number of a domain is the number in `PyMemAllocatorDomain`.
         unsafe {
             (self.symbols.get_allocator)(domain as c_int, table.as_mut_ptr());
             table.assume_init()
@@ -192,16 +192,16 @@ impl Domains {
 
     fn arena(&self) -> PyObjectArenaAllocator {
         let mut table = MaybeUninit::uninit();
-        // SAFETY: CPython fills the whole structure in.
+        // SAFETY: CPython fills the whole structure.
         unsafe {
             (self.symbols.get_arena)(table.as_mut_ptr());
             table.assume_init()
         }
     }
 
-    /// The table that is set, and those beneath that can be known.
+    /// The current table, and the known tables below it.
     fn layers(&self, domain: Domain) -> impl Iterator<Item = PyMemAllocatorEx> {
-        // The hooks, tracemalloc and ours: there are no more.
+        // At most the debug hooks, tracemalloc and the backend's table.
         core::iter::successors(Some(self.allocator(domain)), move |table| self.beneath(domain, table)).take(4)
     }
 
@@ -209,9 +209,9 @@ impl Domains {
         self.hooks.is_some_and(|hooks| hooks[domain as usize] == table.functions())
     }
 
-    /// What the debug hooks or tracemalloc were set over.
+    /// The table below the debug hooks or below tracemalloc.
     fn beneath(&self, domain: Domain, table: &PyMemAllocatorEx) -> Option<PyMemAllocatorEx> {
-        /// The hooks' context (Objects/obmalloc.c): a letter for the domain, and the allocator beneath.
+        /// The context of the hooks (Objects/obmalloc.c): a letter for the domain, and the table below.
         #[repr(C)]
         struct DebugAllocApi {
             letter: u8,
@@ -221,12 +221,12 @@ impl Domains {
             return None;
         }
         if self.is_hook(domain, table) {
-            // SAFETY: the functions are those that the hooks were seen to have when they were set up, and so the
-            // context is theirs: static, and not changed but by another set-up.
+            // SAFETY: these are the functions that were read after the hooks were set up. So this is the context of the
+            // hooks. It is static, and only another set-up changes it.
             return Some(unsafe { (*table.ctx.cast::<DebugAllocApi>()).allocator });
         }
-        // Python has one more table with a context: tracemalloc's, where it is the table beneath (Modules/_tracemalloc.c,
-        // Python/tracemalloc.c). Both the functions and the context are Python's own, in its program or library.
+        // Python has one more table with a context: the table of tracemalloc. Its context is the table below
+        // (Modules/_tracemalloc.c, Python/tracemalloc.c). Its functions and its context lie in Python's program or library.
         let python = Object::of(self.symbols.get_allocator as *const c_void);
         let context = table.ctx.cast::<PyMemAllocatorEx>();
         let (first, last) = (context.addr(), context.wrapping_add(1).addr().wrapping_sub(1));
@@ -235,22 +235,21 @@ impl Domains {
         if !table.functions().into_iter().chain([first, last]).all(is_pythons) || !context.is_aligned() {
             return None;
         }
-        // SAFETY: memory of an object file that stays loaded, from its first byte to its last, which that object's own
-        // functions have for their context. Were it no table, its words would not be those of ours, and nothing else
-        // is done with them than to compare and to look them up.
+        // SAFETY: all bytes lie in an object file that stays loaded, whose own functions use them as their context. If they
+        // are not a table, their words differ from the backend's table. The words are only compared and looked up.
         Some(unsafe { context.read_volatile() })
     }
 }
 
-/// Chooses the functions of one allocator, once.
+/// Makes the tables for one allocator.
 struct MakeTables<'a>(&'a Config, &'static DomainCounters);
 
 impl Visitor for MakeTables<'_> {
     type Output = Tables;
 
     fn visit<A: RawAllocator>(self) -> Tables {
-        // An allocator reads its options with its first block, while they are still in the environment.
-        // SAFETY: the block is live, and not used after.
+        // An allocator reads its options at its first allocation. Now the options are still in the environment.
+        // SAFETY: the block is live, and nothing uses it afterwards.
         unsafe { A::free(A::malloc(1)) };
         Tables::new::<A>(self.0, self.1)
     }

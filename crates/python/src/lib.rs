@@ -1,12 +1,12 @@
-//! CPython's allocator domains on a backend: [`Config`] says which, [`Domains::install`] sets them, and
-//! [`Domains::report`] reads back what is set.
+//! Sets CPython's allocator domains to a backend. [`Config`] chooses the domains, [`Domains::install`] sets them, and
+//! [`Domains::report`] reads the tables back.
 //!
-//! CPython has three domains (`raw`, `mem`, `obj`) and an arena allocator under pymalloc, each a table of functions
-//! that can be replaced ([c-api/memory](https://docs.python.org/3/c-api/memory.html)). The tables here have one
-//! monomorphic function per backend and slot, and take no lock: threads use `raw` without the GIL, and since 3.12 any
-//! domain.
+//! CPython has three domains (`raw`, `mem`, `obj`), and pymalloc has an arena allocator. Each of the four is a table of
+//! functions that can be replaced ([c-api/memory](https://docs.python.org/3/c-api/memory.html)). The tables here have one
+//! monomorphic function for each backend and slot, and need no lock. Threads use `raw` without the GIL, and since 3.12
+//! every domain, so the functions are thread-safe.
 //!
-//! With the feature `interpreter` there is [`interpreter`] too: a libpython opened in this process. This crate knows no
+//! The feature `interpreter` adds [`interpreter`], which opens libpython in this process. This crate does not depend on
 //! Node.
 
 #![cfg_attr(not(feature = "interpreter"), no_std)]

@@ -3,7 +3,7 @@ use core::ffi::{CStr, c_char, c_int, c_void};
 
 use crate::c_api::{PyMemAllocatorEx, PyObjectArenaAllocator};
 
-/// CPython's functions that read and set the domains (c-api/memory, "Customize Memory Allocators"). They may be called
+/// CPython's functions that read and set the tables (c-api/memory, "Customize Memory Allocators"). They may be called
 /// before the interpreter is initialised.
 #[derive(Clone, Copy, Debug)]
 pub struct AllocatorSymbols {
@@ -16,13 +16,14 @@ pub struct AllocatorSymbols {
 }
 
 impl AllocatorSymbols {
-    /// `None` where one is missing: that is no CPython, or one that does not export its interface.
+    /// Finds the functions. Returns `None` if a function is missing: the program is not CPython, or CPython does not export
+    /// its C API.
     ///
     /// # Safety
-    /// `look_up` gives, for each name, null or CPython's function of that name, which stays loaded.
+    /// For each name, `look_up` returns null or CPython's function of this name, which stays loaded.
     pub unsafe fn find(look_up: impl Fn(&CStr) -> *mut c_void) -> Option<Self> {
         let find = |name| Some(look_up(name)).filter(|symbol| !symbol.is_null());
-        // SAFETY: the types are those of CPython's headers, the same from 3.8 to 3.15.
+        // SAFETY: the types are the types in CPython's headers, which are the same from 3.8 to 3.15.
         unsafe {
             Some(Self {
                 get_allocator: core::mem::transmute::<
@@ -51,7 +52,7 @@ impl AllocatorSymbols {
         }
     }
 
-    /// Which Python this is. (`Py_GetVersion` may be called before the initialisation.)
+    /// The version of this Python. (`Py_GetVersion` may be called before the initialisation.)
     pub fn version(&self) -> PythonVersion {
         // SAFETY: a static C string.
         let text = unsafe { CStr::from_ptr((self.get_version)()) }.to_string_lossy();
@@ -59,14 +60,14 @@ impl AllocatorSymbols {
     }
 }
 
-/// What `Py_GetVersion` says.
+/// The version from `Py_GetVersion`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PythonVersion {
-    /// `3.11.2`
+    /// The number, such as `3.11.2`.
     pub number: String,
-    /// `(3, 11)`; `(0, 0)` where it could not be read.
+    /// The release, such as `(3, 11)`. `(0, 0)` if the text has no number.
     pub release: (u32, u32),
-    /// Built without the GIL (PEP 703).
+    /// Whether this Python was built without the GIL (PEP 703).
     pub free_threaded: bool,
 }
 

@@ -1,7 +1,7 @@
-//! The tables that CPython calls: `PyMemAllocatorEx` and `PyObjectArenaAllocator` over a [`RawAllocator`].
+//! The tables that CPython calls: `PyMemAllocatorEx` and `PyObjectArenaAllocator`, on a [`RawAllocator`].
 //!
-//! CPython's contract for a domain (c-api/memory) is that of [`RawAllocator`]: a request of no bytes gets a block of
-//! its own, `realloc` of null allocates, `free` of null does nothing.
+//! CPython's contract for a domain (c-api/memory) is the contract of [`RawAllocator`]: a request of 0 bytes returns a
+//! block of its own, `realloc` of null allocates, and `free` of null does nothing.
 
 use core::ffi::c_void;
 
@@ -11,8 +11,8 @@ use crate::c_api::{PyMemAllocatorEx, PyObjectArenaAllocator};
 use crate::counters::{Counters, DomainCounters};
 use crate::{Config, Domain};
 
-/// The pools of pymalloc are of 16 KiB (4 KiB before 3.10), and it wastes one of an arena that does not begin at a
-/// multiple of that (Objects/obmalloc.c, `new_arena`).
+/// The pools of pymalloc have 16 KiB (4 KiB before 3.10). If an arena does not begin at a multiple of this size, pymalloc
+/// wastes one pool (Objects/obmalloc.c, `new_arena`).
 const ARENA_ALIGNMENT: usize = 16 << 10;
 
 /// The tables of all domains for one allocator.
@@ -23,7 +23,7 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// With counters every call counts; without, nothing is looked at.
+    /// Makes the tables. Only with `config.counters`, the functions count their calls.
     pub fn new<A: RawAllocator>(config: &Config, counters: &'static DomainCounters) -> Self {
         let context = |domain: Domain| (&raw const counters[domain as usize]).cast_mut().cast::<c_void>();
         let domain = |domain| {
@@ -45,7 +45,8 @@ impl Tables {
     }
 }
 
-/// Straight to the allocator: a tail call each. The context is [`RawAllocator::LEAST`], which saves `malloc` to load it.
+/// Functions that call the allocator directly, each by a tail call. The context is [`RawAllocator::LEAST`], so `malloc` need
+/// not load this number.
 #[cfg_attr(feature = "tagged", allow(dead_code))]
 mod plain {
     use super::*;
@@ -67,7 +68,7 @@ mod plain {
         if A::LEAST == 0 {
             return A::malloc(size);
         }
-        // SAFETY: the context is `LEAST`; CPython hands it over as it is.
+        // SAFETY: the context is `LEAST`. CPython passes it unchanged.
         unsafe { A::malloc_raised(size.max(ctx.addr())) }
     }
 
@@ -84,7 +85,7 @@ mod plain {
         block: *mut c_void,
         size: usize,
     ) -> *mut c_void {
-        // SAFETY: CPython gives back what it got from the same table.
+        // SAFETY: CPython passes a block of the same table.
         unsafe { A::realloc(block, size) }
     }
 
@@ -103,7 +104,7 @@ mod plain {
     }
 }
 
-/// The same, and the context is the domain's [`Counters`].
+/// Functions that also count. The context points to the domain's [`Counters`].
 #[cfg_attr(feature = "tagged", allow(dead_code))]
 pub mod counted {
     use super::*;
@@ -117,7 +118,7 @@ pub mod counted {
     }
 
     /// # Safety
-    /// `ctx` is that of a table made above; `block` is null or a live block of `A`.
+    /// `ctx` is the context of a table of this module. `block` is null or a live block of `A`.
     unsafe fn handed_out<A: RawAllocator>(ctx: *mut c_void, block: *mut c_void) -> *mut c_void {
         if !block.is_null() {
             // SAFETY: the caller's obligations.
@@ -127,7 +128,7 @@ pub mod counted {
     }
 
     unsafe extern "C" fn malloc<A: RawAllocator>(ctx: *mut c_void, size: usize) -> *mut c_void {
-        // SAFETY: CPython hands over the table's context; the block is new.
+        // SAFETY: CPython passes the table's context. The block is new.
         unsafe { handed_out::<A>(ctx, A::malloc(size)) }
     }
 
@@ -141,7 +142,7 @@ pub mod counted {
         block: *mut c_void,
         size: usize,
     ) -> *mut c_void {
-        // SAFETY: CPython gives back what it got from the same table, with its context.
+        // SAFETY: CPython passes a block of the same table, and the table's context.
         unsafe {
             if block.is_null() {
                 return malloc::<A>(ctx, size);

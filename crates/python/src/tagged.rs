@@ -1,5 +1,5 @@
-//! A build for tests: each block carries its domain's mark before it, so that one that comes back and was not handed
-//! out, or by another domain, is counted and left alone.
+//! A build for tests. Before each block stands a mark of its domain. So the table detects a `free` of a block that this
+//! domain did not allocate, counts the block, and does not free it.
 
 use core::ffi::c_void;
 use core::sync::atomic::Ordering::Relaxed;
@@ -9,10 +9,10 @@ use malloc_backend::RawAllocator;
 use crate::c_api::PyMemAllocatorEx;
 use crate::counters::Counters;
 
-/// Before a block; as large as the alignment that is asked for.
+/// Stands before a block. Its size is the minimum alignment.
 #[repr(C, align(16))]
 struct Mark {
-    /// [`LIVE`] and the domain's context together.
+    /// [`LIVE`] combined with the domain's context.
     tag: u64,
     size: usize,
 }
@@ -29,7 +29,7 @@ fn tag(ctx: *mut c_void) -> u64 {
 }
 
 /// # Safety
-/// `mark` is null or the beginning of a new block with room for the mark and `size` bytes.
+/// `mark` is null or the start of a new block with room for the mark and `size` bytes.
 unsafe fn marked(ctx: *mut c_void, mark: *mut Mark, size: usize) -> *mut c_void {
     if mark.is_null() {
         return mark.cast();
@@ -41,12 +41,12 @@ unsafe fn marked(ctx: *mut c_void, mark: *mut Mark, size: usize) -> *mut c_void 
     }
 }
 
-/// The mark of a block of this domain; a block without is counted.
+/// Returns the mark of a block of this domain. Counts a block without a mark.
 ///
 /// # Safety
-/// `block` points to memory with as much before it as a mark needs.
+/// There is readable memory for a mark before `block`.
 unsafe fn mark_of(ctx: *mut c_void, block: *mut c_void) -> Option<*mut Mark> {
-    // SAFETY: the caller's obligation; `ctx` is a table's.
+    // SAFETY: the caller's obligation. `ctx` is the context of a table.
     unsafe {
         let mark = block.cast::<Mark>().sub(1);
         if (*mark).tag == tag(ctx) {
@@ -59,7 +59,7 @@ unsafe fn mark_of(ctx: *mut c_void, block: *mut c_void) -> Option<*mut Mark> {
 
 unsafe extern "C" fn malloc<A: RawAllocator>(ctx: *mut c_void, size: usize) -> *mut c_void {
     let Some(total) = size.checked_add(HEADER) else { return core::ptr::null_mut() };
-    // SAFETY: a new block of that size; `ctx` is the table's.
+    // SAFETY: a new block of this size. `ctx` is the context of the table.
     unsafe {
         let block = marked(ctx, A::malloc(total).cast(), size);
         if !block.is_null() {
@@ -71,7 +71,7 @@ unsafe extern "C" fn malloc<A: RawAllocator>(ctx: *mut c_void, size: usize) -> *
 
 unsafe extern "C" fn calloc<A: RawAllocator>(ctx: *mut c_void, count: usize, size: usize) -> *mut c_void {
     let Some(total) = count.checked_mul(size) else { return core::ptr::null_mut() };
-    // SAFETY: a new block of at least that size.
+    // SAFETY: a new block of at least this size.
     unsafe {
         let block = malloc::<A>(ctx, total);
         if !block.is_null() {
@@ -86,7 +86,7 @@ unsafe extern "C" fn realloc<A: RawAllocator>(
     block: *mut c_void,
     size: usize,
 ) -> *mut c_void {
-    // SAFETY: where there is a mark the block is this table's and live.
+    // SAFETY: a block with a mark is a live block of this table.
     unsafe {
         if block.is_null() {
             return malloc::<A>(ctx, size);

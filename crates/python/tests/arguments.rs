@@ -1,4 +1,4 @@
-//! Dev mode among Python's own arguments.
+//! Tests the search for dev mode in Python's arguments.
 
 use malloc_backend_python::asks_for_dev_mode;
 

@@ -1,4 +1,4 @@
-//! The configuration as the hook and the addon are handed it.
+//! Tests the configuration in the form that the hook and the addon get.
 
 use malloc_backend::MemoryAllocatorBackend;
 use malloc_backend_python::{Config, Domain};

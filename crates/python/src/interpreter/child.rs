@@ -1,4 +1,4 @@
-//! The end of a forked child.
+//! Ends a forked child of the interpreter.
 
 use std::ffi::c_int;
 
@@ -9,11 +9,11 @@ use super::library::Library;
 const PRINT_RAW: c_int = 1;
 
 impl Library {
-    /// A job forked, and its child came to the job's end: the host is not there to go on. The status is that with which
-    /// `python` would end.
+    /// Ends the process when a job that forked ends in the child. The child has no Node that could go on. The exit status is
+    /// the status with which `python` would end.
     ///
     /// # Safety
-    /// The GIL is held; with `Raised` an exception is set.
+    /// The GIL is held. With `Raised`, an exception is set.
     pub unsafe fn end_child(&self, outcome: Result<(), Raised>) -> ! {
         // SAFETY: the caller's obligation. Ends the process.
         unsafe {
@@ -26,12 +26,12 @@ impl Library {
         }
     }
 
-    /// What Python makes of an exception that nobody handles (Python/pythonrun.c, `handle_system_exit`).
+    /// The exit status of Python after an unhandled exception (Python/pythonrun.c, `handle_system_exit`).
     ///
     /// # Safety
-    /// The GIL is held and an exception is set, which is cleared.
+    /// The GIL is held and an exception is set. The exception is cleared.
     unsafe fn exit_status(&self) -> c_int {
-        // SAFETY: what is fetched ends with the process, and what is borrowed from `sys` is used at once.
+        // SAFETY: the fetched objects live until the process ends. The object borrowed from `sys` is used at once.
         unsafe {
             if (self.PyErr_ExceptionMatches)(self.class(self.PyExc_SystemExit)) == 0 {
                 (self.PyErr_Print)();

@@ -1,4 +1,4 @@
-//! Python's objects from values, and back. Everything here is for the thread that holds the GIL.
+//! Converts values to Python's objects and back. Only the thread that holds the GIL may call these functions.
 
 use std::collections::HashSet;
 use std::ffi::{CStr, c_char};
@@ -9,27 +9,27 @@ use super::owned_bytes::OwnedBytes;
 use super::state::is_free_threaded;
 use super::value::{Bytes, MAX_DEPTH, Value};
 
-/// From here on a `bytes` is handed over rather than copied.
+/// A `bytes` of at least this length is handed over and not copied.
 const HAND_OVER: isize = 64 << 10;
 
-/// An owned reference, which is given back.
+/// An owned reference. A drop releases it.
 pub struct Owned<'lib>(&'lib Library, Object);
 
 impl<'lib> Owned<'lib> {
-    /// Takes over a new reference; null is a failure, with an exception set.
+    /// Takes ownership of a new reference. Null means a failure, and an exception is set.
     ///
     /// # Safety
-    /// A new reference or null; the GIL is held for as long as this lives.
+    /// The argument is a new reference or null. The GIL is held as long as the result lives.
     pub unsafe fn new(python: &'lib Library, object: Object) -> Result<Self, Raised> {
         if object.is_null() { Err(Raised) } else { Ok(Self(python, object)) }
     }
 
-    /// The same object, borrowed.
+    /// The object as a borrowed reference.
     pub fn get(&self) -> Object {
         self.1
     }
 
-    /// The reference, for a function that takes it over.
+    /// The reference, for a function that takes ownership.
     pub fn give(self) -> Object {
         let object = self.1;
         std::mem::forget(self);
@@ -39,16 +39,16 @@ impl<'lib> Owned<'lib> {
 
 impl Drop for Owned<'_> {
     fn drop(&mut self) {
-        // SAFETY: this owns the reference, and the GIL is held.
+        // SAFETY: `self` owns the reference, and the GIL is held.
         unsafe { (self.0.Py_DecRef)(self.1) }
     }
 }
 
-/// An exception is set.
+/// Python raised an exception, which is set.
 #[derive(Debug)]
 pub struct Raised;
 
-/// Why an object has no value.
+/// Why an object could not be converted.
 pub enum Unconverted {
     Raised,
     NoEquivalent(String),
@@ -64,7 +64,7 @@ impl Library {
     /// # Safety
     /// The GIL is held.
     pub unsafe fn object(&self, value: Value) -> Result<Owned<'_>, Raised> {
-        // SAFETY: each function gives a new reference or null, and takes over what is given to it.
+        // SAFETY: each function returns a new reference or null, and takes ownership of the references that it gets.
         unsafe {
             let object = match value {
                 Value::None => {
@@ -128,7 +128,7 @@ impl Library {
     /// # Safety
     /// The GIL is held.
     unsafe fn wide(&self, text: &[u16]) -> Object {
-        // In the byte order of this machine, and without a mark of it.
+        // In the byte order of this machine, without a byte order mark.
         let mut order = if cfg!(target_endian = "little") { -1 } else { 1 };
         // SAFETY: readable, as many bytes as said.
         unsafe {
@@ -144,7 +144,7 @@ impl Library {
     /// # Safety
     /// The GIL is held.
     unsafe fn bytes(&self, bytes: Bytes) -> Result<Owned<'_>, Raised> {
-        // SAFETY: a `bytes` that was just made is filled before anyone else sees it, within its size.
+        // SAFETY: the new `bytes` is filled within its size before other code sees it.
         unsafe {
             match bytes {
                 Bytes::Copied(bytes) => Owned::new(
@@ -170,14 +170,14 @@ impl Library {
         }
     }
 
-    /// The value of an object. With `or_repr`, what has no equivalent is `repr` of it.
+    /// Converts an object to a value. With `or_repr`, an object without an equivalent becomes its `repr`.
     ///
     /// # Safety
     /// The GIL is held.
     pub unsafe fn value(&self, object: Owned<'_>, or_repr: bool, depth: usize) -> Result<Value, Unconverted> {
-        // SAFETY: `object` is a live reference; what is borrowed from it is used before it is given back. The items are
-        // those of a tuple, which nobody changes: a list is made one first, since to convert an item can run code, and
-        // where there is no GIL others run all the time.
+        // SAFETY: `object` is a live reference. Borrowed references are used before it is released. The items come from a
+        // tuple, which does not change. A list is copied to a tuple first, because the conversion of an item can run code,
+        // and without the GIL other threads run at the same time.
         unsafe {
             let this = object.get();
             if this == self._Py_NoneStruct {
@@ -233,7 +233,7 @@ impl Library {
     }
 
     /// # Safety
-    /// The GIL is held; a live object or null, which is a failure.
+    /// The GIL is held. The argument is a live object, or null after a failure.
     unsafe fn new_reference(&self, borrowed: Object) -> Result<Owned<'_>, Raised> {
         // SAFETY: the caller's obligation.
         unsafe {
@@ -264,7 +264,7 @@ impl Library {
     /// # Safety
     /// The GIL is held; `this` is a live dict.
     unsafe fn entries(&self, this: Object, or_repr: bool, depth: usize) -> Result<Value, Unconverted> {
-        // SAFETY: the items are a list of tuples made for this function alone.
+        // SAFETY: the items are a list of tuples that only this function uses.
         unsafe {
             let items = Owned::new(self, (self.PyDict_Items)(this))?;
             let size = (self.PyList_Size)(items.get());
@@ -287,7 +287,7 @@ impl Library {
                 has_reprs |= !is_text;
                 converted.push((key, self.value(value, or_repr, depth + 1)?));
             }
-            // Two keys may look the same, and one entry would be lost.
+            // Two keys may have the same text. One entry would be lost.
             if has_reprs && !are_distinct(converted.iter().map(|(key, _)| key)) {
                 return Ok(self.text(Owned::new(self, (self.PyObject_Repr)(this))?.get())?);
             }
@@ -298,7 +298,7 @@ impl Library {
     /// # Safety
     /// The GIL is held; `this` is a live str.
     pub unsafe fn text(&self, this: Object) -> Result<Value, Raised> {
-        // SAFETY: the text belongs to the object, which lives until it has been copied.
+        // SAFETY: the text belongs to the object, which lives until the text is copied.
         unsafe {
             let mut length = 0;
             let utf8 = (self.PyUnicode_AsUTF8AndSize)(this, &mut length);
@@ -306,7 +306,7 @@ impl Library {
                 let bytes = std::slice::from_raw_parts(utf8.cast::<u8>(), length as usize);
                 return Ok(Value::Text(String::from_utf8_unchecked(bytes.to_vec())));
             }
-            // It has lone surrogates.
+            // The text has lone surrogates.
             (self.PyErr_Clear)();
             let encoding = if cfg!(target_endian = "little") { c"utf-16-le" } else { c"utf-16-be" };
             let encoded =
@@ -322,8 +322,8 @@ impl Library {
     /// # Safety
     /// The GIL is held; the object is a bytes.
     unsafe fn bytes_of(&self, object: Owned<'_>) -> Bytes {
-        // SAFETY: the bytes belong to the object, and live as long. Its count of references is its first field, with
-        // flags beside it from 3.14 on: a count of one and no flag mean that this reference is the only one.
+        // SAFETY: the bytes belong to the object and live as long as the object. Its first field is the reference count, from
+        // 3.14 on together with flags. The value 1 means that this is the only reference.
         unsafe {
             let length = (self.PyBytes_Size)(object.get());
             let data: *const u8 = (self.PyBytes_AsString)(object.get()).cast();
@@ -356,7 +356,7 @@ impl Library {
     }
 
     /// # Safety
-    /// The GIL is held; `this` is a live object; of one that is not a str there is no text.
+    /// The GIL is held, and `this` is a live object. An object that is not a `str` has no text.
     pub unsafe fn plain_text(&self, this: Object) -> Result<String, Raised> {
         // SAFETY: the caller's obligation.
         Ok(match unsafe { self.text(this) }? {
@@ -366,7 +366,7 @@ impl Library {
         })
     }
 
-    /// The same; nothing for `None`.
+    /// The text of a `str`. Returns `None` for Python's `None`.
     ///
     /// # Safety
     /// The GIL is held; `this` is a live object.
@@ -381,7 +381,7 @@ impl Library {
 
 const _: () = assert!(size_of::<c_char>() == 1);
 
-/// Whether no two texts are the same.
+/// Whether all texts differ.
 fn are_distinct<'a>(texts: impl Iterator<Item = &'a Value>) -> bool {
     let mut seen = HashSet::new();
     texts

@@ -1,4 +1,4 @@
-//! What Python raised.
+//! Reads the exceptions that Python raises.
 
 use std::ptr;
 
@@ -7,8 +7,7 @@ use super::library::{Library, Object};
 use super::value::Failure;
 
 impl Library {
-    /// The class, value and traceback of the exception that is set, which is cleared: new references, of which the
-    /// traceback may be null.
+    /// Clears the exception and returns new references to its class, value and traceback. The traceback may be null.
     ///
     /// # Safety
     /// The GIL is held and an exception is set.
@@ -22,12 +21,12 @@ impl Library {
         [class, value, traceback]
     }
 
-    /// The exception that is set, which is cleared.
+    /// Clears the exception and returns it.
     ///
     /// # Safety
     /// The GIL is held and an exception is set.
     pub unsafe fn exception(&self) -> Failure {
-        // SAFETY: the caller's obligation; the references are owned.
+        // SAFETY: the caller's obligation. The references are owned.
         unsafe {
             let own = |object| Owned::new(self, object);
             let [Ok(class), Ok(value), traceback] = self.fetch().map(own) else {
@@ -35,7 +34,7 @@ impl Library {
             };
             let traceback = traceback.ok();
             let message = own((self.PyObject_Str)(value.get())).and_then(|text| self.plain_text(text.get()));
-            // What `__str__` raised is not to be there when others run.
+            // Clear an exception of `__str__`, so that other code does not see it.
             (self.PyErr_Clear)();
             let formatted = self.formatted(&class, &value, traceback.as_ref());
             let name = self.name_of_class(class.get());
@@ -58,7 +57,7 @@ impl Library {
         value: &Owned<'_>,
         traceback: Option<&Owned<'_>>,
     ) -> Result<String, Raised> {
-        // SAFETY: new references are owned, and a tuple takes over what is put into it.
+        // SAFETY: new references are owned. A tuple takes ownership of its items.
         unsafe {
             let module = Owned::new(self, (self.PyImport_ImportModule)(c"traceback".as_ptr()))?;
             let format = (self.PyObject_GetAttrString)(module.get(), c"format_exception".as_ptr());

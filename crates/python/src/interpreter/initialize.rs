@@ -1,4 +1,4 @@
-//! The start of an interpreter: pre-initialisation, then the domains, then the rest (c-api/init_config).
+//! Starts an interpreter: first the pre-initialisation, then the domains, then the initialisation (c-api/init_config).
 
 use std::ffi::{CString, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
@@ -12,7 +12,7 @@ use super::options::{Options, StartError};
 use super::state::COUNTERS;
 use crate::Domains;
 
-/// `PyPreConfig` is ten ints from 3.8 on, `PyConfig` a few hundred bytes; neither is known here beyond these fields.
+/// From 3.8 on, `PyPreConfig` has ten ints, and `PyConfig` has a few hundred bytes. This module knows only the fields below.
 type PreConfig = [c_int; 32];
 type Config = [c_int; 1024];
 
@@ -26,11 +26,10 @@ mod config {
     pub const INSTALL_SIGNAL_HANDLERS: usize = 4;
 }
 
-/// Why a start came to nothing on its way. What it has set up by then is not taken back, and libpython does not survive
-/// to be set up again.
+/// The reason of a failed start. A failed start leaves libpython half set up, and libpython cannot be set up again.
 static FAILED: OnceLock<String> = OnceLock::new();
 
-/// The calling thread has the GIL afterwards.
+/// Starts the interpreter. The calling thread then holds the GIL.
 pub fn initialize(options: &Options) -> Result<(Library, Domains), StartError> {
     if let Some(why) = FAILED.get() {
         return Err(StartError::Initialization(format!(
@@ -38,14 +37,14 @@ pub fn initialize(options: &Options) -> Result<(Library, Domains), StartError> {
         )));
     }
     let library = Library::open(&options.libpython, options.deep_bind).map_err(StartError::Library)?;
-    // SAFETY: it may be called at any time.
+    // SAFETY: this function may be called at any time.
     if unsafe { (library.Py_IsInitialized)() } != 0 {
         return Err(StartError::Foreign);
     }
     Domains::check(&library.allocators, &options.config).map_err(StartError::Refused)?;
     let argument = CString::new(options.executable.as_os_str().as_bytes())
         .map_err(|error| failed("the path of the interpreter", error.to_string()))?;
-    // SAFETY: checked above, and one start at a time comes here.
+    // SAFETY: the library is not initialised, as checked above. Only one start runs at a time.
     let domains = unsafe { set_up(&library, options, &argument) }.inspect_err(|error| {
         let _ = FAILED.set(match error {
             StartError::Initialization(why) => why.clone(),
@@ -61,17 +60,17 @@ fn failed(step: &str, error: String) -> StartError {
 }
 
 /// # Safety
-/// The library was neither initialised nor set up before, and nobody else does it meanwhile.
+/// The library was never initialised or set up, and no other code sets it up at the same time.
 unsafe fn set_up(library: &Library, options: &Options, argument: &CString) -> Result<Domains, StartError> {
-    // SAFETY: the structures are larger than Python's, and set up by it. The calls come in the order in which Python
-    // wants them, on the thread that is to be its first.
+    // SAFETY: the structures are larger than Python's, and Python initialises them. The calls are in the order that Python
+    // requires, on the thread that becomes Python's main thread.
     unsafe {
         let mut preconfig: PreConfig = [0; 32];
         match options.isolated {
             true => (library.PyPreConfig_InitIsolatedConfig)(preconfig.as_mut_ptr()),
             false => (library.PyPreConfig_InitPythonConfig)(preconfig.as_mut_ptr()),
         }
-        // The locale is the process's and not Python's to choose; file names are UTF-8, as they are to Node.
+        // Python must not change the locale of the process. File names are UTF-8, as in Node.
         preconfig[preconfig::CONFIGURE_LOCALE] = 0;
         preconfig[preconfig::COERCE_C_LOCALE] = 0;
         preconfig[preconfig::UTF8_MODE] = 1;
@@ -86,7 +85,7 @@ unsafe fn set_up(library: &Library, options: &Options, argument: &CString) -> Re
             true => (library.PyConfig_InitIsolatedConfig)(config.as_mut_ptr()),
             false => (library.PyConfig_InitPythonConfig)(config.as_mut_ptr()),
         }
-        // SIGINT stays the host's.
+        // Python must not change the handler of SIGINT.
         config[config::INSTALL_SIGNAL_HANDLERS] = 0;
         let arguments = [argument.as_ptr()];
         let status = (library.PyConfig_SetBytesArgv)(config.as_mut_ptr(), 1, arguments.as_ptr());
@@ -101,7 +100,7 @@ unsafe fn set_up(library: &Library, options: &Options, argument: &CString) -> Re
         }
         leave_sigint(library, &before);
         if options.deep_bind {
-            // The extension modules, which Python opens later, too.
+            // Python opens the extension modules later. They need the same flag.
             let code = format!("import sys\nsys.setdlopenflags(sys.getdlopenflags() | {})\n", deep());
             library
                 .run_apart(&code)
@@ -111,15 +110,15 @@ unsafe fn set_up(library: &Library, options: &Options, argument: &CString) -> Re
     }
 }
 
-/// Whatever imports `_signal` first gets Python's handler for SIGINT installed, if the disposition is the default then
-/// (Modules/signalmodule.c). So that is done now, while it is not, unless it was done on the way: then what was before
-/// comes back.
+/// Keeps the handler of SIGINT. The first import of `_signal` installs Python's handler if SIGINT has the default handler
+/// (Modules/signalmodule.c). So this function imports `_signal` while SIGINT is ignored. If the start has already imported
+/// `_signal`, the function restores the handler from before the start.
 ///
 /// # Safety
 /// The GIL is held.
 unsafe fn leave_sigint(library: &Library, before: &libc::sigaction) {
-    // SAFETY: all zero is a valid sigaction; to ignore a signal runs no code, and the others were in force before.
-    // An address is only looked up. The module is kept by `sys.modules`.
+    // SAFETY: all zero is a valid sigaction. Ignoring a signal runs no code, and the other handlers were in force before.
+    // The address of the handler is only looked up. `sys.modules` keeps the module.
     unsafe {
         let mut ignored: libc::sigaction = mem::zeroed();
         ignored.sa_sigaction = libc::SIG_IGN;
@@ -136,12 +135,12 @@ unsafe fn leave_sigint(library: &Library, before: &libc::sigaction) {
     }
 }
 
-/// Sets what SIGINT does, or leaves it, and gives what it did.
+/// Returns the action of SIGINT. Sets a new action if `action` is given.
 ///
 /// # Safety
-/// `action` is one that was in force, or runs no code.
+/// `action` was in force before, or runs no code.
 unsafe fn exchange_sigint(action: Option<&libc::sigaction>) -> libc::sigaction {
-    // SAFETY: all zero is a valid sigaction, which the call fills in; and the caller's obligation.
+    // SAFETY: all zero is a valid sigaction, and the call fills it; the caller's obligation.
     unsafe {
         let mut before: libc::sigaction = mem::zeroed();
         libc::sigaction(libc::SIGINT, action.map_or(ptr::null(), ptr::from_ref), &mut before);

@@ -1,4 +1,4 @@
-//! What the interpreter is asked to do.
+//! The jobs of the interpreter: statements, expressions and calls.
 
 use std::ffi::{CStr, CString, c_int};
 use std::ptr;
@@ -9,27 +9,27 @@ use super::library::{CompilerFlags, Library, Object};
 use super::state::is_forked_child;
 use super::value::{Failure, Value};
 
-/// What is wanted.
+/// The kinds of a job.
 #[derive(Debug)]
 pub enum Request {
-    /// Statements, in `__main__`.
+    /// Executes statements in `__main__`.
     Exec(String),
-    /// An expression, in `__main__`.
+    /// Evaluates an expression in `__main__`.
     Eval(String),
-    /// A function by name, with arguments.
+    /// Calls a function by its name, with positional and named arguments.
     Call(String, Vec<Value>, Vec<(Value, Value)>),
 }
 
-/// What comes of a job.
+/// The result of a job.
 pub type Outcome = Result<Value, Failure>;
 
-/// A request, and what is to be done with its outcome, on the interpreter's thread.
+/// A request, and a callback for its outcome. Both run on the interpreter's thread.
 pub struct Job {
-    /// What is wanted.
+    /// The request.
     pub request: Request,
-    /// Whether a result without an equivalent is to be its `repr`.
+    /// Whether a result without an equivalent becomes its `repr`.
     pub or_repr: bool,
-    /// Called once, with the job's number. It is not to wait: Python does meanwhile.
+    /// Called once, with the job's number. It must not block, because Python waits for its return.
     pub done: Box<dyn FnOnce(u64, Outcome) + Send>,
 }
 
@@ -50,7 +50,7 @@ impl Library {
             let converted =
                 result.map_err(Unconverted::from).and_then(|object| self.value(object, or_repr, 0));
             match converted {
-                // A float that could not be read, or a conversion that went wrong without saying so.
+                // The conversion returned a value although it failed, for example for a float.
                 Ok(_) if !(self.PyErr_Occurred)().is_null() => Err(self.exception()),
                 Ok(value) => Ok(value),
                 Err(Unconverted::Raised) => Err(self.exception()),
@@ -66,12 +66,12 @@ impl Library {
         unsafe { self.run_code(code, name, start, self.main_scope()?) }
     }
 
-    /// Runs statements of ours, out of sight of `__main__`.
+    /// Executes this package's own statements, outside `__main__`.
     ///
     /// # Safety
     /// The GIL is held.
     pub unsafe fn run_apart(&self, code: &str) -> Result<(), Raised> {
-        // SAFETY: new references are owned. Before 3.10 nothing gives a scope its builtins but this.
+        // SAFETY: new references are owned. (Before 3.10, Python does not add the builtins to a new scope.)
         unsafe {
             let builtins = Owned::new(self, (self.PyImport_ImportModule)(c"builtins".as_ptr()))?;
             let name = self.object(Value::Text("__builtins__".to_owned()))?;
@@ -84,7 +84,7 @@ impl Library {
     }
 
     /// # Safety
-    /// The GIL is held; `scope` is a dict with builtins.
+    /// The GIL is held. `scope` is a dict with `__builtins__`.
     unsafe fn run_code(
         &self,
         code: &str,
@@ -92,11 +92,11 @@ impl Library {
         start: c_int,
         scope: Object,
     ) -> Result<Owned<'_>, Raised> {
-        // The flags of `compile` for a str: it is UTF-8, whatever a comment in it says.
+        // The flags of `compile` for a `str`: the source is UTF-8, even if a comment in it names another encoding.
         const SOURCE_IS_UTF8: c_int = 0x0100;
         const IGNORE_COOKIE: c_int = 0x0800;
         let mut flags = CompilerFlags { flags: SOURCE_IS_UTF8 | IGNORE_COOKIE, feature_version: 0 };
-        // SAFETY: C strings, and the caller's obligation. (-1: optimised as the interpreter is told to.)
+        // SAFETY: C strings, and the caller's obligation. (-1 means the interpreter's own optimisation level.)
         unsafe {
             let code = self.c_string(code)?;
             let code = (self.Py_CompileStringExFlags)(code.as_ptr(), name.as_ptr(), start, &mut flags, -1);
@@ -105,14 +105,14 @@ impl Library {
         }
     }
 
-    /// Without a zero in it. Otherwise Python's own error for that is set.
+    /// Makes a C string. If the text contains a zero byte, sets Python's own exception for this case.
     ///
     /// # Safety
     /// The GIL is held.
     unsafe fn c_string(&self, text: &str) -> Result<CString, Raised> {
         CString::new(text).map_err(|_| {
-            // SAFETY: `compile` refuses a zero as we want it refused: with a ValueError or SyntaxError. Its
-            // arguments are new objects.
+            // SAFETY: `compile` raises Python's exception for a zero byte: ValueError or SyntaxError. Its arguments are new
+            // objects.
             let refused = unsafe {
                 self.call(
                     "builtins.compile",
@@ -125,7 +125,7 @@ impl Library {
         })
     }
 
-    /// The dict of `__main__`, borrowed.
+    /// The dict of `__main__`, as a borrowed reference.
     ///
     /// # Safety
     /// The GIL is held.
@@ -155,13 +155,13 @@ impl Library {
         }
     }
 
-    /// What a dotted name stands for: its first part is looked for in `__main__`, then in `builtins`, and then it is
-    /// the name of a module; each further part is an attribute, or a module within.
+    /// Finds the object of a dotted name. The first part is searched in `__main__`, then in `builtins`, and then as a
+    /// module. Each further part is an attribute or a submodule.
     ///
     /// # Safety
     /// The GIL is held.
     unsafe fn resolve(&self, name: &str) -> Result<Owned<'_>, Raised> {
-        // SAFETY: borrowed references get one of their own.
+        // SAFETY: borrowed references are converted to owned references.
         unsafe {
             let first = name.split('.').next().unwrap_or_default();
             let key = self.object(Value::Text(first.to_owned()))?;
@@ -183,10 +183,10 @@ impl Library {
                 object = match self.attribute(object.get(), key.get())? {
                     Some(attribute) => attribute,
                     None => match self.import(&name[..length]) {
-                        // (PyImport_ImportModule gives the last module of a dotted name.)
+                        // (PyImport_ImportModule returns the last module of a dotted name.)
                         Ok(module) => module,
                         Err(raised) if !self.was_not_found(&name[..length]) => return Err(raised),
-                        // Python's own words for what is missing.
+                        // Raise Python's own exception for the missing attribute.
                         Err(_) => Owned::new(self, (self.PyObject_GetAttr)(object.get(), key.get()))?,
                     },
                 };
@@ -195,13 +195,13 @@ impl Library {
         }
     }
 
-    /// Whether what is set says that there is no such module, or none that it could be in; it is cleared then. Of what
-    /// the module itself imports it says something else.
+    /// Whether the exception says that this module or one of its packages does not exist. Then the exception is cleared. If
+    /// the module exists but imports a missing module, the exception stays set.
     ///
     /// # Safety
     /// The GIL is held and an exception is set.
     unsafe fn was_not_found(&self, module: &str) -> bool {
-        // SAFETY: PyErr_Restore takes back what was fetched.
+        // SAFETY: PyErr_Restore takes ownership of the fetched references.
         unsafe {
             if (self.PyErr_ExceptionMatches)(self.class(self.PyExc_ModuleNotFoundError)) == 0 {
                 return false;
@@ -227,7 +227,7 @@ impl Library {
         }
     }
 
-    /// The item of a dict, if there is one.
+    /// The item of a dict, if it exists.
     ///
     /// # Safety
     /// The GIL is held; live objects.
@@ -239,7 +239,7 @@ impl Library {
         }
     }
 
-    /// The attribute, if there is one.
+    /// The attribute of an object, if it exists.
     ///
     /// # Safety
     /// The GIL is held; live objects.
@@ -251,7 +251,7 @@ impl Library {
         }
     }
 
-    /// Nothing where such an exception was raised, which is cleared.
+    /// Converts this exception to `None` and clears it.
     ///
     /// # Safety
     /// The GIL is held; `exception` is a `PyExc_…`.
@@ -272,9 +272,9 @@ impl Library {
         }
     }
 
-    /// The class behind a `PyExc_…`, which is a pointer to it.
+    /// The class of a `PyExc_…`, which is a variable that points to the class.
     pub fn class(&self, exception: Object) -> Object {
-        // SAFETY: a variable of libpython's, set since it was initialised.
+        // SAFETY: a variable of libpython, which the initialisation has set.
         unsafe { exception.cast::<Object>().read() }
     }
 
@@ -302,7 +302,7 @@ impl Library {
         Raised
     }
 
-    /// Writes what `sys.stdout` and `sys.stderr` have buffered. What goes wrong is nobody's concern any more.
+    /// Flushes `sys.stdout` and `sys.stderr`. Ignores errors, because nobody could handle them any more.
     ///
     /// # Safety
     /// The GIL is held.

@@ -1,15 +1,15 @@
-//! libpython: opened, and its functions found by name. Nothing of Python is needed to build this.
+//! Opens libpython and finds its functions by name. The build needs no Python.
 
 use std::ffi::{CStr, CString, c_char, c_double, c_int, c_long, c_longlong, c_ulong, c_void};
 use std::path::Path;
 
 use crate::AllocatorSymbols;
 
-/// An object of Python's. Only its address is used.
+/// An object of Python. Only its address is used.
 #[repr(C)]
 pub struct PyObject(c_void);
 
-/// A reference, borrowed or owned as the function says that gives or takes it.
+/// A reference to an object. Each function says whether it is borrowed or owned.
 pub type Object = *mut PyObject;
 
 /// `PyStatus` (c-api/init_config).
@@ -22,10 +22,10 @@ pub struct Status {
 }
 
 impl Status {
-    /// What went wrong, if something did.
+    /// The error message, if the status is an error.
     pub fn error(&self) -> Option<String> {
         let text = |text: *const c_char| {
-            // SAFETY: null or a C string that lives as long as the program.
+            // SAFETY: null, or a C string that lives until the process ends.
             (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
         };
         match self.kind {
@@ -40,13 +40,13 @@ impl Status {
 #[repr(C)]
 pub struct CompilerFlags {
     pub flags: c_int,
-    /// Looked at for syntax trees alone.
+    /// Only used for syntax trees.
     pub feature_version: c_int,
 }
 
 macro_rules! library {
     ($($(#[$doc:meta])* fn $name:ident($($argument:ty),*) $(-> $result:ty)?;)* $(static $data:ident;)*) => {
-        /// The functions and objects of a libpython, by their names in its C interface.
+        /// The functions and objects of libpython, with their names in the C API.
         #[allow(non_snake_case)]
         pub struct Library {
             $(pub $name: unsafe extern "C" fn($($argument),*) $(-> $result)?,)*
@@ -56,13 +56,13 @@ macro_rules! library {
 
         impl Library {
             /// # Safety
-            /// `look_up` gives, for each name, null or CPython's symbol of that name, which stays loaded.
+            /// For each name, `look_up` returns null or CPython's symbol of this name, which stays loaded.
             unsafe fn find(look_up: impl Fn(&CStr) -> *mut c_void) -> Result<Self, String> {
                 let find = |name: &str| {
                     let symbol = look_up(&CString::new(name).unwrap_or_default());
                     if symbol.is_null() { Err(name.to_owned()) } else { Ok(symbol) }
                 };
-                // SAFETY: the types are those of CPython's headers, the same from 3.8 on.
+                // SAFETY: the types are the types in CPython's headers, which are the same from 3.8 on.
                 unsafe {
                     Ok(Self {
                         $($name: std::mem::transmute::<
@@ -175,22 +175,22 @@ library! {
 
 // SAFETY: function pointers and the addresses of static objects.
 unsafe impl Send for Library {}
-// SAFETY: see above; whoever calls a function holds the GIL where it must be held.
+// SAFETY: see above. The caller of a function holds the GIL where the function requires it.
 unsafe impl Sync for Library {}
 
 impl Library {
-    /// Opens the file for good, with its symbols in sight of the extension modules that need them.
+    /// Opens the file, with its symbols visible to extension modules. The file is never closed.
     ///
     /// # Errors
-    /// What the dynamic loader says, or the name of what the library has not got.
+    /// The message of the dynamic loader, or the name of a missing symbol.
     pub fn open(path: &Path, deep_bind: bool) -> Result<Self, String> {
         let flags = libc::RTLD_NOW | libc::RTLD_GLOBAL | if deep_bind { deep() } else { 0 };
         let name = CString::new(path.as_os_str().as_encoded_bytes()).map_err(|error| error.to_string())?;
         if deep_bind {
             share_environment();
         }
-        // SAFETY: a C string. The library's constructors run; nothing closes it again. dlerror's text is copied
-        // before another call could change it: it belongs to this thread.
+        // SAFETY: a C string. The library's constructors run, and nothing closes the library. The text of dlerror belongs to
+        // this thread, and is copied before the next call changes it.
         unsafe {
             let handle = libc::dlopen(name.as_ptr(), flags);
             if handle.is_null() {
@@ -204,13 +204,14 @@ impl Library {
     }
 }
 
-/// A program may have a copy of libc's `environ` in its own data, which everyone uses but who is bound deeply: that one
-/// sees libc's, as it was when the process started. It is given the value of now.
+/// Copies the current value of `environ` to libc's own variable. A program may have a copy of libc's `environ` in its data,
+/// and all libraries use this copy. But a library with `RTLD_DEEPBIND` uses libc's variable, which has the value from the
+/// start of the process.
 fn share_environment() {
     unsafe extern "C" {
         static environ: *mut *mut c_char;
     }
-    // SAFETY: libc is loaded and stays so; its variable has that type. Python reads it once, when it starts.
+    // SAFETY: libc stays loaded, and its variable has this type. Python reads the variable once, at its start.
     unsafe {
         let libc = libc::dlopen(c"libc.so.6".as_ptr(), libc::RTLD_NOW | libc::RTLD_NOLOAD);
         if libc.is_null() {
@@ -223,14 +224,14 @@ fn share_environment() {
     }
 }
 
-/// `RTLD_DEEPBIND`, where there is such a thing: what the library needs is looked for in itself and in what it was
-/// linked with before the program is asked.
+/// `RTLD_DEEPBIND`, if the system has it. The loader then searches symbols in the library and its dependencies before it
+/// searches the program.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub const fn deep() -> c_int {
     libc::RTLD_DEEPBIND
 }
 
-/// There is none here.
+/// This system has no `RTLD_DEEPBIND`.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub const fn deep() -> c_int {
     0

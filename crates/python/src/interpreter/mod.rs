@@ -1,7 +1,7 @@
-//! An interpreter in this process: libpython opened by name, its domains set, and one thread that it runs on.
+//! An interpreter in this process. It opens libpython, sets the domains, and runs on one thread.
 //!
-//! There is one per process and for as long as the process lives: CPython does not survive to be initialised twice
-//! with other allocators, and finalising it takes what other threads still use.
+//! A process has one interpreter, which runs until the process ends. CPython cannot be initialised twice with different
+//! allocators. Its finalisation would free memory that other threads still use.
 
 mod child;
 mod convert;
@@ -31,9 +31,9 @@ pub use value::{Bytes, Failure, MAX_DEPTH, Value};
 use crate::counters::DomainCounters;
 use crate::{Domains, Report};
 
-/// Threads of Python recurse deeper than the 2 MiB allow that Rust gives a thread.
+/// Stack size of the interpreter's thread. Python recurses deeper than the 2 MiB of a Rust thread allow.
 const STACK: usize = 16 << 20;
-/// How long other threads of Python may have to wait for one job after another: `sys.getswitchinterval()`.
+/// The longest time for which jobs keep the GIL without a break: `sys.getswitchinterval()`.
 const SWITCH_INTERVAL: Duration = Duration::from_millis(5);
 
 static RUNNING: OnceLock<Interpreter> = OnceLock::new();
@@ -43,20 +43,20 @@ pub struct Interpreter {
     library: Library,
     domains: Domains,
     queue: Sender<Message>,
-    /// The number of the last job. Locked while that is queued: jobs are numbered in their order.
+    /// The number of the last job. Locked while the job is queued, so that the numbers have the order of the queue.
     jobs: Mutex<u64>,
-    /// As Python names the thread.
+    /// Python's identifier of the thread.
     thread: u64,
     progress: Mutex<Progress>,
 }
 
 #[derive(Default)]
 struct Progress {
-    /// The job that runs, or 0.
+    /// The number of the running job, or 0.
     current: u64,
-    /// Whether it was interrupted.
+    /// Whether the running job was interrupted.
     interrupted: bool,
-    /// Jobs that are not to begin.
+    /// Jobs that must not start.
     cancelled: HashSet<u64>,
 }
 
@@ -66,10 +66,10 @@ enum Message {
 }
 
 impl Interpreter {
-    /// Starts it, or gives the one that runs, if it is of the same options. Takes as long as Python takes to start.
+    /// Starts the interpreter. If an interpreter with the same options runs, returns it. Blocks until Python has started.
     ///
     /// # Errors
-    /// A [`StartError`]. Nothing runs then, but libpython may stay loaded.
+    /// A [`StartError`]. Then no interpreter runs, but libpython may stay loaded.
     pub fn start(options: Options) -> Result<&'static Self, StartError> {
         static STARTING: Mutex<()> = Mutex::new(());
         let _one_at_a_time = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
@@ -95,7 +95,7 @@ impl Interpreter {
                         thread,
                         progress: Mutex::default(),
                     });
-                    // SAFETY: a function that may be called at any fork, and one for the end of the process.
+                    // SAFETY: the first function may run at any fork, and the second at the end of the process.
                     unsafe {
                         libc::pthread_atfork(None, None, Some(in_forked_child));
                         libc::atexit(at_exit);
@@ -113,37 +113,37 @@ impl Interpreter {
         RUNNING.get().ok_or_else(gone)
     }
 
-    /// The one that runs.
+    /// The running interpreter.
     pub fn running() -> Option<&'static Self> {
         RUNNING.get()
     }
 
-    /// How it was started.
+    /// The options of the start.
     pub fn options(&self) -> &Options {
         &self.options
     }
 
-    /// Who serves each domain, as read back now.
+    /// Reads the tables back and reports the allocator of each domain.
     pub fn report(&self) -> Report {
         self.domains.report()
     }
 
-    /// What went through the domains, if that is counted.
+    /// The counters of the domains, if the options enable them.
     pub fn counters(&self) -> Option<&'static DomainCounters> {
         self.options.config.counters.then_some(&COUNTERS)
     }
 
-    /// Puts a job behind those that wait, and gives its number.
+    /// Adds a job to the queue and returns its number.
     pub fn submit(&self, job: Job) -> u64 {
         let mut number = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         *number += 1;
-        // The other end is kept by a thread that never ends.
+        // The receiver belongs to a thread that never ends, so `send` cannot fail.
         let _ = self.queue.send(Message::Job(*number, job));
         *number
     }
 
-    /// Calls a job off: one that waits does not begin, and in one that runs `KeyboardInterrupt` is raised, at the next
-    /// instruction of Python's that it comes to. Returns at once.
+    /// Cancels a job. A waiting job does not start. In a running job, Python raises `KeyboardInterrupt` at its next
+    /// instruction. Returns at once.
     pub fn interrupt(&'static self, number: u64) {
         {
             let mut progress = self.progress();
@@ -152,9 +152,9 @@ impl Interpreter {
                 return;
             }
         }
-        // To get the GIL takes time, which the caller has not got.
+        // Waiting for the GIL takes time, and the caller must not block.
         let _ = thread::Builder::new().name("python-interrupt".to_owned()).spawn(move || {
-            // SAFETY: this thread gets the GIL and gives it back. The job cannot end in between: that takes the GIL.
+            // SAFETY: this thread acquires the GIL and releases it. The job cannot end in between, because it needs the GIL.
             unsafe {
                 let state = (self.library.PyGILState_Ensure)();
                 let mut progress = self.progress();
@@ -175,13 +175,13 @@ impl Interpreter {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The interpreter's thread. It has the GIL, but while there is nothing to do.
+    /// The loop of the interpreter's thread. The thread holds the GIL except while it waits for a job.
     fn serve(&self, jobs: &Receiver<Message>) {
         let mut since = Instant::now();
         loop {
             let next = match jobs.try_recv() {
                 Ok(message) if since.elapsed() < SWITCH_INTERVAL => Ok(message),
-                // SAFETY: this thread holds the GIL, and has it again afterwards.
+                // SAFETY: this thread holds the GIL, releases it, and acquires it again.
                 next => unsafe {
                     let state = (self.library.PyEval_SaveThread)();
                     let next = match next {
@@ -195,7 +195,7 @@ impl Interpreter {
             };
             match next {
                 Ok(Message::Job(number, job)) => self.run(number, job),
-                // SAFETY: the reference is owned, and the GIL held.
+                // SAFETY: the reference is owned, and the GIL is held.
                 Ok(Message::Free(reference)) => unsafe { (self.library.Py_DecRef)(reference.0) },
                 Err(_) => return,
             }
@@ -207,7 +207,7 @@ impl Interpreter {
             let mut progress = self.progress();
             progress.current = number;
             let called_off = progress.cancelled.contains(&number);
-            // Those before it were called off too late.
+            // Earlier jobs were cancelled too late.
             progress.cancelled.retain(|other| *other > number);
             !called_off
         };
@@ -217,7 +217,7 @@ impl Interpreter {
             false => Err(Failure::Cancelled),
         };
         if is_forked_child() {
-            // To convert the result forked.
+            // The conversion of the result has forked.
             // SAFETY: the GIL is held.
             unsafe { self.library.end_child(Ok(())) }
         }
@@ -225,7 +225,7 @@ impl Interpreter {
             let mut progress = self.progress();
             progress.current = 0;
             if std::mem::take(&mut progress.interrupted) {
-                // SAFETY: the GIL is held; it takes back what has not been raised yet.
+                // SAFETY: the GIL is held. The call removes an exception that Python has not raised yet.
                 unsafe { (self.library.PyThreadState_SetAsyncExc)(self.thread, std::ptr::null_mut()) };
             }
         }
@@ -233,16 +233,16 @@ impl Interpreter {
     }
 }
 
-/// At the process's end nobody listens any more.
+/// Sends a reference to the interpreter's thread. At the end of the process, nobody receives it.
 fn give_back(reference: Reference) {
     if let Some(interpreter) = RUNNING.get() {
         let _ = interpreter.queue.send(Message::Free(reference));
     }
 }
 
-/// What Python has buffered for its standard streams is written. Python stays still from then on: what comes after
-/// takes away what it stands on. In a forked child, whose last thread has ended, nothing comes after: the host's own
-/// functions for its end want threads that are not there.
+/// Flushes Python's standard streams at the end of the process, and then stops Python, because the process now frees
+/// resources that Python uses. A forked child ends here at once: Node's own exit functions would wait for threads that the
+/// child does not have.
 extern "C" fn at_exit() {
     const PATIENCE: Duration = Duration::from_secs(2);
     let Some(interpreter) = RUNNING.get() else { return };
@@ -251,9 +251,9 @@ extern "C" fn at_exit() {
         unsafe { libc::_exit(0) }
     }
     let (done, flushed) = channel();
-    // Another thread, because whoever has the GIL may never give it back.
+    // On another thread, because the thread that holds the GIL may never release it.
     let spawned = thread::Builder::new().spawn(move || {
-        // SAFETY: this thread gets the GIL, and keeps it to the end of the process.
+        // SAFETY: this thread acquires the GIL and keeps it until the process ends.
         unsafe {
             (interpreter.library.PyGILState_Ensure)();
             interpreter.library.flush();

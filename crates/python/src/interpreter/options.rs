@@ -1,34 +1,34 @@
-//! How an interpreter is started.
+//! The options of an interpreter's start, and its errors.
 
 use std::path::PathBuf;
 
 use crate::{Config, Refusal};
 
-/// How the interpreter is to be.
+/// The options of the interpreter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// The shared library.
     pub libpython: PathBuf,
-    /// The interpreter's file: what `sys.executable` and the search for its modules start from.
+    /// The interpreter's file. It determines `sys.executable` and the search path of the modules.
     pub executable: PathBuf,
-    /// As `python -I`.
+    /// Whether to start as `python -I` does.
     pub isolated: bool,
-    /// `RTLD_DEEPBIND` for libpython and the extension modules.
+    /// Whether to open libpython and the extension modules with `RTLD_DEEPBIND`.
     pub deep_bind: bool,
-    /// The variables that the caller has set for it, `name=value`. They are compared, and not set.
+    /// The variables (`name=value`) that the caller has set for this start. They are only compared with another start's.
     pub env: Vec<String>,
-    /// Whose the domains are.
+    /// The configuration of the domains.
     pub config: Config,
 }
 
-/// Why there is no interpreter.
+/// Why a start failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StartError {
-    /// One with other options runs.
+    /// An interpreter with other options runs.
     Running,
-    /// An interpreter runs in this process that somebody else started.
+    /// Other code has started an interpreter in this process.
     Foreign,
-    /// libpython does not load.
+    /// libpython could not be loaded.
     Library(String),
     /// The domains cannot be set.
     Refused(Refusal),

@@ -1,17 +1,17 @@
-//! What the process is told of its interpreter, in whichever file.
+//! The state of the interpreter that several files need.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::counters::{Counters, DOMAINS_COUNTED, DomainCounters};
 
-/// What went through the domains.
+/// The counters of the domains.
 pub static COUNTERS: DomainCounters = [const { Counters::new() }; DOMAINS_COUNTED];
 
 static FREE_THREADED: AtomicBool = AtomicBool::new(false);
-/// Set in a forked child: nobody there waits for what a job gives.
+/// Set in a forked child, where nobody waits for the result of a job.
 static FORKED: AtomicBool = AtomicBool::new(false);
 
-/// Whether it has no GIL.
+/// Whether Python runs without the GIL.
 pub fn is_free_threaded() -> bool {
     FREE_THREADED.load(Ordering::Relaxed)
 }
@@ -24,7 +24,7 @@ pub fn is_forked_child() -> bool {
     FORKED.load(Ordering::Relaxed)
 }
 
-/// For pthread_atfork.
+/// Marks the process as a forked child. For pthread_atfork.
 pub unsafe extern "C" fn in_forked_child() {
     FORKED.store(true, Ordering::Relaxed);
 }

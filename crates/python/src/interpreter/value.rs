@@ -1,10 +1,10 @@
-//! Values on their way between Python and its host.
+//! The values that pass between Python and Node.
 
 use std::fmt;
 
 use super::owned_bytes::OwnedBytes;
 
-/// What both sides have.
+/// A value that both sides can represent.
 #[derive(Debug)]
 pub enum Value {
     /// `None`
@@ -13,7 +13,7 @@ pub enum Value {
     Bool(bool),
     /// `int`
     Int(i64),
-    /// `int` beyond that: its sign, and its hexadecimal digits.
+    /// A larger `int`: its sign and its hexadecimal digits.
     BigInt(bool, String),
     /// `float`
     Float(f64),
@@ -33,16 +33,16 @@ pub enum Value {
 pub enum Bytes {
     /// A copy.
     Copied(Vec<u8>),
-    /// A copy in pieces, each of which is given up when it has been copied on.
+    /// A copy in pieces. Each piece is freed when its contents are copied to their destination.
     Pieces(Vec<Box<[u8]>>),
-    /// A `bytes` that nobody in Python refers to any more, itself.
+    /// The `bytes` object itself, to which Python has no other reference.
     Owned(OwnedBytes),
 }
 
 impl Bytes {
     const PIECE: usize = 4 << 20;
 
-    /// A copy of the bytes, in pieces if there are many.
+    /// Copies the bytes. Many bytes are copied in pieces.
     pub fn copy(bytes: &[u8]) -> Self {
         match bytes.len() {
             ..=Self::PIECE => Self::Copied(bytes.into()),
@@ -50,7 +50,7 @@ impl Bytes {
         }
     }
 
-    /// How many there are.
+    /// Number of bytes.
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
         match self {
@@ -67,23 +67,23 @@ impl fmt::Debug for Bytes {
     }
 }
 
-/// Why there is no value.
+/// Why a job has no value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// Python raised.
+    /// Python raised an exception.
     Exception {
-        /// The class, with its module unless that is `builtins`.
+        /// The class, with its module unless the module is `builtins`.
         class: String,
-        /// `str` of it.
+        /// The `str` of the exception.
         message: String,
-        /// As Python prints it.
+        /// The traceback in the form in which Python prints it.
         traceback: String,
     },
-    /// A value that the other side has not got: what it is, in words.
+    /// The value has no equivalent on the other side. Contains a description of the value.
     NoEquivalent(String),
-    /// It was called off before it began.
+    /// The job was cancelled before its start.
     Cancelled,
 }
 
-/// How deep lists and dictionaries may be nested; one that contains itself is too deep.
+/// Maximum nesting of lists and dictionaries. A list that contains itself exceeds it.
 pub const MAX_DEPTH: usize = 500;
