@@ -77,7 +77,7 @@ pub struct Sample {
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct End {
-    /// When the program ended.
+    /// When the program ended; if all that it started is followed, when the last process ended.
     pub at: f64,
     /// Since it was started.
     pub wall: f64,

@@ -1,5 +1,6 @@
 //! Everything that this process has started, directly or not: a subreaper (prctl(2)) loses none of it.
 
+use std::collections::HashSet;
 use std::ffi::c_int;
 use std::time::Duration;
 use std::{fs, thread};
@@ -19,9 +20,40 @@ pub const MOMENT: Duration = Duration::from_millis(2);
 
 /// The descendants of this process that live, each behind its parent.
 pub fn living() -> Vec<i32> {
-    let all = descendants(std::process::id()).unwrap_or_default();
-    let pids = all.into_iter().filter_map(|child| i32::try_from(child.pid).ok());
-    pids.filter(|pid| lives(*pid)).collect()
+    let mut found = Vec::new();
+    visit(|pid| found.push(pid));
+    found.retain(|pid| lives(*pid));
+    found
+}
+
+/// Calls for each descendant, as soon as it is found: parents first.
+fn visit(mut each: impl FnMut(i32)) {
+    let own = std::process::id();
+    let Ok(pid) = i32::try_from(own) else { return };
+    let Some(mut open) = children(pid) else {
+        // A kernel without that file (CONFIG_PROC_CHILDREN).
+        let all = descendants(own).unwrap_or_default();
+        all.into_iter().filter_map(|child| i32::try_from(child.pid).ok()).for_each(each);
+        return;
+    };
+    let mut seen = HashSet::new();
+    while let Some(pid) = open.pop() {
+        if seen.insert(pid) {
+            each(pid);
+            open.extend(children(pid).unwrap_or_default());
+        }
+    }
+}
+
+/// What the threads of a process have started. None if the process has ended.
+fn children(pid: i32) -> Option<Vec<i32>> {
+    let (mut found, mut is_there) = (Vec::new(), false);
+    for thread in fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten() {
+        let Ok(text) = fs::read_to_string(thread.path().join("children")) else { continue };
+        is_there = true;
+        found.extend(text.split_ascii_whitespace().filter_map(|pid| pid.parse::<i32>().ok()));
+    }
+    is_there.then_some(found)
 }
 
 /// Whether a process has not ended yet. The third field of `stat` tells (proc_pid_stat(5)); the second may have anything in it.
@@ -31,18 +63,26 @@ fn lives(pid: i32) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 
-/// Sends a signal to each, parents first: who restarts its children shall not live to see them end. Says whether at least one
-/// may be sent signals.
-pub fn signal(pids: &[i32], signal: c_int) -> bool {
-    // SAFETY: sends a signal.
-    let sent = pids.iter().filter(|pid| unsafe { libc::kill(**pid, signal) == 0 });
-    sent.count() > 0
+/// Sends a signal to each that this process may send one to.
+pub fn signal_each(pids: &[i32], number: c_int) {
+    for pid in pids {
+        signal(*pid, number);
+    }
 }
 
-/// Kills all that live. Says whether there may be some left that it can kill.
+/// Sends a signal. Says whether this process may.
+fn signal(pid: i32, signal: c_int) -> bool {
+    // SAFETY: sends a signal to a process.
+    pid > 0 && unsafe { libc::kill(pid, signal) == 0 }
+}
+
+/// Kills all that live, each as soon as it is found: one that is replaced by its child again and again is caught before it is.
+/// Parents come first: who restarts its children shall not live to see them end. Says whether there may be some left that this
+/// process can kill.
 pub fn kill_all() -> bool {
-    let living = living();
-    living.is_empty() || signal(&living, libc::SIGKILL)
+    let (mut killed, mut others) = (Vec::new(), Vec::new());
+    visit(|pid| if signal(pid, libc::SIGKILL) { killed.push(pid) } else { others.push(pid) });
+    killed.into_iter().any(lives) || !others.into_iter().any(lives)
 }
 
 /// Waits for the children that have ended. Says whether there are others.

@@ -35,6 +35,34 @@ impl Pace {
     }
 }
 
+/// A share of one processor that is never exceeded, for what costs much at once and can be estimated before.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    shortest: Duration,
+    share: f64,
+    since: Duration,
+    spent: Duration,
+    due: Duration,
+}
+
+impl Budget {
+    /// Begins with nothing to spend.
+    pub fn new(shortest: Duration, share: f64, since: Duration) -> Self {
+        Self { shortest, share, since, spent: Duration::ZERO, due: since }
+    }
+
+    /// Whether it is time, and so much can be spent.
+    pub fn allows(&self, now: Duration, cost: Duration) -> bool {
+        now >= self.due && self.spent + cost <= now.saturating_sub(self.since).mul_f64(self.share)
+    }
+
+    /// It was done; it began at `began` and cost so much CPU time.
+    pub fn done(&mut self, began: Duration, cost: Duration) {
+        self.due = began + self.shortest;
+        self.spent += cost;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,5 +104,17 @@ mod tests {
         let now = pace.due();
         pace.done(now, 10 * US);
         assert_eq!(pace.due(), now + 20 * MS);
+    }
+
+    #[test]
+    fn a_budget_is_saved_up_before_it_is_spent() {
+        let mut budget = Budget::new(Duration::from_secs(1), 0.002, 10 * MS);
+        assert!(!budget.allows(11 * MS, 10 * US));
+        assert!(!budget.allows(5009 * MS, 10 * MS));
+        assert!(budget.allows(5010 * MS, 10 * MS));
+        budget.done(5010 * MS, 10 * MS);
+        assert!(!budget.allows(5020 * MS, US), "the interval");
+        assert!(!budget.allows(6010 * MS, 10 * MS), "the share");
+        assert!(budget.allows(6010 * MS, 2 * MS));
     }
 }

@@ -21,6 +21,7 @@ pub struct Proving<'a> {
     pub library: &'a Path,
     reader: File,
     text: String,
+    is_closed: bool,
     cpu: Duration,
     asleep: u32,
 }
@@ -37,6 +38,8 @@ pub enum Verdict {
     Open,
     /// It runs on the backend.
     Proved(Report),
+    /// Nothing will come.
+    Missing,
     /// It does not, and this is why.
     Failed(String),
 }
@@ -54,22 +57,18 @@ impl<'a> Proving<'a> {
         if unsafe { libc::fcntl(reader.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) } != 0 {
             return Err(io::Error::last_os_error());
         }
-        let (text, cpu) = (String::new(), Duration::ZERO);
-        Ok(Self { pid, backend, library, reader: reader.into(), text, cpu, asleep: 0 })
+        let (reader, text, cpu) = (reader.into(), String::new(), Duration::ZERO);
+        Ok(Self { pid, backend, library, reader, text, is_closed: false, cpu, asleep: 0 })
     }
 
     /// Reads what has come. If the program has ended, nothing more will come from it.
     pub fn read(&mut self, has_ended: bool) -> Verdict {
         let mut bytes = Vec::new();
-        let is_all = self.reader.read_to_end(&mut bytes).is_ok();
+        self.is_closed = self.reader.read_to_end(&mut bytes).is_ok();
         self.text.push_str(&String::from_utf8_lossy(&bytes));
         let Some(report) = Report::first(&self.text) else {
-            return match is_all || has_ended {
-                true => Verdict::Failed(
-                    "the preloaded library did not report; the dynamic loader may have ignored it".to_owned(),
-                ),
-                false => Verdict::Open,
-            };
+            // One that ends closes its files first. How it ended says more.
+            return if has_ended { Verdict::Missing } else { Verdict::Open };
         };
         if i64::from(report.pid) != i64::from(self.pid) {
             Verdict::Failed(format!(
@@ -83,8 +82,16 @@ impl<'a> Proving<'a> {
         }
     }
 
+    /// Whether more may come.
+    pub fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
     /// Looks at the program itself, each second while nothing comes.
     pub fn look(&mut self) -> Verdict {
+        if self.is_closed {
+            return Verdict::Missing;
+        }
         if is_ignored(self.pid, self.library) {
             return Verdict::Failed(
                 "the dynamic loader ignored the library; may its user read that, in all folders above it?"

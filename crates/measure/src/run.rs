@@ -13,13 +13,13 @@ use malloc_backend_launch::{Code, Launch, Refusal, ReportPipe};
 use crate::clock::{milliseconds, now, own_cpu, seconds};
 use crate::counters::Counting;
 use crate::event::{End, Event, Sample};
-use crate::family::{MOMENT, kill_all, living, signal};
-use crate::pace::Pace;
+use crate::family::{MOMENT, kill_all, living, signal_each};
+use crate::pace::{Budget, Pace};
 use crate::proof::{LOOK, Proving, Verdict};
 use crate::reporter::Reporter;
 use crate::signals::{ABANDONED, Before, STOPS, Signals, name};
 use crate::start::{Manner, Started, Starting};
-use crate::tree::Tree;
+use crate::tree::{Shares, Tree, allow_many_files};
 use crate::usage::{Ended, Usage, ended, has_waited, reap};
 
 /// The program to measure.
@@ -54,7 +54,10 @@ pub struct Options {
 /// What samples, the search for new processes, and PSS may cost: shares of one processor, together under 0.5 %.
 const SAMPLES: f64 = 0.002;
 const SEARCH: f64 = 0.001;
-const PSS: f64 = 0.001;
+const PSS: f64 = 0.002;
+
+/// What PSS costs before it was measured, in seconds for each byte of RSS: 4 KiB take 60 ns.
+const COST_OF_PSS: f64 = 15e-12;
 
 /// Measures the program, and tells the reporter. `is_abandoned` if nobody waits for that any more.
 pub fn run(
@@ -72,6 +75,7 @@ pub fn run(
         drop(writer);
         let counting = Counting::open(starting.pid);
         starting.go();
+        allow_many_files();
         let outcome = starting.outcome();
         let proving = Proving::new(reader, starting.pid, backend, &library).map_err(failed)?;
         let mut run = Run::new(options, proving, counting, outcome.as_ref().ok().copied());
@@ -98,8 +102,12 @@ pub fn run(
 
 /// How far the proof is.
 enum Proof {
-    Open { look: Duration },
+    Open {
+        look: Duration,
+    },
     Given,
+    /// The program was stopped before.
+    Unneeded,
     Failed(String),
 }
 
@@ -130,10 +138,17 @@ struct Run<'a> {
     tree_peak: u64,
     samples: Pace,
     search: Pace,
-    pss: Option<Pace>,
+    pss: Option<Budget>,
+    cost_of_pss: f64,
     /// Of the processes for which this one has waited.
     total: Usage,
+    /// Since the last sample.
+    reaped: Vec<i32>,
+    /// Somebody wants the program to end before it does.
+    is_stopped: bool,
     gone: Option<Gone>,
+    /// When the last process had ended.
+    last: Duration,
     left_behind: usize,
     ending: Ending,
 }
@@ -156,9 +171,13 @@ impl<'a> Run<'a> {
             tree_peak: 0,
             samples: Pace::new(options.interval, SAMPLES, now),
             search: Pace::new(options.interval, SEARCH, now),
-            pss: options.pss.map(|interval| Pace::new(interval, PSS, now)),
+            pss: options.pss.map(|interval| Budget::new(interval, PSS, now)),
+            cost_of_pss: COST_OF_PSS,
             total: Usage::default(),
+            reaped: Vec::new(),
+            is_stopped: false,
             gone: None,
+            last: Duration::ZERO,
             left_behind: 0,
             ending: Ending::No,
         }
@@ -201,7 +220,7 @@ impl<'a> Run<'a> {
     /// Until something happens, or it is time for something.
     fn wait(&self, signals: &Signals, reporter: &Reporter) {
         let poll = |fd: c_int, events| libc::pollfd { fd, events, revents: 0 };
-        let is_open = matches!(self.proof, Proof::Open { .. });
+        let is_open = matches!(self.proof, Proof::Open { .. }) && !self.proving.is_closed();
         let mut polls = [
             poll(signals.as_fd().as_raw_fd(), libc::POLLIN),
             poll(reporter.as_fd().as_raw_fd(), 0),
@@ -235,14 +254,19 @@ impl<'a> Run<'a> {
             let pid = match ended() {
                 Ended::One(pid) => pid,
                 Ended::None => break,
-                Ended::Childless => return false,
+                Ended::Childless => {
+                    self.last = now();
+                    return false;
+                }
             };
             let is_program = pid == self.proving.pid;
+            let at = now();
             let has_waited = is_program && has_waited(pid);
             let Some((status, usage)) = reap(pid) else { continue };
             self.total.add(&usage);
+            self.reaped.push(pid);
             if is_program {
-                self.gone = Some(Gone { at: now(), status, peak: usage.peak, has_waited });
+                self.gone = Some(Gone { at, status, peak: usage.peak, has_waited });
                 if !self.options.follow {
                     self.end_the_rest();
                 }
@@ -262,7 +286,7 @@ impl<'a> Run<'a> {
             self.ending = Ending::Told(now() + self.options.grace);
         }
         if matches!(self.ending, Ending::Told(_)) {
-            signal(&living, libc::SIGTERM);
+            signal_each(&living, libc::SIGTERM);
         }
     }
 
@@ -271,12 +295,10 @@ impl<'a> Run<'a> {
         if !matches!(self.ending, Ending::No) {
             return;
         }
+        self.is_stopped = true;
         self.ending = Ending::Told(now() + self.options.grace);
-        if self.gone.is_none() {
-            signal(&[self.proving.pid], stop);
-        } else {
-            signal(&living(), stop);
-        }
+        let told = if self.gone.is_none() { vec![self.proving.pid] } else { living() };
+        signal_each(&told, stop);
     }
 
     /// Kills the program and everything that it started.
@@ -302,29 +324,40 @@ impl<'a> Run<'a> {
                 reporter.flush(now(), true);
                 self.proof = Proof::Given;
             }
-            Verdict::Failed(why) => {
-                self.proof = Proof::Failed(why);
-                self.kill();
-            }
+            Verdict::Missing if self.is_stopped => self.proof = Proof::Unneeded,
+            Verdict::Missing => self.fail(match self.signal() {
+                Some(signal) => format!("{signal} ended it before it could report"),
+                None => {
+                    "the preloaded library did not report; the dynamic loader may have ignored it".to_owned()
+                }
+            }),
+            Verdict::Failed(why) => self.fail(why),
         }
     }
 
+    fn fail(&mut self, why: String) {
+        self.proof = Proof::Failed(why);
+        self.kill();
+    }
+
+    /// The signal that has ended the program.
+    fn signal(&self) -> Option<String> {
+        let status = self.gone.as_ref()?.status;
+        libc::WIFSIGNALED(status).then(|| name(libc::WTERMSIG(status)))
+    }
+
     fn sample(&mut self, began: Duration, reporter: &mut Reporter) {
-        let pid = self.proving.pid;
         let before = own_cpu();
         if began >= self.search.due() {
             self.tree.discover();
             self.search.done(began, own_cpu().saturating_sub(before));
         }
         let searched = own_cpu();
-        let used = self.tree.used(pid);
+        let used = self.tree.used(&self.reaped, self.total.cpu());
+        self.reaped.clear();
         self.tree_peak = self.tree_peak.max(used.tree_rss);
         let counted = own_cpu();
-        let shares = self.pss.as_mut().filter(|pss| began >= pss.due()).and_then(|pss| {
-            let shares = self.tree.shares(pid);
-            pss.done(began, own_cpu().saturating_sub(counted));
-            shares
-        });
+        let shares = self.shares(began, used.tree_rss);
         let told = own_cpu();
         reporter.tell(&Event::Sample(Sample {
             at: milliseconds(began),
@@ -333,47 +366,63 @@ impl<'a> Run<'a> {
             processes: used.processes,
             tree_rss: used.tree_rss,
             tree_pss: shares.map(|shares| shares.tree),
-            cpu: seconds(used.cpu + self.total.cpu()),
+            cpu: seconds(used.cpu),
         }));
         let cost = own_cpu().saturating_sub(told) + counted.saturating_sub(searched);
         self.samples.done(began, cost);
     }
 
+    fn shares(&mut self, now: Duration, rss: u64) -> Option<Shares> {
+        let expected = Duration::try_from_secs_f64(rss as f64 * self.cost_of_pss).ok()?;
+        let budget = self.pss.as_mut().filter(|budget| budget.allows(now, expected))?;
+        let before = own_cpu();
+        let shares = self.tree.shares();
+        let cost = own_cpu().saturating_sub(before);
+        budget.done(now, cost);
+        self.cost_of_pss = cost.as_secs_f64() / rss.max(1) as f64;
+        shares
+    }
+
     /// What was measured.
     fn result(&mut self, started: Duration, peak_before: u64) -> Result<End, String> {
         let Some(gone) = &self.gone else { return Err("it could not be ended".to_owned()) };
-        let signal = libc::WIFSIGNALED(gone.status).then(|| name(libc::WTERMSIG(gone.status)));
-        match (&self.proof, &signal) {
-            (Proof::Failed(_), Some(signal)) if matches!(self.ending, Ending::No) => {
-                return Err(format!("{signal} ended it before it could report"));
-            }
-            (Proof::Failed(why), _) => return Err(why.clone()),
-            _ => {}
+        if let Proof::Failed(why) = &self.proof {
+            return Err(why.clone());
         }
-        // The kernel's figure is exact, but it counts children for which the program has waited, too, and what the process was
-        // before it became the program. What was seen of the program alone may be short by what came after the last sample.
-        let is_own = !gone.has_waited && gone.peak > peak_before;
-        let peak_rss = if is_own || self.tree.peak == 0 { gone.peak } else { self.tree.peak };
+        self.tree.settle(&self.reaped);
         let total = &self.total;
+        // The time that was lost is divided as the rest is.
+        let lost = self.tree.lost;
+        let user = lost.mul_f64(total.user.as_secs_f64() / total.cpu().as_secs_f64().max(f64::MIN_POSITIVE));
+        let peak_rss = self.peak(gone, peak_before);
+        let tree_peak_rss =
+            self.tree_peak.max(peak_rss).max(if total.peak > peak_before { total.peak } else { 0 });
+        let at = if self.options.follow { self.last } else { gone.at };
         Ok(End {
-            at: milliseconds(gone.at),
-            wall: seconds(gone.at.saturating_sub(started)),
-            user: seconds(total.user),
-            system: seconds(total.system),
+            at: milliseconds(at),
+            wall: seconds(at.saturating_sub(started)),
+            user: seconds(total.user + user),
+            system: seconds(total.system + lost.saturating_sub(user)),
             peak_rss,
-            tree_peak_rss: self.tree_peak.max(peak_rss).max(if total.peak > peak_before {
-                total.peak
-            } else {
-                0
-            }),
+            tree_peak_rss,
             minor_faults: total.minor_faults,
             major_faults: total.major_faults,
             voluntary_switches: total.voluntary_switches,
             involuntary_switches: total.involuntary_switches,
             code: libc::WIFEXITED(gone.status).then(|| libc::WEXITSTATUS(gone.status)),
-            signal,
+            signal: self.signal(),
             counters: self.counting.as_mut().map(Counting::read),
             left_behind: self.left_behind,
         })
+    }
+
+    /// The highest RSS of the program itself.
+    ///
+    /// The kernel's figure is exact. But it is also that of the process before it became the program, and of children for which
+    /// the program has waited. Samples are of the program alone, and miss what came after the last one.
+    fn peak(&self, gone: &Gone, peak_before: u64) -> u64 {
+        let Tree { peak, peak_of_others, .. } = self.tree;
+        let is_another = gone.has_waited && peak_of_others > peak || gone.peak <= peak_before;
+        if is_another && peak > 0 { peak } else { gone.peak }
     }
 }

@@ -1,5 +1,6 @@
 //! The program and its descendants, as they are seen from outside while they run.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -9,11 +10,31 @@ use crate::clock::cpu_of;
 
 /// The processes that are known, the program first.
 pub struct Tree {
+    program: i32,
+    /// `/proc/<program>/status`.
+    status: Option<File>,
     processes: Vec<Process>,
     page: u64,
     tick: Duration,
     /// The highest VmHWM of the program that was seen.
     pub peak: u64,
+    /// The highest RSS of another process that was seen.
+    pub peak_of_others: u64,
+    /// CPU time of processes for which nobody waits: the kernel forgets what they have used.
+    pub lost: Duration,
+    cpu: Duration,
+}
+
+/// Lets this process open as many files as it may: a few for each process and thread.
+pub fn allow_many_files() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: a structure to fill in, and one to read.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+        }
+    }
 }
 
 /// The memory and CPU time of all processes at a moment.
@@ -25,7 +46,7 @@ pub struct Used {
     pub processes: usize,
     /// The sum of their RSS.
     pub tree_rss: u64,
-    /// The CPU time of those that live, with that of children for which they have waited.
+    /// The CPU time of all so far.
     pub cpu: Duration,
 }
 
@@ -42,73 +63,115 @@ pub struct Shares {
 /// no other that gets the same id.
 struct Process {
     pid: i32,
+    parent: i32,
     statm: File,
     stat: File,
     tasks: File,
     /// The children of each of its threads.
     children: Vec<File>,
     threads: u64,
+    /// CPU time of its own, when it was last seen.
+    cpu: Duration,
     /// CPU time of the children for which it has waited.
     waited: Duration,
+    /// It ignores SIGCHLD, and so does not wait for its children.
+    ignores: bool,
 }
 
 impl Tree {
-    /// The program alone. Empty where there is no `/proc`.
-    pub fn new(pid: i32) -> Self {
+    /// The program alone.
+    pub fn new(program: i32) -> Self {
         // SAFETY: takes a constant.
         let number = |name| u64::try_from(unsafe { libc::sysconf(name) }).unwrap_or(1).max(1);
         let tick = Duration::from_secs(1) / u32::try_from(number(libc::_SC_CLK_TCK)).unwrap_or(100);
-        let processes = Process::open(pid).into_iter().collect();
-        Self { processes, page: number(libc::_SC_PAGESIZE), tick, peak: 0 }
+        Self {
+            program,
+            status: File::open(format!("/proc/{program}/status")).ok(),
+            processes: Process::open(program, 0).into_iter().collect(),
+            page: number(libc::_SC_PAGESIZE),
+            tick,
+            peak: 0,
+            peak_of_others: 0,
+            lost: Duration::ZERO,
+            cpu: Duration::ZERO,
+        }
     }
 
     /// Looks for descendants that are new.
     pub fn discover(&mut self) {
+        let mut known: HashSet<i32> = self.processes.iter().map(|process| process.pid).collect();
         let mut at = 0;
         while at < self.processes.len() {
-            let tick = self.tick;
             let process = &mut self.processes[at];
             process.look_for_threads();
-            process.look_for_waited(tick);
-            for pid in process.children() {
-                if !self.processes.iter().any(|known| known.pid == pid) {
-                    self.processes.extend(Process::open(pid));
-                }
+            process.look_for_waited(self.tick);
+            let pid = process.pid;
+            let new: Vec<i32> = process.children().into_iter().filter(|child| known.insert(*child)).collect();
+            if !new.is_empty() {
+                process.ignores = ignores_children(pid);
             }
+            self.processes.extend(new.into_iter().filter_map(|child| Process::open(child, pid)));
             at += 1;
         }
     }
 
-    /// What they use. Those that have ended are forgotten.
-    pub fn used(&mut self, program: i32) -> Used {
-        let (mut used, page) = (Used::default(), self.page);
-        self.processes.retain(|process| {
-            // A process that has ended and was not waited for has no memory, and counts no more.
-            let Some(rss) = process.resident().map(|pages| pages * page) else { return false };
-            let Some(cpu) = cpu_of(process.pid) else { return false };
+    /// What they use. `reaped` are the processes for which this one has waited since the last time, and `waited` is the CPU time
+    /// of all of these. Those that have ended are forgotten.
+    pub fn used(&mut self, reaped: &[i32], waited: Duration) -> Used {
+        let (mut used, mut ended) = (Used::default(), Vec::new());
+        for process in &mut self.processes {
+            let resident = process.resident().map(|pages| pages * self.page);
+            let (Some(rss), Some(cpu)) = (resident, cpu_of(process.pid)) else {
+                ended.push(process.pid);
+                continue;
+            };
+            process.cpu = cpu;
             used.cpu += cpu + process.waited;
+            // A process that has ended and was not waited for has no memory, and counts no more.
             if rss > 0 {
                 used.processes += 1;
                 used.tree_rss += rss;
             }
-            if process.pid == program {
+            if process.pid == self.program {
                 used.rss = rss;
+            } else {
+                self.peak_of_others = self.peak_of_others.max(rss);
             }
-            true
-        });
-        if let Some(peak) = peak_of(program) {
-            self.peak = self.peak.max(peak);
         }
+        self.forget(&ended, reaped);
+        self.peak = self.peak.max(used.rss).max(self.status.as_ref().and_then(peak_of).unwrap_or(0));
+        // Between the end of a process and the next look at who has waited for it its time is nowhere.
+        self.cpu = self.cpu.max(used.cpu + waited + self.lost);
+        used.cpu = self.cpu;
         used
     }
 
+    /// The same for the last time.
+    pub fn settle(&mut self, reaped: &[i32]) {
+        let ended: Vec<i32> = self.processes.iter().map(|process| process.pid).collect();
+        self.forget(&ended, reaped);
+    }
+
+    fn forget(&mut self, ended: &[i32], reaped: &[i32]) {
+        if ended.is_empty() {
+            return;
+        }
+        let ignores = |pid: i32| self.processes.iter().any(|process| process.pid == pid && process.ignores);
+        let is_ended = |process: &Process| ended.contains(&process.pid);
+        let is_lost = |process: &&Process| {
+            is_ended(process) && !reaped.contains(&process.pid) && ignores(process.parent)
+        };
+        self.lost += self.processes.iter().filter(is_lost).map(|process| process.cpu).sum::<Duration>();
+        self.processes.retain(|process| !is_ended(process));
+    }
+
     /// Their PSS. The kernel looks at each page.
-    pub fn shares(&self, program: i32) -> Option<Shares> {
+    pub fn shares(&self) -> Option<Shares> {
         let mut shares = Shares::default();
         for process in &self.processes {
             let Some(pss) = pss_of(process.pid) else { continue };
             shares.tree += pss;
-            if process.pid == program {
+            if process.pid == self.program {
                 shares.program = pss;
             }
         }
@@ -117,16 +180,19 @@ impl Tree {
 }
 
 impl Process {
-    fn open(pid: i32) -> Option<Self> {
+    fn open(pid: i32, parent: i32) -> Option<Self> {
         let open = |file: &str| File::open(format!("/proc/{pid}/{file}")).ok();
         let mut process = Self {
             pid,
+            parent,
             statm: open("statm")?,
             stat: open("stat")?,
             tasks: open("task")?,
             children: Vec::new(),
             threads: 0,
+            cpu: Duration::ZERO,
             waited: Duration::ZERO,
+            ignores: false,
         };
         process.look_for_threads();
         Some(process)
@@ -134,20 +200,30 @@ impl Process {
 
     /// The folder of its threads has a link to itself, one to its parent, and one for each thread.
     fn look_for_threads(&mut self) {
-        let threads = self.tasks.metadata().map_or(0, |folder| folder.nlink());
+        let threads = self.tasks.metadata().map_or(0, |folder| folder.nlink().saturating_sub(2));
         if threads == self.threads {
             return;
         }
         self.threads = threads;
         let folder = format!("/proc/self/fd/{}", self.tasks.as_raw_fd());
-        let names = fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
-        self.children = names.filter_map(|thread| File::open(thread.join("children")).ok()).collect();
+        let paths = || fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        self.children = paths().filter_map(|thread| File::open(thread.join("children")).ok()).collect();
+        // Once the first thread has ended, the process shows its memory by the others alone.
+        if threads > 1 && self.resident() == Some(0) {
+            let others = paths().filter_map(|thread| File::open(thread.join("statm")).ok());
+            if let Some(statm) = others.into_iter().find(|statm| pages(statm).is_some_and(|pages| pages > 0))
+            {
+                self.statm = statm;
+            }
+        }
     }
 
+    /// The time of ended children in `stat` (proc_pid_stat(5)). The name before it may have anything in it.
     fn look_for_waited(&mut self, tick: Duration) {
         let mut buffer = [0; 1024];
-        let Some(stat) = read(&self.stat, &mut buffer) else { return };
-        let Some((_, fields)) = stat.rsplit_once(") ") else { return };
+        let Some(stat) = read(&self.stat, &mut buffer, 0) else { return };
+        let Some(end) = stat.windows(2).rposition(|bytes| bytes == b") ") else { return };
+        let fields = String::from_utf8_lossy(&stat[end + 2..]);
         let ticks = fields.split(' ').skip(13).take(2).filter_map(|field| field.parse::<u32>().ok());
         self.waited = tick * ticks.sum::<u32>();
     }
@@ -157,32 +233,36 @@ impl Process {
         let mut found = Vec::new();
         let mut buffer = [0; 4096];
         for thread in &self.children {
-            let (mut offset, mut text) = (0, String::new());
-            while let Some(part) = read_at(thread, &mut buffer, offset).filter(|part| !part.is_empty()) {
+            let (mut offset, mut text) = (0, Vec::new());
+            while let Some(part) = read(thread, &mut buffer, offset).filter(|part| !part.is_empty()) {
                 offset += part.len() as u64;
-                text.push_str(part);
+                text.extend_from_slice(part);
             }
+            let text = String::from_utf8_lossy(&text);
             found.extend(text.split_ascii_whitespace().filter_map(|pid| pid.parse::<i32>().ok()));
         }
         found
     }
 
-    /// Its RSS in pages (proc_pid_statm(5)).
     fn resident(&self) -> Option<u64> {
-        let mut buffer = [0; 128];
-        read(&self.statm, &mut buffer)?.split(' ').nth(1)?.parse().ok()
+        pages(&self.statm)
     }
 }
 
-/// The highest RSS that the program has had since it was started (proc_pid_status(5)).
-fn peak_of(pid: i32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    kibibytes(&status, "VmHWM:")
+/// RSS in pages (proc_pid_statm(5)).
+fn pages(statm: &File) -> Option<u64> {
+    let mut buffer = [0; 128];
+    str::from_utf8(read(statm, &mut buffer, 0)?).ok()?.split(' ').nth(1)?.parse().ok()
+}
+
+/// The highest RSS of a process since its program was started (proc_pid_status(5)).
+fn peak_of(status: &File) -> Option<u64> {
+    let mut buffer = [0; 4096];
+    kibibytes(&String::from_utf8_lossy(read(status, &mut buffer, 0)?), "VmHWM:")
 }
 
 fn pss_of(pid: i32) -> Option<u64> {
-    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
-    kibibytes(&rollup, "Pss:")
+    kibibytes(&fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?, "Pss:")
 }
 
 fn kibibytes(text: &str, name: &str) -> Option<u64> {
@@ -190,11 +270,15 @@ fn kibibytes(text: &str, name: &str) -> Option<u64> {
     Some(value.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
 }
 
-fn read<'a>(file: &File, buffer: &'a mut [u8]) -> Option<&'a str> {
-    read_at(file, buffer, 0)
+fn ignores_children(pid: i32) -> bool {
+    let status = fs::read(format!("/proc/{pid}/status")).unwrap_or_default();
+    let status = String::from_utf8_lossy(&status);
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask & 1 << (libc::SIGCHLD - 1) != 0)
 }
 
-fn read_at<'a>(file: &File, buffer: &'a mut [u8], offset: u64) -> Option<&'a str> {
+fn read<'a>(file: &File, buffer: &'a mut [u8], offset: u64) -> Option<&'a [u8]> {
     let length = file.read_at(buffer, offset).ok()?;
-    str::from_utf8(&buffer[..length]).ok()
+    Some(&buffer[..length])
 }
