@@ -458,18 +458,18 @@ describe('measure', { skip: cannotPreload }, () => {
         ).replace('\\"pid\\":0', '\\"pid\\":%d');
         library(`dprintf(atoi(getenv("MALLOC_BACKEND_REPORT")), ${line} "\\n", getpid());`);
         const other = await refused(['mimalloc', '--', 'tail', '-f', '/dev/null'], { env });
-        assert.match(other.message, /tail does not run on mimalloc: its malloc is that of \/elsewhere\.so$/);
+        assert.match(other.message, /tail does not run on mimalloc: it uses the malloc of \/elsewhere\.so$/);
         library('kill(getpid(), SIGKILL);');
         const ended = await refused(['mimalloc', '--', 'true'], { env });
         assert.match(
           ended.message,
-          /true does not run on mimalloc: SIGKILL ended it before it could report$/,
+          /true does not run on mimalloc: SIGKILL ended it before the library reported$/,
         );
         library('for (;;) pause();');
         const hung = await refused(['mimalloc', '--', 'true'], { env });
         assert.match(
           hung.message,
-          /the library has not reported, and it has been asleep for \d+ s, before its main/,
+          /the library has not reported, and the program has slept for \d+ s before its main/,
         );
         for (const { code } of [other, ended, hung]) assert.equal(code, 'ERR_NOT_APPLIED');
       },

@@ -61,7 +61,7 @@ fn fork(program: &Program) -> Result<(Role, Signals), Refusal> {
     if !Path::new("/proc/self").exists() {
         return Err(Refusal::new(
             Code::ProcessAccess,
-            "cannot measure a program: there is no /proc, where the system tells what it uses; mount it (mount -t proc proc /proc)",
+            "cannot measure a program: /proc is not mounted; mount it (mount -t proc proc /proc)",
         ));
     }
     let refuse = |error: io::Error| program.launch.failed(&error);

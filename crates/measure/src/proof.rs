@@ -72,13 +72,14 @@ impl<'a> Proving<'a> {
         };
         if i64::from(report.pid) != i64::from(self.pid) {
             Verdict::Failed(format!(
-                "the report is that of process {}, which it started; the loader ignored the library in it",
+                "the report is from process {}, which the program started; the loader ignored the library in the program \
+                 itself",
                 report.pid
             ))
         } else if report.applied && report.backend == self.backend.as_str() {
             Verdict::Proved(report)
         } else {
-            Verdict::Failed(format!("its malloc is that of {}", report.owner))
+            Verdict::Failed(format!("it uses the malloc of {}", report.owner))
         }
     }
 
@@ -94,7 +95,8 @@ impl<'a> Proving<'a> {
         }
         if is_ignored(self.pid, self.library) {
             return Verdict::Failed(
-                "the dynamic loader ignored the library; may its user read that, in all folders above it?"
+                "the dynamic loader ignored the library; check that the child's user can read the library and all folders \
+                 above it"
                     .to_owned(),
             );
         }
@@ -102,14 +104,15 @@ impl<'a> Proving<'a> {
         self.asleep = if cpu == self.cpu && is_asleep(self.pid) { self.asleep + 1 } else { 0 };
         self.cpu = cpu;
         let what = if self.asleep >= PATIENCE {
-            format!("it has been asleep for {} s", self.asleep)
+            format!("the program has slept for {} s", self.asleep)
         } else if cpu.as_secs() >= u64::from(PATIENCE) {
-            format!("it has worked for {} s", cpu.as_secs())
+            format!("the program has used {} s of CPU time", cpu.as_secs())
         } else {
             return Verdict::Open;
         };
         Verdict::Failed(format!(
-            "the library has not reported, and {what}, before its main; one of its libraries may wait for another"
+            "the library has not reported, and {what} before its main; two preloaded libraries may wait for each other, so try \
+             without the other libraries"
         ))
     }
 }

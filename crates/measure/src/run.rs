@@ -326,7 +326,7 @@ impl<'a> Run<'a> {
             }
             Verdict::Missing if self.is_stopped => self.proof = Proof::Unneeded,
             Verdict::Missing => self.fail(match self.signal() {
-                Some(signal) => format!("{signal} ended it before it could report"),
+                Some(signal) => format!("{signal} ended it before the library reported"),
                 None => {
                     "the preloaded library did not report; the dynamic loader may have ignored it".to_owned()
                 }
