@@ -15,6 +15,7 @@ import { pythonPair } from './python-pair.js';
 import { pythonRust } from './python-rust.js';
 import { python } from './python.js';
 import { release } from './release.js';
+import { sampling } from './sampling.js';
 import { start } from './start.js';
 import { machine, markdown, type Table } from './table.js';
 import { upstream } from './upstream.js';
@@ -25,6 +26,7 @@ const tables: Readonly<Record<string, Table>> = {
   upstream,
   workloads,
   start,
+  sampling,
   pagefault,
   presets,
   release,

@@ -1,4 +1,4 @@
-//! Events of the processor, counted by the kernel for the program and everything that it starts (perf_event_open(2)).
+//! Processor events of the program and all its descendants, counted by the kernel (perf_event_open(2)).
 
 use std::ffi::c_ulong;
 use std::fs::File;
@@ -15,7 +15,7 @@ pub struct Counting {
     dtlb_misses: Option<File>,
 }
 
-/// The part of `struct perf_event_attr` that is used; the kernel takes the size that it is told.
+/// The first version of `struct perf_event_attr`. The kernel accepts each version by its size.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Attributes {
@@ -46,7 +46,7 @@ const ENABLE_ON_EXEC: u64 = 1 << 12;
 const CLOSE_ON_EXEC: c_ulong = 1 << 3;
 
 impl Counting {
-    /// Opens what the system allows for a process that has not become the program yet.
+    /// Opens the counters that the system allows, for a process that has not become the program yet.
     pub fn open(pid: i32) -> Option<Self> {
         let counting = Self {
             instructions: open(pid, HARDWARE, INSTRUCTIONS),
@@ -67,7 +67,7 @@ impl Counting {
     }
 }
 
-/// With the kernel's work for the program where that is allowed, and else without.
+/// Counts the kernel's work for the program too, if the system allows that.
 fn open(pid: i32, kind: u32, config: u64) -> Option<File> {
     [0, EXCLUDE_KERNEL].into_iter().find_map(|exclude| {
         let attributes = Attributes {
@@ -98,7 +98,7 @@ fn open(pid: i32, kind: u32, config: u64) -> Option<File> {
     })
 }
 
-/// Where there are more events than the processor can count at once, each was counted for a part of the time.
+/// If the processor cannot count all events at once, the kernel counts each for a part of the time.
 fn count(file: &mut File) -> Option<u64> {
     let mut bytes = [[0; size_of::<u64>()]; 3];
     file.read_exact(bytes.as_flattened_mut()).ok()?;

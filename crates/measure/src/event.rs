@@ -1,4 +1,4 @@
-//! What the launcher tells its caller: one JSON object a line.
+//! The events that the launcher reports: one JSON object per line.
 
 use malloc_backend_launch::{Refusal, Report};
 use serde::Serialize;
@@ -16,15 +16,15 @@ pub enum Event {
         /// The library's report.
         proof: Proof,
     },
-    /// What the program and its descendants use at a moment.
+    /// The memory and CPU time of the program and its descendants at a moment.
     Sample(Sample),
-    /// The program has ended, and nothing of it is left.
+    /// The program and all its descendants have ended.
     End(Box<End>),
-    /// The program was not started on the backend, or did not prove it.
+    /// The program was not started on the backend, or did not prove the backend.
     Error {
         /// The stable code.
         code: &'static str,
-        /// What was wrong and what to do.
+        /// The problem and the remedy.
         message: String,
     },
 }
@@ -35,7 +35,7 @@ impl From<Refusal> for Event {
     }
 }
 
-/// The proof, as `Proof` of the package has it.
+/// The proof, with the fields of the package's `Proof`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Proof {
     pid: u32,
@@ -55,7 +55,7 @@ impl From<Report> for Proof {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Sample {
-    /// When it was taken.
+    /// The time of the sample.
     pub at: f64,
     /// RSS of the program itself.
     pub rss: u64,
@@ -64,7 +64,7 @@ pub struct Sample {
     pub pss: Option<u64>,
     /// How many processes there are.
     pub processes: usize,
-    /// The sum of their RSS; a page that several share counts for each.
+    /// The sum of their RSS. A shared page counts once for each process.
     pub tree_rss: u64,
     /// The sum of their PSS, in some of the samples.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,9 +77,9 @@ pub struct Sample {
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct End {
-    /// When the program ended; if all that it started is followed, when the last process ended.
+    /// The time at which the program ended. With `follow`: at which the last process ended.
     pub at: f64,
-    /// Since it was started.
+    /// From the start of the program to `at`.
     pub wall: f64,
     /// CPU time in the program's code, of all processes.
     pub user: f64,
@@ -87,15 +87,15 @@ pub struct End {
     pub system: f64,
     /// The highest RSS of the program itself.
     pub peak_rss: u64,
-    /// The highest RSS of all processes together that was seen.
+    /// The highest sum of RSS in a sample, and at least the peak RSS of the largest process.
     pub tree_peak_rss: u64,
-    /// Page faults without a read from a disk, of all processes.
+    /// Page faults that needed no read from a disk, of all processes.
     pub minor_faults: u64,
-    /// Page faults with a read from a disk, of all processes.
+    /// Page faults that needed a read from a disk, of all processes.
     pub major_faults: u64,
     /// Context switches because a process waited, of all processes.
     pub voluntary_switches: u64,
-    /// Context switches because another process had its turn, of all processes.
+    /// Context switches in favour of another process, of all processes.
     pub involuntary_switches: u64,
     /// The exit status; null if a signal ended the program.
     pub code: Option<i32>,
@@ -103,7 +103,7 @@ pub struct End {
     pub signal: Option<String>,
     /// Events of the processor; null if the system does not count them.
     pub counters: Option<Counters>,
-    /// Processes that were alive when the program ended, and that the launcher ended.
+    /// The number of processes that still ran when the program ended. The launcher ended them.
     pub left_behind: usize,
 }
 
@@ -114,10 +114,10 @@ pub struct Counters {
     /// Instructions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instructions: Option<u64>,
-    /// Reads from memory that no cache had.
+    /// Cache misses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache_misses: Option<u64>,
-    /// Reads whose address no data TLB had.
+    /// Reads that missed the data TLB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dtlb_misses: Option<u64>,
 }

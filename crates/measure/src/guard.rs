@@ -1,4 +1,4 @@
-//! The outer process. It stands above everything that the program starts, and ends what is left when the inner one is gone.
+//! The outer process. It is an ancestor of the program and of all descendants, and kills those that survive the inner process.
 
 use std::ffi::c_int;
 use std::io;
@@ -12,21 +12,21 @@ use crate::reporter::Reporter;
 use crate::run::{Options, Program, run};
 use crate::signals::{ABANDONED, Before, Signals, block, name};
 
-/// What came of a measurement.
+/// The result of a measurement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Measured {
-    /// The program ran on its backend, whatever came of it.
+    /// The program ran on its backend. It may have failed.
     Ran,
-    /// The program was not started on its backend, or did not prove it; the reporter knows why.
+    /// The program was not started on its backend, or did not prove the backend. The reporter has the reason.
     Refused,
-    /// A signal of that name ended the measurement.
+    /// The signal with this name ended the measurement.
     Lost(String),
 }
 
-/// Starts the program, measures it and everything that it starts up to its end, and tells the reporter. When this returns,
-/// nothing of the program is left.
+/// Starts the program and measures it with all its descendants up to its end. Writes the events to the reporter. When this
+/// function returns, no descendant runs.
 ///
-/// This process must have one thread and no children.
+/// The process that calls this function must have one thread and no children.
 pub fn measure(program: Program, options: &Options, mut reporter: Reporter) -> Measured {
     // SAFETY: takes nothing and cannot fail.
     let parent = unsafe { libc::getppid() };
@@ -41,7 +41,7 @@ pub fn measure(program: Program, options: &Options, mut reporter: Reporter) -> M
         }
         Ok((Role::Inner(outer), signals)) => {
             let status = inner(outer, program, options, &before, signals, reporter);
-            // SAFETY: ends the process, without what the outer one would do at its end.
+            // SAFETY: ends the process without the exit handlers, which are the outer process's.
             unsafe { libc::_exit(status) }
         }
         Ok((Role::Outer(inner), signals)) => {
@@ -52,8 +52,9 @@ pub fn measure(program: Program, options: &Options, mut reporter: Reporter) -> M
 }
 
 enum Role {
-    /// Of this one.
+    /// The outer process, with the id of the inner one.
     Outer(c_int),
+    /// The inner process, with the id of the outer one.
     Inner(c_int),
 }
 
@@ -84,14 +85,15 @@ fn inner(
     signals: Signals,
     reporter: Reporter,
 ) -> c_int {
-    // SAFETY: takes nothing. (What kills the group of the outer process shall not reach this one.)
+    // A signal to the process group of the outer process must not reach this one.
+    // SAFETY: takes nothing.
     unsafe { libc::setsid() };
     adopt_orphans();
     let is_abandoned = end_with_parent(outer);
     run(program, options, before, signals, reporter, is_abandoned)
 }
 
-/// Has the kernel send [`ABANDONED`] when the parent ends. Says whether that has happened already.
+/// Makes the kernel send [`ABANDONED`] when the parent ends. Returns whether the parent has ended already.
 fn end_with_parent(parent: c_int) -> bool {
     // SAFETY: takes constants; and nothing.
     unsafe {
@@ -100,7 +102,7 @@ fn end_with_parent(parent: c_int) -> bool {
     }
 }
 
-/// Hands signals on to the inner process until it ends, and ends what it has left.
+/// Forwards signals to the inner process until the inner process ends. Then kills the descendants that are left.
 fn wait_for(inner: c_int, mut signals: Signals, is_abandoned: bool) -> Measured {
     // SAFETY: sends a signal to a child for which nobody has waited yet.
     let send = |signal: c_int| unsafe { libc::kill(inner, signal) };

@@ -1,11 +1,11 @@
-//! The measuring launcher: it starts a program on a backend, with proof, and measures the program with everything that the
-//! program starts. [`measure`] is the whole of it.
+//! The measuring launcher. [`measure`] starts a program on a backend, with proof, and measures the program and all its
+//! descendants.
 //!
-//! Two processes stand between the caller and the program. The outer one ([`guard`]) ends everything that the inner one leaves
-//! behind, also if the inner one is killed. The inner one ([`run`]) starts the program, samples it and waits for it. Both are
-//! small: the peak RSS of a program begins with the RSS of the process that started it.
+//! Two processes stand between the caller and the program. The inner process ([`run`]) starts the program, samples it and waits
+//! for it. The outer process ([`guard`]) kills the descendants that are left, also if the inner process is killed. Both processes
+//! are small, because the kernel counts the RSS of the process that forks as the first RSS of the program.
 //!
-//! Linux only: elsewhere the crate is empty.
+//! Linux only: on other systems the crate is empty.
 
 #![cfg(all(target_os = "linux", target_pointer_width = "64"))]
 
@@ -18,6 +18,7 @@ mod pace;
 mod proof;
 mod reporter;
 mod run;
+mod sampling;
 mod signals;
 mod start;
 mod tree;
@@ -27,3 +28,4 @@ pub use event::Event;
 pub use guard::{Measured, measure};
 pub use reporter::Reporter;
 pub use run::{Options, Program};
+pub use sampling::Intervals;

@@ -1,8 +1,8 @@
-//! How often something is done that costs CPU time, so that the cost stays a small share of the time that passes.
+//! How often a task runs, so that its CPU time stays a small share of the elapsed time.
 
 use std::time::Duration;
 
-/// When something is done next. All times are since the same moment.
+/// The schedule of a task whose cost changes slowly. All times are since the same moment.
 #[derive(Clone, Debug)]
 pub struct Pace {
     shortest: Duration,
@@ -12,21 +12,21 @@ pub struct Pace {
     cost: f64,
 }
 
-/// How much the latest cost counts beside those before. One that was disturbed shall not slow everything down.
+/// The weight of the latest cost in the mean. One disturbed run must not delay the next runs for long.
 const WEIGHT: f64 = 0.25;
 
 impl Pace {
-    /// At once, and then no more often than each `shortest`.
+    /// The task is due at once. Later the time between two runs is `shortest` or longer.
     pub fn new(shortest: Duration, share: f64, now: Duration) -> Self {
         Self { shortest, share, due: now, cost: 0.0 }
     }
 
-    /// When it is to be done next.
+    /// The time of the next run.
     pub fn due(&self) -> Duration {
         self.due
     }
 
-    /// It was done; it began at `began` and cost so much CPU time.
+    /// The task ran: the time at which it began, and its CPU time.
     pub fn done(&mut self, began: Duration, cost: Duration) {
         let cost = cost.as_secs_f64();
         self.cost = if self.cost == 0.0 { cost } else { self.cost + WEIGHT * (cost - self.cost) };
@@ -35,7 +35,7 @@ impl Pace {
     }
 }
 
-/// A share of one processor that is never exceeded, for what costs much at once and can be estimated before.
+/// The schedule of an expensive task whose cost can be estimated before. The task never exceeds its share of one processor.
 #[derive(Clone, Debug)]
 pub struct Budget {
     shortest: Duration,
@@ -46,17 +46,17 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// Begins with nothing to spend.
+    /// The budget is empty at `since`.
     pub fn new(shortest: Duration, share: f64, since: Duration) -> Self {
         Self { shortest, share, since, spent: Duration::ZERO, due: since }
     }
 
-    /// Whether it is time, and so much can be spent.
+    /// Whether the task is due and the budget has so much.
     pub fn allows(&self, now: Duration, cost: Duration) -> bool {
         now >= self.due && self.spent + cost <= now.saturating_sub(self.since).mul_f64(self.share)
     }
 
-    /// It was done; it began at `began` and cost so much CPU time.
+    /// The task ran: the time at which it began, and its CPU time.
     pub fn done(&mut self, began: Duration, cost: Duration) {
         self.due = began + self.shortest;
         self.spent += cost;

@@ -1,4 +1,4 @@
-//! Whether the program has proved that it runs on the backend.
+//! The proof that the program runs on the backend.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -11,11 +11,11 @@ use malloc_backend_launch::Report;
 
 use crate::clock::cpu_of;
 
-/// The report, as far as it has come.
+/// A program that has not proved its backend yet.
 pub struct Proving<'a> {
     /// The program's process id.
     pub pid: i32,
-    /// The backend that it is to run on.
+    /// The backend to prove.
     pub backend: MemoryAllocatorBackend,
     /// The library that reports.
     pub library: &'a Path,
@@ -26,21 +26,21 @@ pub struct Proving<'a> {
     asleep: u32,
 }
 
-/// How often is looked for a report that will never come.
+/// The time between two looks at a program that does not report.
 pub const LOOK: Duration = Duration::from_secs(1);
 
-/// How often in a row the program may be seen asleep, or how many seconds it may work, before its `main`.
+/// The number of looks in a row at which the program may sleep, and the seconds of CPU time that it may use, before its report.
 const PATIENCE: u32 = 10;
 
-/// What is known.
+/// The state of the proof.
 pub enum Verdict {
-    /// Nothing yet.
+    /// No report yet.
     Open,
-    /// It runs on the backend.
+    /// The program runs on the backend.
     Proved(Report),
-    /// Nothing will come.
+    /// No report will come.
     Missing,
-    /// It does not, and this is why.
+    /// The program does not run on the backend, for this reason.
     Failed(String),
 }
 
@@ -61,13 +61,13 @@ impl<'a> Proving<'a> {
         Ok(Self { pid, backend, library, reader, text, is_closed: false, cpu, asleep: 0 })
     }
 
-    /// Reads what has come. If the program has ended, nothing more will come from it.
+    /// Reads the report. A program that has ended sends none any more.
     pub fn read(&mut self, has_ended: bool) -> Verdict {
         let mut bytes = Vec::new();
         self.is_closed = self.reader.read_to_end(&mut bytes).is_ok();
         self.text.push_str(&String::from_utf8_lossy(&bytes));
         let Some(report) = Report::first(&self.text) else {
-            // One that ends closes its files first. How it ended says more.
+            // A program that ends closes its files first. The reason of its end is known a moment later.
             return if has_ended { Verdict::Missing } else { Verdict::Open };
         };
         if i64::from(report.pid) != i64::from(self.pid) {
@@ -83,12 +83,12 @@ impl<'a> Proving<'a> {
         }
     }
 
-    /// Whether more may come.
+    /// Whether the program, and all that inherited its end of the pipe, have closed it.
     pub fn is_closed(&self) -> bool {
         self.is_closed
     }
 
-    /// Looks at the program itself, each second while nothing comes.
+    /// Looks at the program itself. Call this function each [`LOOK`] until the report comes.
     pub fn look(&mut self) -> Verdict {
         if self.is_closed {
             return Verdict::Missing;
@@ -128,12 +128,12 @@ fn is_asleep(pid: i32) -> bool {
     String::from_utf8_lossy(&stat).rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S'))
 }
 
-/// Whether glibc's loader is past what is preloaded, which it maps before what the program needs, without the library.
+/// Whether glibc's loader ignored the library. The loader maps preloaded libraries before the C library.
 fn is_ignored(pid: i32, library: &Path) -> bool {
     let maps = fs::read(format!("/proc/{pid}/maps")).unwrap_or_default();
     let maps = String::from_utf8_lossy(&maps);
     let library = library.file_name().unwrap_or_default().to_string_lossy();
-    // (Of one whose code may not be executed there is a mapping, too.)
+    // (A library whose code may not be executed is mapped, too.)
     let is_loaded = maps.lines().any(|line| {
         line.contains(" r-xp ") && line.rsplit_once('/').is_some_and(|(_, name)| name == library)
     });

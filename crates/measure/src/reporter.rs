@@ -1,4 +1,4 @@
-//! Where the events go. A reader that is slow, or gone, does not disturb the measurement.
+//! The writer of the events. A slow reader does not delay the measurement.
 
 use std::ffi::c_int;
 use std::io;
@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use crate::event::Event;
 
-/// Each write wakes the reader, which costs more than a sample.
+/// The time between two writes. A write wakes the reader, which costs more CPU time than a sample.
 const PERIOD: Duration = Duration::from_millis(250);
 
-/// A pipe that is ready takes so many bytes without a wait (pipe(7), `PIPE_BUF`).
+/// A pipe that is ready takes this many bytes without blocking (pipe(7), `PIPE_BUF`).
 const AT_ONCE: usize = 4096;
 
 /// A descriptor for events.
@@ -25,7 +25,7 @@ impl Reporter {
     /// The program does not inherit the descriptor.
     ///
     /// # Errors
-    /// Where it cannot be written to.
+    /// The descriptor cannot be written to.
     pub fn new(fd: OwnedFd) -> io::Result<Self> {
         // SAFETY: a descriptor of this process.
         let access = unsafe {
@@ -41,14 +41,14 @@ impl Reporter {
         Ok(Self { fd, waiting: Vec::new(), written: Duration::ZERO, is_lost: false })
     }
 
-    /// Tells an event, soon.
+    /// Keeps an event for the next write.
     pub fn tell(&mut self, event: &Event) {
-        // (There is no map here whose keys are no strings, and nothing that refuses to be serialised.)
+        // (This fails only for maps whose keys are not strings, and for types that refuse to be serialised. No event has these.)
         let _ = serde_json::to_writer(&mut self.waiting, event);
         self.waiting.push(b'\n');
     }
 
-    /// Writes what waits as far as the reader takes it, if it is time to. With `urgent` it is.
+    /// Writes the events as far as the reader takes them without blocking, if the last write was long ago or `urgent` is true.
     pub fn flush(&mut self, now: Duration, urgent: bool) {
         if self.waiting.is_empty() || !urgent && now < self.written + PERIOD {
             return;
@@ -59,7 +59,7 @@ impl Reporter {
         }
     }
 
-    /// Writes what waits, and waits for the reader.
+    /// Writes all events. Blocks until the reader has taken them or is gone.
     pub fn finish(&mut self) {
         while !self.waiting.is_empty() && !self.is_lost {
             if self.poll(libc::POLLOUT, -1) & libc::POLLOUT != 0 {
@@ -68,7 +68,7 @@ impl Reporter {
         }
     }
 
-    /// Whether nobody reads any more.
+    /// Whether the reader is gone.
     pub fn is_lost(&mut self) -> bool {
         self.poll(0, 0);
         self.is_lost

@@ -1,4 +1,4 @@
-//! The inner process: it starts the program, waits for what happens, and samples meanwhile.
+//! The inner process. It starts the program, samples it, and waits for the end of it and of all its descendants.
 
 use std::ffi::c_int;
 use std::io;
@@ -10,56 +10,46 @@ use std::time::Duration;
 use malloc_backend::MemoryAllocatorBackend;
 use malloc_backend_launch::{Code, Launch, Refusal, ReportPipe};
 
-use crate::clock::{milliseconds, now, own_cpu, seconds};
+use crate::clock::{milliseconds, now, seconds};
 use crate::counters::Counting;
-use crate::event::{End, Event, Sample};
+use crate::event::{End, Event};
 use crate::family::{MOMENT, kill_all, living, signal_each};
-use crate::pace::{Budget, Pace};
 use crate::proof::{LOOK, Proving, Verdict};
 use crate::reporter::Reporter;
+use crate::sampling::{Intervals, Sampling, Seen};
 use crate::signals::{ABANDONED, Before, STOPS, Signals, name};
 use crate::start::{Manner, Started, Starting};
-use crate::tree::{Shares, Tree, allow_many_files};
+use crate::tree::allow_many_files;
 use crate::usage::{Ended, Usage, ended, has_waited, reap};
 
 /// The program to measure.
 pub struct Program {
-    /// What is executed.
+    /// The file and its arguments.
     pub launch: Launch,
-    /// Its environment, with which the library reports to `report`.
+    /// The environment, which names `report` to the library.
     pub entries: Vec<Vec<u8>>,
-    /// Where the library reports to.
+    /// The pipe for the library's report.
     pub report: ReportPipe,
-    /// The backend that it is to prove.
+    /// The backend to prove.
     pub backend: MemoryAllocatorBackend,
-    /// The library that is preloaded.
+    /// The preloaded library.
     pub library: PathBuf,
 }
 
 /// How a program is measured.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// The shortest time between two samples. It is longer where samples cost more than a small share of a processor.
-    pub interval: Duration,
-    /// The shortest time between two samples with PSS; `None` for none.
-    pub pss: Option<Duration>,
-    /// How long the program may take to end after it was told to.
+    /// How often samples are taken.
+    pub intervals: Intervals,
+    /// The time between the signal that asks the program to end and SIGKILL.
     pub grace: Duration,
-    /// The program reads this process's standard input.
+    /// The program gets this process's standard input; otherwise it gets `/dev/null`.
     pub keep_input: bool,
-    /// The measurement goes on until the last process has ended that the program started.
+    /// The measurement ends when the last descendant has ended, and not when the program has.
     pub follow: bool,
 }
 
-/// What samples, the search for new processes, and PSS may cost: shares of one processor, together under 0.5 %.
-const SAMPLES: f64 = 0.002;
-const SEARCH: f64 = 0.001;
-const PSS: f64 = 0.002;
-
-/// What PSS costs before it was measured, in seconds for each byte of RSS: 4 KiB take 60 ns.
-const COST_OF_PSS: f64 = 15e-12;
-
-/// Measures the program, and tells the reporter. `is_abandoned` if nobody waits for that any more.
+/// Measures the program, and reports. Returns the exit status. `is_abandoned`: the outer process has ended already.
 pub fn run(
     program: Program,
     options: &Options,
@@ -100,32 +90,44 @@ pub fn run(
     status
 }
 
-/// How far the proof is.
+/// The state of the proof.
 enum Proof {
     Open {
         look: Duration,
     },
     Given,
-    /// The program was stopped before.
+    /// The program was stopped before it reported.
     Unneeded,
     Failed(String),
 }
 
-/// Whether the program and what it started are being ended.
+/// The state of the end.
 enum Ending {
     No,
-    /// They were told to; at that time they are killed.
+    /// Processes were asked to end. At this time they are killed.
     Told(Duration),
-    /// They are killed, next at that time.
+    /// Processes were killed. At this time those that are left are killed again.
     Killed(Duration),
 }
 
-/// How the program itself ended.
+/// The end of the program itself.
 struct Gone {
     at: Duration,
     status: c_int,
     peak: u64,
     has_waited: bool,
+}
+
+impl Gone {
+    /// The highest RSS of the program itself.
+    ///
+    /// The kernel's figure is exact. But the kernel counts the process before it became the program, too, and the children for
+    /// which the program has waited. Samples are of the program alone, and miss the time after the last one.
+    fn peak_of_program(&self, seen: &Seen, peak_before: u64) -> u64 {
+        let is_of_child = self.has_waited && seen.peak_of_others > seen.peak;
+        let is_of_another = is_of_child || self.peak <= peak_before;
+        if is_of_another && seen.peak > 0 { seen.peak } else { self.peak }
+    }
 }
 
 struct Run<'a> {
@@ -134,20 +136,15 @@ struct Run<'a> {
     started: Option<Started>,
     proof: Proof,
     counting: Option<Counting>,
-    tree: Tree,
-    tree_peak: u64,
-    samples: Pace,
-    search: Pace,
-    pss: Option<Budget>,
-    cost_of_pss: f64,
-    /// Of the processes for which this one has waited.
+    sampling: Sampling,
+    /// The resources of the processes for which this process has waited.
     total: Usage,
-    /// Since the last sample.
+    /// The ids of these processes since the last sample.
     reaped: Vec<i32>,
-    /// Somebody wants the program to end before it does.
+    /// A signal to the launcher asked the program to end.
     is_stopped: bool,
     gone: Option<Gone>,
-    /// When the last process had ended.
+    /// The time at which the last process had ended.
     last: Duration,
     left_behind: usize,
     ending: Ending,
@@ -162,17 +159,12 @@ impl<'a> Run<'a> {
     ) -> Self {
         let now = now();
         Self {
-            tree: Tree::new(proving.pid),
+            sampling: Sampling::new(proving.pid, options.intervals, now),
             options,
             proving,
             started,
             proof: Proof::Open { look: now + LOOK },
             counting,
-            tree_peak: 0,
-            samples: Pace::new(options.interval, SAMPLES, now),
-            search: Pace::new(options.interval, SEARCH, now),
-            pss: options.pss.map(|interval| Budget::new(interval, PSS, now)),
-            cost_of_pss: COST_OF_PSS,
             total: Usage::default(),
             reaped: Vec::new(),
             is_stopped: false,
@@ -183,7 +175,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Until no process is left.
+    /// Waits until no process is left, and samples meanwhile.
     fn follow(&mut self, mut signals: Signals, reporter: &mut Reporter) {
         while self.reap() {
             self.wait(&signals, reporter);
@@ -199,8 +191,10 @@ impl<'a> Run<'a> {
             }
             self.prove(reporter);
             let now = now();
-            if self.is_sampled() && now >= self.samples.due() {
-                self.sample(now, reporter);
+            if self.is_sampled() && now >= self.sampling.due() {
+                let sample = self.sampling.take(now, &self.reaped, self.total.cpu());
+                self.reaped.clear();
+                reporter.tell(&Event::Sample(sample));
             }
             reporter.flush(now, false);
             let is_time = match self.ending {
@@ -214,10 +208,11 @@ impl<'a> Run<'a> {
                 self.ending = Ending::Killed(now + MOMENT);
             }
         }
+        self.last = now();
         self.prove(reporter);
     }
 
-    /// Until something happens, or it is time for something.
+    /// Waits for a signal, the report, the loss of the reader, or the next due time.
     fn wait(&self, signals: &Signals, reporter: &Reporter) {
         let poll = |fd: c_int, events| libc::pollfd { fd, events, revents: 0 };
         let is_open = matches!(self.proof, Proof::Open { .. }) && !self.proving.is_closed();
@@ -226,7 +221,7 @@ impl<'a> Run<'a> {
             poll(reporter.as_fd().as_raw_fd(), 0),
             poll(if is_open { self.proving.as_fd().as_raw_fd() } else { -1 }, libc::POLLIN),
         ];
-        let sample = self.is_sampled().then(|| self.samples.due());
+        let sample = self.is_sampled().then(|| self.sampling.due());
         let look = if let Proof::Open { look } = self.proof { Some(look) } else { None };
         let ending = match self.ending {
             Ending::No => None,
@@ -248,16 +243,13 @@ impl<'a> Run<'a> {
         matches!(self.proof, Proof::Given) && (self.gone.is_none() || self.options.follow)
     }
 
-    /// Waits for what has ended. Says whether anything is left.
+    /// Waits for the children that have ended, and returns whether processes are left.
     fn reap(&mut self) -> bool {
         loop {
             let pid = match ended() {
                 Ended::One(pid) => pid,
                 Ended::None => break,
-                Ended::Childless => {
-                    self.last = now();
-                    return false;
-                }
+                Ended::Childless => return false,
             };
             let is_program = pid == self.proving.pid;
             let at = now();
@@ -275,7 +267,7 @@ impl<'a> Run<'a> {
         true
     }
 
-    /// Ends what the program has left behind.
+    /// Ends the processes that still run after the end of the program.
     fn end_the_rest(&mut self) {
         if matches!(ended(), Ended::Childless) {
             return;
@@ -290,7 +282,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Tells the program to end. What it started is its own to end, as long as it lives.
+    /// Asks the program to end. As long as the program runs, it is responsible for its own children.
     fn stop(&mut self, stop: c_int) {
         if !matches!(self.ending, Ending::No) {
             return;
@@ -301,7 +293,7 @@ impl<'a> Run<'a> {
         signal_each(&told, stop);
     }
 
-    /// Kills the program and everything that it started.
+    /// Kills the program and all its descendants.
     fn kill(&mut self) {
         if !matches!(self.ending, Ending::Killed(_)) {
             self.ending = Ending::Killed(Duration::ZERO);
@@ -346,65 +338,27 @@ impl<'a> Run<'a> {
         libc::WIFSIGNALED(status).then(|| name(libc::WTERMSIG(status)))
     }
 
-    fn sample(&mut self, began: Duration, reporter: &mut Reporter) {
-        let before = own_cpu();
-        if began >= self.search.due() {
-            self.tree.discover();
-            self.search.done(began, own_cpu().saturating_sub(before));
-        }
-        let searched = own_cpu();
-        let used = self.tree.used(&self.reaped, self.total.cpu());
-        self.reaped.clear();
-        self.tree_peak = self.tree_peak.max(used.tree_rss);
-        let counted = own_cpu();
-        let shares = self.shares(began, used.tree_rss);
-        let told = own_cpu();
-        reporter.tell(&Event::Sample(Sample {
-            at: milliseconds(began),
-            rss: used.rss,
-            pss: shares.map(|shares| shares.program),
-            processes: used.processes,
-            tree_rss: used.tree_rss,
-            tree_pss: shares.map(|shares| shares.tree),
-            cpu: seconds(used.cpu),
-        }));
-        let cost = own_cpu().saturating_sub(told) + counted.saturating_sub(searched);
-        self.samples.done(began, cost);
-    }
-
-    fn shares(&mut self, now: Duration, rss: u64) -> Option<Shares> {
-        let expected = Duration::try_from_secs_f64(rss as f64 * self.cost_of_pss).ok()?;
-        let budget = self.pss.as_mut().filter(|budget| budget.allows(now, expected))?;
-        let before = own_cpu();
-        let shares = self.tree.shares();
-        let cost = own_cpu().saturating_sub(before);
-        budget.done(now, cost);
-        self.cost_of_pss = cost.as_secs_f64() / rss.max(1) as f64;
-        shares
-    }
-
-    /// What was measured.
+    /// The end event, or the reason why the program does not run on the backend.
     fn result(&mut self, started: Duration, peak_before: u64) -> Result<End, String> {
         let Some(gone) = &self.gone else { return Err("it could not be ended".to_owned()) };
         if let Proof::Failed(why) = &self.proof {
             return Err(why.clone());
         }
-        self.tree.settle(&self.reaped);
+        let seen = self.sampling.finish(&self.reaped);
         let total = &self.total;
-        // The time that was lost is divided as the rest is.
-        let lost = self.tree.lost;
-        let user = lost.mul_f64(total.user.as_secs_f64() / total.cpu().as_secs_f64().max(f64::MIN_POSITIVE));
-        let peak_rss = self.peak(gone, peak_before);
-        let tree_peak_rss =
-            self.tree_peak.max(peak_rss).max(if total.peak > peak_before { total.peak } else { 0 });
+        // The lost time is divided as the rest is.
+        let user = total.user.as_secs_f64() / total.cpu().as_secs_f64().max(f64::MIN_POSITIVE);
+        let user = seen.lost.mul_f64(user);
+        let peak_rss = gone.peak_of_program(&seen, peak_before);
+        let peak_of_one = if total.peak > peak_before { total.peak } else { 0 };
         let at = if self.options.follow { self.last } else { gone.at };
         Ok(End {
             at: milliseconds(at),
             wall: seconds(at.saturating_sub(started)),
             user: seconds(total.user + user),
-            system: seconds(total.system + lost.saturating_sub(user)),
+            system: seconds(total.system + seen.lost.saturating_sub(user)),
             peak_rss,
-            tree_peak_rss,
+            tree_peak_rss: seen.tree_peak.max(peak_rss).max(peak_of_one),
             minor_faults: total.minor_faults,
             major_faults: total.major_faults,
             voluntary_switches: total.voluntary_switches,
@@ -414,15 +368,5 @@ impl<'a> Run<'a> {
             counters: self.counting.as_mut().map(Counting::read),
             left_behind: self.left_behind,
         })
-    }
-
-    /// The highest RSS of the program itself.
-    ///
-    /// The kernel's figure is exact. But it is also that of the process before it became the program, and of children for which
-    /// the program has waited. Samples are of the program alone, and miss what came after the last one.
-    fn peak(&self, gone: &Gone, peak_before: u64) -> u64 {
-        let Tree { peak, peak_of_others, .. } = self.tree;
-        let is_another = gone.has_waited && peak_of_others > peak || gone.peak <= peak_before;
-        if is_another && peak > 0 { peak } else { gone.peak }
     }
 }

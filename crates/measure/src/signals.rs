@@ -1,4 +1,4 @@
-//! Signals: blocked and read from a descriptor, so that the launcher hears of them where it waits for everything else.
+//! Signals. They are blocked and read from a descriptor, so that one `poll` waits for them and for all other events.
 
 use std::ffi::c_int;
 use std::fs::File;
@@ -7,12 +7,12 @@ use std::mem::{self, MaybeUninit};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd};
 use std::ptr;
 
-/// To end the program and everything that it started, as the caller would have ended the program itself.
+/// The signals that ask the launcher to end. It forwards them to the program.
 pub const STOPS: [c_int; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];
-/// Nobody is left who wants the measurement: everything ends at once.
+/// The signal that says that the parent has ended: all processes are killed at once.
 pub const ABANDONED: c_int = libc::SIGUSR1;
 
-/// The signal mask and the dispositions that a process had, which the program is to inherit.
+/// The signal mask and the dispositions of the launcher's parent. The program inherits them.
 #[derive(Clone, Copy)]
 pub struct Before {
     mask: libc::sigset_t,
@@ -22,8 +22,8 @@ pub struct Before {
 
 /// Blocks the signals that the launcher reads.
 ///
-/// SIGPIPE is ignored: a report that nobody reads any more is an error of `write`. SIGCHLD gets its default back: a process
-/// that ignores it cannot wait for its children.
+/// SIGPIPE is ignored, so that `write` returns an error if the reader is gone. SIGCHLD gets the default disposition: a process
+/// that ignores SIGCHLD cannot wait for its children.
 pub fn block() -> Before {
     let mut before = MaybeUninit::<libc::sigset_t>::uninit();
     let ours = ours();
@@ -77,7 +77,7 @@ impl Signals {
         }
     }
 
-    /// The next signal. Waits for it.
+    /// Waits for the next signal.
     pub fn wait(&mut self) -> c_int {
         loop {
             let mut poll = libc::pollfd { fd: self.0.as_raw_fd(), events: libc::POLLIN, revents: 0 };
@@ -89,7 +89,7 @@ impl Signals {
         }
     }
 
-    /// The next signal that has arrived.
+    /// The next signal, if one has arrived.
     pub fn next(&mut self) -> Option<c_int> {
         let mut bytes = [0; size_of::<libc::signalfd_siginfo>()];
         self.0.read_exact(&mut bytes).ok()?;
@@ -105,7 +105,7 @@ impl AsFd for Signals {
     }
 }
 
-/// The name of a signal, as Node has it.
+/// The name of a signal, as in Node.
 pub fn name(signal: c_int) -> String {
     const NAMES: [(c_int, &str); 31] = [
         (libc::SIGHUP, "SIGHUP"),

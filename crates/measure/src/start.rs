@@ -26,7 +26,7 @@ pub struct Starting {
 pub struct Started {
     /// When.
     pub at: Duration,
-    /// The peak RSS, in bytes, that the process had before. The kernel counts it as the program's.
+    /// The peak RSS, in bytes, of the process before that moment. The kernel counts it as the program's.
     pub peak_before: u64,
 }
 
@@ -45,11 +45,11 @@ pub struct Manner<'a> {
 const WORD: usize = size_of::<u64>();
 
 impl Starting {
-    /// Forks a process that becomes the program when it is let go. The program leads a process group of its own: the keys that a
-    /// terminal has for signals do not reach it, and a signal to its own group does not reach the launcher.
+    /// Forks a process that becomes the program after [`Starting::go`]. The program leads a process group of its own. So Ctrl-C in
+    /// a terminal does not reach the program directly, and a signal from the program to its group does not reach the launcher.
     ///
     /// # Errors
-    /// The system's, where there can be no other process.
+    /// The system cannot fork.
     pub fn new(manner: Manner<'_>) -> io::Result<Self> {
         let (said, say) = io::pipe()?;
         let (wait, go) = io::pipe()?;
@@ -62,23 +62,23 @@ impl Starting {
                 let Err(error) = become_program(manner, file(wait), &mut say);
                 let number = error.raw_os_error().unwrap_or(libc::EIO);
                 let _ = say.write_all(&number.to_ne_bytes());
-                // SAFETY: ends the process, without what the launcher would do at its end.
+                // SAFETY: ends the process without the exit handlers, which are the launcher's.
                 unsafe { libc::_exit(127) }
             }
             pid => Ok(Self { pid, said: file(said), go: Some(file(go)) }),
         }
     }
 
-    /// Lets it become the program.
+    /// Lets the process become the program.
     pub fn go(&mut self) {
-        // The end of the pipe is the word.
+        // The process waits until this end of the pipe is closed.
         self.go = None;
     }
 
-    /// How that went. Waits until the system has read the program.
+    /// Waits until the process is the program.
     ///
     /// # Errors
-    /// Why the system refuses to start the program.
+    /// The system refuses to start the program.
     pub fn outcome(&mut self) -> io::Result<Started> {
         let mut bytes = Vec::new();
         self.said.read_to_end(&mut bytes)?;
@@ -93,7 +93,7 @@ impl Starting {
         match (number, word(0), word(1)) {
             (None, Some(at), Some(peak_before)) => Ok(Started { at: Duration::from_nanos(at), peak_before }),
             (Some(number), ..) => Err(io::Error::from_raw_os_error(number)),
-            // Something ended it.
+            // A signal ended the process.
             _ => Err(io::ErrorKind::Interrupted.into()),
         }
     }

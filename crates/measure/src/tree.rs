@@ -1,4 +1,4 @@
-//! The program and its descendants, as they are seen from outside while they run.
+//! The memory and CPU time of the program and its descendants while they run, from `/proc`.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::clock::cpu_of;
 
-/// The processes that are known, the program first.
+/// The known processes. The program is the first.
 pub struct Tree {
     program: i32,
     /// `/proc/<program>/status`.
@@ -16,16 +16,16 @@ pub struct Tree {
     processes: Vec<Process>,
     page: u64,
     tick: Duration,
-    /// The highest VmHWM of the program that was seen.
+    /// The highest VmHWM of the program in a sample.
     pub peak: u64,
-    /// The highest RSS of another process that was seen.
+    /// The highest RSS of another process in a sample.
     pub peak_of_others: u64,
-    /// CPU time of processes for which nobody waits: the kernel forgets what they have used.
+    /// CPU time of processes whose parent ignores SIGCHLD. The kernel adds their time to no other process.
     pub lost: Duration,
     cpu: Duration,
 }
 
-/// Lets this process open as many files as it may: a few for each process and thread.
+/// Raises the limit of open files of this process: it opens some for each process and each thread.
 pub fn allow_many_files() {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: a structure to fill in, and one to read.
@@ -59,8 +59,8 @@ pub struct Shares {
     pub tree: u64,
 }
 
-/// A process, by open files of `/proc`: to read one again is much cheaper than to open it, and if the process ends it tells of
-/// no other that gets the same id.
+/// A process, as open files of `/proc`. Reading an open file again costs a quarter of opening and reading it. After the end of
+/// the process, its files never show another process with the same id.
 struct Process {
     pid: i32,
     parent: i32,
@@ -70,11 +70,11 @@ struct Process {
     /// The children of each of its threads.
     children: Vec<File>,
     threads: u64,
-    /// CPU time of its own, when it was last seen.
+    /// Its own CPU time in the last sample.
     cpu: Duration,
     /// CPU time of the children for which it has waited.
     waited: Duration,
-    /// It ignores SIGCHLD, and so does not wait for its children.
+    /// Whether the process ignores SIGCHLD and so does not wait for its children.
     ignores: bool,
 }
 
@@ -115,8 +115,8 @@ impl Tree {
         }
     }
 
-    /// What they use. `reaped` are the processes for which this one has waited since the last time, and `waited` is the CPU time
-    /// of all of these. Those that have ended are forgotten.
+    /// The memory and CPU time of all processes. `reaped`: the ids of the processes for which this process has waited since the
+    /// last call. `waited`: the CPU time of all processes for which this process has waited.
     pub fn used(&mut self, reaped: &[i32], waited: Duration) -> Used {
         let (mut used, mut ended) = (Used::default(), Vec::new());
         for process in &mut self.processes {
@@ -127,7 +127,7 @@ impl Tree {
             };
             process.cpu = cpu;
             used.cpu += cpu + process.waited;
-            // A process that has ended and was not waited for has no memory, and counts no more.
+            // A zombie has no memory, and does not count.
             if rss > 0 {
                 used.processes += 1;
                 used.tree_rss += rss;
@@ -140,13 +140,13 @@ impl Tree {
         }
         self.forget(&ended, reaped);
         self.peak = self.peak.max(used.rss).max(self.status.as_ref().and_then(peak_of).unwrap_or(0));
-        // Between the end of a process and the next look at who has waited for it its time is nowhere.
+        // After the end of a process, its time is missing until its parent's time is read again.
         self.cpu = self.cpu.max(used.cpu + waited + self.lost);
         used.cpu = self.cpu;
         used
     }
 
-    /// The same for the last time.
+    /// Forgets all processes when none is left. `reaped` as in [`Tree::used`].
     pub fn settle(&mut self, reaped: &[i32]) {
         let ended: Vec<i32> = self.processes.iter().map(|process| process.pid).collect();
         self.forget(&ended, reaped);
@@ -165,7 +165,7 @@ impl Tree {
         self.processes.retain(|process| !is_ended(process));
     }
 
-    /// Their PSS. The kernel looks at each page.
+    /// The PSS of all processes. This is expensive: the kernel visits each page.
     pub fn shares(&self) -> Option<Shares> {
         let mut shares = Shares::default();
         for process in &self.processes {
@@ -198,7 +198,7 @@ impl Process {
         Some(process)
     }
 
-    /// The folder of its threads has a link to itself, one to its parent, and one for each thread.
+    /// Opens the files of the threads again if their number has changed. The folder's link count is two and one for each thread.
     fn look_for_threads(&mut self) {
         let threads = self.tasks.metadata().map_or(0, |folder| folder.nlink().saturating_sub(2));
         if threads == self.threads {
@@ -208,7 +208,7 @@ impl Process {
         let folder = format!("/proc/self/fd/{}", self.tasks.as_raw_fd());
         let paths = || fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
         self.children = paths().filter_map(|thread| File::open(thread.join("children")).ok()).collect();
-        // Once the first thread has ended, the process shows its memory by the others alone.
+        // After the end of the first thread, only the files of other threads show the memory.
         if threads > 1 && self.resident() == Some(0) {
             let others = paths().filter_map(|thread| File::open(thread.join("statm")).ok());
             if let Some(statm) = others.into_iter().find(|statm| pages(statm).is_some_and(|pages| pages > 0))
@@ -218,7 +218,7 @@ impl Process {
         }
     }
 
-    /// The time of ended children in `stat` (proc_pid_stat(5)). The name before it may have anything in it.
+    /// Reads the CPU time of children from `stat` (proc_pid_stat(5)). Any character may occur in the name before.
     fn look_for_waited(&mut self, tick: Duration) {
         let mut buffer = [0; 1024];
         let Some(stat) = read(&self.stat, &mut buffer, 0) else { return };
@@ -228,7 +228,7 @@ impl Process {
         self.waited = tick * ticks.sum::<u32>();
     }
 
-    /// The processes that its threads have started. The kernel may leave some out while others end; the next look finds them.
+    /// The children of its threads. The kernel may skip children while others end. The next search finds these.
     fn children(&self) -> Vec<i32> {
         let mut found = Vec::new();
         let mut buffer = [0; 4096];

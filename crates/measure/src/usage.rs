@@ -1,11 +1,11 @@
-//! What processes have used, as the kernel tells when they end.
+//! The resources of processes that have ended, from the kernel's accounting.
 
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
 use std::time::Duration;
 use std::{fs, io};
 
-/// The resources of a process that has ended, with those of all its descendants for which somebody waited (getrusage(2)).
+/// The resources of a process, and of its descendants for which a process waited (getrusage(2)).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Usage {
     /// CPU time in the program's code.
@@ -14,13 +14,13 @@ pub struct Usage {
     pub system: Duration,
     /// The highest RSS, in bytes, of any of these processes.
     pub peak: u64,
-    /// Page faults without a read from a disk.
+    /// Page faults that needed no read from a disk.
     pub minor_faults: u64,
-    /// Page faults with a read from a disk.
+    /// Page faults that needed a read from a disk.
     pub major_faults: u64,
     /// Context switches because the process waited.
     pub voluntary_switches: u64,
-    /// Context switches because another process had its turn.
+    /// Context switches in favour of another process.
     pub involuntary_switches: u64,
 }
 
@@ -30,7 +30,7 @@ impl Usage {
         self.user + self.system
     }
 
-    /// Adds what another process, none of the descendants, has used.
+    /// Adds the resources of a process that is not a descendant.
     pub fn add(&mut self, other: &Self) {
         self.user += other.user;
         self.system += other.system;
@@ -41,7 +41,7 @@ impl Usage {
         self.involuntary_switches += other.involuntary_switches;
     }
 
-    /// What this process itself has used so far.
+    /// The resources of this process so far, without its children.
     pub fn own() -> Self {
         let mut usage = MaybeUninit::<libc::rusage>::zeroed();
         // SAFETY: a structure to fill in.
@@ -70,17 +70,17 @@ impl From<libc::rusage> for Usage {
     }
 }
 
-/// Of the children of this process: one has ended, none has, or there is none.
+/// The state of the children of this process.
 pub enum Ended {
-    /// This one, and waits to be waited for.
+    /// The child with this id has ended, and is a zombie.
     One(i32),
-    /// All live.
+    /// All children run.
     None,
-    /// This process has no children, and so, if it is a subreaper, no descendants.
+    /// This process has no children. If it is a subreaper, it has no descendants either.
     Childless,
 }
 
-/// Looks whether a child has ended, and leaves it there.
+/// Looks for a child that has ended, and leaves the zombie as it is.
 pub fn ended() -> Ended {
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
     let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
@@ -97,16 +97,16 @@ pub fn ended() -> Ended {
     }
 }
 
-/// Whether a child that has ended and was not yet waited for has waited for children of its own: each has had faults.
+/// Whether a zombie has waited for children of its own. Then the page faults of its children, which `stat` has, are not zero.
 pub fn has_waited(pid: i32) -> bool {
     let stat = fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
     let stat = String::from_utf8_lossy(&stat);
     let faults = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(8));
-    // If there is no /proc it may have.
+    // Without the file the answer is unknown.
     faults.is_none_or(|faults| faults != "0")
 }
 
-/// Waits for a child that has ended: the kernel forgets it.
+/// Waits for a zombie. Returns its status and its resources.
 pub fn reap(pid: i32) -> Option<(c_int, Usage)> {
     let mut status = 0;
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();

@@ -8,14 +8,14 @@ use malloc_backend_launch::{
     Refusal, ReportPipe, Switch, Switched, changed_entries, entries, environment, prepare_launch, shim_file,
     switched_environment, variables,
 };
-use malloc_backend_measure::{Event, Measured, Options, Program, Reporter, measure};
+use malloc_backend_measure::{Event, Intervals, Measured, Options, Program, Reporter, measure};
 
 use super::answer::{Answer, Failure, complain, misused};
 use super::arguments::{BACKENDS, Settings};
 use super::misuse::backend;
 use super::system::{context, folder};
 
-/// Run a program on a backend and report what it uses, for `compare`
+/// Run a program on a backend and report its memory and CPU time; `compare` uses this command
 #[derive(Args)]
 #[command(
     hide = true,
@@ -23,7 +23,8 @@ use super::system::{context, folder};
     after_help = "\
 The report is one JSON object a line: start, sample and end, or error.
 
-Exit status: 0 the program ran on the backend, whatever came of it; 1 it did not; 2 wrong usage."
+Exit status: 0 the program ran on the backend, also if the program failed; 1 it did not run on the backend;
+2 wrong usage."
 )]
 pub struct Measure {
     /// jemalloc, mimalloc, snmalloc, or default for the C library's malloc
@@ -34,19 +35,19 @@ pub struct Measure {
     /// The shortest time between two samples, in milliseconds
     #[arg(long, value_name = "ms", default_value = "20")]
     interval: String,
-    /// The shortest time between two samples with PSS, in milliseconds; 0 for no PSS
+    /// The shortest time between two samples with PSS, in milliseconds; 0: no PSS
     #[arg(long, value_name = "ms", default_value = "1000")]
     pss: String,
-    /// How long the program may take to end after a signal, in milliseconds
+    /// The time between a signal to the program and SIGKILL, in milliseconds
     #[arg(long, value_name = "ms", default_value = "5000")]
     grace: String,
-    /// The file descriptor that the report goes to
+    /// The file descriptor for the report
     #[arg(long, value_name = "number", default_value = "3")]
     report_fd: String,
     /// Let the program read the standard input of this command
     #[arg(long)]
     stdin: bool,
-    /// Go on until everything that the program started has ended
+    /// Measure until all processes that the program started have ended
     #[arg(long)]
     follow: bool,
     /// The program and its arguments
@@ -62,8 +63,10 @@ pub struct Measure {
 /// Measures, and reports.
 pub fn main(asked: Measure, words: &[OsString]) -> Answer {
     let options = Options {
-        interval: milliseconds("--interval", &asked.interval, 1.0)?,
-        pss: Some(milliseconds("--pss", &asked.pss, 0.0)?).filter(|pss| !pss.is_zero()),
+        intervals: Intervals {
+            samples: milliseconds("--interval", &asked.interval, 1.0)?,
+            pss: Some(milliseconds("--pss", &asked.pss, 0.0)?).filter(|pss| !pss.is_zero()),
+        },
         grace: milliseconds("--grace", &asked.grace, 0.0)?,
         keep_input: asked.stdin,
         follow: asked.follow,
@@ -104,7 +107,7 @@ fn prepare(asked: Measure, words: &[OsString]) -> Result<Program, Refusal> {
     };
     let Switched { variables: mut after, notice } = switched_environment(&switch, &before)?;
     let launch = prepare_launch(backend, &folder, command, arguments, &context())?;
-    // Without the proof the program does not begin: the library ends it after its report.
+    // If another malloc serves the program, the library ends the program before its main.
     after.insert(variables::REQUIRE.to_bytes().into(), b"1".to_vec());
     let report = ReportPipe::announce(&mut after).map_err(|error| launch.failed(&error))?;
     if let Some(notice) = notice {
