@@ -78,6 +78,7 @@ export { compare } from './src/compare/compare.js';
 export { type CompareEvent, type Progress } from './src/compare/events.js';
 export { type CompareOptions } from './src/compare/options.js';
 export { type SubjectOptions } from './src/compare/subjects.js';
+export { renderConfig } from './src/compare/decision.js';
 export { renderCsv } from './src/compare/export/csv.js';
 export { renderMarkdown } from './src/compare/export/markdown.js';
 export {

@@ -39,6 +39,8 @@ export type MallocBackendErrorCode =
   | 'ERR_MEASURE_FAILED'
   | 'ERR_PORT_IN_USE'
   | 'ERR_LOAD_FAILED'
+  | 'ERR_NO_GAIN'
+  | 'ERR_GAIN_LOST'
   | 'ERR_RESULTS_INVALID'
   | 'ERR_EXPORT_FAILED';
 

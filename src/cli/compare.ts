@@ -6,6 +6,7 @@ import { constants, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { compare } from '../compare/compare.js';
 import type { CompareEvent } from '../compare/events.js';
+import { type Decision, lostGains, readDecision, renderConfig, repeated } from '../compare/decision.js';
 import { count, duration } from '../compare/export/format.js';
 import { renderCsv } from '../compare/export/csv.js';
 import { quoted, renderMarkdown } from '../compare/export/markdown.js';
@@ -34,6 +35,8 @@ interface Words extends SubjectWords {
   exportJson: string | null;
   exportCsv: string | null;
   exportMarkdown: string | null;
+  save: string | null;
+  check: string | null;
   resume: string | null;
 }
 
@@ -73,9 +76,14 @@ function time(name: string, text: string | null): number | undefined {
 /** Where the results are if no file was named: interrupted, the comparison can go on all the same. */
 const ownFile = (): string => join(mkdtempSync(join(tmpdir(), 'malloc-backend-')), 'compare.json');
 
-function optionsOf(words: Words, program: string[], signal: AbortSignal): CompareOptions {
+function optionsOf(
+  words: Words,
+  program: string[],
+  signal: AbortSignal,
+  decision: Decision | undefined,
+): CompareOptions {
   const { exportJson, resume } = words;
-  return defined<CompareOptions>({
+  const given = defined<CompareOptions>({
     command: program.length > 0 ? program : undefined,
     subjects: subjectsOf(words),
     baseline: words.baseline,
@@ -94,6 +102,7 @@ function optionsOf(words: Words, program: string[], signal: AbortSignal): Compar
     resume,
     signal,
   });
+  return decision === undefined ? given : { ...repeated(decision), ...given };
 }
 
 /** Writes every file that can be written, and gives the error for one that cannot. */
@@ -124,13 +133,15 @@ async function main([text = '{}', ...program]: string[]): Promise<void> {
     [
       [words.exportCsv, renderCsv],
       [words.exportMarkdown, renderMarkdown],
+      [words.save, renderConfig],
     ] as const
   ).filter((each): each is Export => each[0] !== null);
   const line = new ProgressLine(process.stderr);
   let file: string | undefined;
   let state: { created?: string; isShown: boolean } = { isShown: false };
   try {
-    const options = optionsOf(words, program, abort.signal);
+    const decision = words.check === null ? undefined : readDecision(words.check);
+    const options = optionsOf(words, program, abort.signal, decision);
     file = options.file!;
     for (const [each] of exports) checkWritable(each);
     for await (const event of compare(options)) {
@@ -138,6 +149,7 @@ async function main([text = '{}', ...program]: string[]): Promise<void> {
       if (event.type === 'end') state.isShown = true;
       const failure = show(event, line, exports);
       if (failure !== undefined) throw failure;
+      if (event.type === 'end' && decision !== undefined) requireGains(words.check!, decision, event.results);
     }
     say(`results: ${file}`);
   } catch (error) {
@@ -145,7 +157,12 @@ async function main([text = '{}', ...program]: string[]): Promise<void> {
     const isInterrupted = (error as Partial<MallocBackendError>).code === 'ERR_ABORTED';
     if (isInterrupted) say('malloc-backend: interrupted');
     process.exitCode = isInterrupted ? signals.status : fail(error);
-    if (!state.isShown && state.created !== undefined) partial(file!, state.created, exports);
+    if (!state.isShown && state.created !== undefined)
+      partial(
+        file!,
+        state.created,
+        exports.filter(([, render]) => render !== renderConfig),
+      );
   } finally {
     signals.end();
     if (file !== undefined && words.exportJson === null && words.resume === null) tidy(file);
@@ -172,6 +189,16 @@ function show(event: CompareEvent, line: ProgressLine, exports: readonly Export[
     return write(exports, event.results);
   }
   return undefined;
+}
+
+/** Fails where the decision gains less than it did. */
+function requireGains(file: string, decision: Decision, results: CompareResults): void {
+  const lost = lostGains(decision, results);
+  if (lost.length === 0) return say(`the gain that ${file} states is there`);
+  throw new MallocBackendError(
+    'ERR_GAIN_LOST',
+    `the gain that ${file} states is gone: ${lost.join('; ')}. Measure again with compare --save, and review the decision`,
+  );
 }
 
 /** Says how to go on, and exports what there is. Nothing where no run was saved: the file may be of another comparison. */

@@ -6,12 +6,15 @@ const statuses: { readonly [Code in MallocBackendErrorCode]?: number } = {
   ERR_UNKNOWN_BACKEND: 2,
   ERR_UNKNOWN_PRESET: 2,
   ERR_UNKNOWN_OPTION: 2,
+  ERR_CONFIG_INVALID: 2,
   ERR_PROGRAM_NOT_FOUND: 127,
   ERR_NOT_APPLIED: 1,
   ERR_COMMAND_FAILED: 1,
   ERR_MEASURE_FAILED: 1,
   ERR_RESULTS_INVALID: 1,
   ERR_EXPORT_FAILED: 1,
+  ERR_NO_GAIN: 1,
+  ERR_GAIN_LOST: 1,
 };
 
 /** Says what went wrong and gives the exit status for it. */

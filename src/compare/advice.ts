@@ -10,13 +10,13 @@ import { completeRounds } from './summary.js';
 import { LOOKS } from './verdict.js';
 
 /** What is to be low, the more important first, and what may not rise for it. */
-const GOALS: Readonly<Record<CompareResults['mode'], { memory: MetricName[]; cost: MetricName[] }>> = {
+export const GOALS: Readonly<Record<CompareResults['mode'], { memory: MetricName[]; cost: MetricName[] }>> = {
   batch: { memory: ['treePeakRss', 'meanRss'], cost: ['cpu', 'wall'] },
   service: { memory: ['rssAfterIdle', 'treePeakRss'], cost: ['cpu', 'p99'] },
 };
 
 /** What memory may cost. */
-const TOLERATED = 1.03;
+export const TOLERATED = 1.03;
 
 const isLower = (comparison: Comparison | undefined): boolean => comparison?.verdict === 'lower';
 const isTolerated = (comparison: Comparison | undefined): boolean =>

@@ -24,15 +24,17 @@ Subjects without --backends, --presets and --subject: default/none, default/low-
 jemalloc/low-rss, mimalloc/balanced, mimalloc/low-rss and snmalloc/none.
 Times: 500ms, 90s, 10m, 2h. Defaults: --budget 10m, --warmup 1, --interval 20ms, --baseline default/none.
 
-Exit status: 0 the comparison ended; 1 the command failed or a file could not be written, 2 wrong usage, 126 the command
-cannot be switched, 127 it was not found, 130 interrupted (--resume goes on).
+Exit status: 0 the comparison ended; 1 the command failed, a file could not be written, --save found no gain or --check
+a lost one; 2 wrong usage, 126 the command cannot be switched, 127 it was not found, 130 interrupted (--resume goes on).
 
 Examples:
   malloc-backend compare -- node build.js
   malloc-backend compare --backends jemalloc --budget 5m --export-markdown result.md -- python3 job.py
   malloc-backend compare --subject jemalloc/low-rss --subject jemalloc/low-rss,narenas=1 -- ./program
   malloc-backend compare --export-json result.json -- ./program
-  malloc-backend compare --resume result.json"
+  malloc-backend compare --resume result.json
+  malloc-backend compare --save malloc-backend.json -- node build.js
+  malloc-backend compare --check malloc-backend.json      # in CI"
 )]
 pub struct Compare {
     /// Compare these, separated by commas: default, jemalloc, mimalloc, snmalloc
@@ -92,6 +94,12 @@ pub struct Compare {
     /// Write the table
     #[arg(long, value_name = "file", value_hint = ValueHint::FilePath)]
     export_markdown: Option<String>,
+    /// Write the decision as a configuration file, for run --config
+    #[arg(long, value_name = "file", value_hint = ValueHint::FilePath, conflicts_with = "check")]
+    save: Option<String>,
+    /// Measure the decision in this configuration file again; exit 1 if the gain is gone
+    #[arg(long, value_name = "file", value_hint = ValueHint::FilePath, conflicts_with_all = ["backends", "presets", "set", "subjects", "baseline", "resume"])]
+    check: Option<String>,
     /// Go on where an earlier comparison ended, or write exports of one that is finished
     #[arg(long, value_name = "file", value_hint = ValueHint::FilePath)]
     resume: Option<String>,
@@ -113,9 +121,9 @@ const COMMANDS: &str = "MALLOC_BACKEND_COMMANDS";
 /// Becomes Node with the parsed options, for src/cli/compare.ts.
 pub fn main(mut asked: Compare) -> Answer {
     let program = std::mem::take(&mut asked.program);
-    if program.is_empty() && asked.resume.is_none() {
+    if program.is_empty() && asked.resume.is_none() && asked.check.is_none() {
         return Err(misused(
-            "the program is missing; write: malloc-backend compare -- node build.js, or with --resume a file",
+            "the program is missing; write: malloc-backend compare -- node build.js, or name a file by --resume or --check",
         )
         .into());
     }

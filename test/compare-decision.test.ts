@@ -1,0 +1,82 @@
+// compare --save and --check: the decision becomes a file, the file is used, and a gain that is gone is noticed.
+
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import * as tools from './fixtures-ts/tools.js';
+import { cannotPreload, notGlibc } from './support/shims.js';
+import { describe, test } from './support/suite.js';
+
+const { command } = tools;
+
+/** It takes so many MiB; with the options of the preset it takes others. */
+const program = (plain: number, tuned: number): string => `
+  #include <stdlib.h>
+  #include <string.h>
+  int main(void) {
+    size_t size = (size_t)(getenv("MALLOC_ARENA_MAX") ? ${tuned} : ${plain}) << 20;
+    char *block = malloc(size);
+    memset(block, 1, size);
+    return block[size / 2] == 1 ? 0 : 1;
+  }`;
+
+const compare = (...words: string[]) =>
+  command(['compare', '--backends', 'default', '--presets', 'low-rss', '--runs', '8', ...words]);
+
+describe('a decision', { skip: cannotPreload || notGlibc }, () => {
+  const file = tools.scratch('decision.json');
+
+  test('is saved with what was measured, and used', async () => {
+    const binary = tools.cc('decided', program(60, 20));
+    const { code, stderr, stdout } = await compare('--save', file, '--', binary);
+    assert.equal(code, 0, stderr + stdout);
+    const config = JSON.parse(readFileSync(file, 'utf8')) as {
+      backend: string;
+      preset: string;
+      measured: {
+        command: string[];
+        baseline: string;
+        runs: number;
+        gain: Record<string, { ratio: number; high: number }>;
+      };
+    };
+    const { backend, preset, measured } = config;
+    assert.deepEqual([backend, preset], ['default', 'low-rss']);
+    assert.deepEqual([measured.command, measured.baseline, measured.runs], [[binary], 'default/none', 8]);
+    const { ratio, high } = measured.gain['treePeakRss'] ?? assert.fail(JSON.stringify(measured.gain));
+    assert.ok(ratio > 0.25 && ratio < 0.45 && high < 0.5, `${ratio} ${high}`);
+    const used = await command(['run', '--config', file, '--', 'printenv', 'MALLOC_ARENA_MAX']);
+    assert.equal(used.stdout, '1\n', used.stderr);
+  });
+
+  test('is measured again, and holds', async () => {
+    const { code, stderr, stdout } = await command(['compare', '--check', file]);
+    assert.equal(code, 0, stderr + stdout);
+    assert.match(stderr, /the gain that .*decision\.json states is there/);
+  });
+
+  test('is an error once the gain is gone', async () => {
+    tools.cc('decided', program(60, 58));
+    const { code, stderr } = await command(['compare', '--check', file]);
+    assert.equal(code, 1, stderr);
+    assert.match(stderr, /states is gone: peak RSS was −6\d %, and is /);
+    assert.match(stderr, /Measure again with compare --save/);
+  });
+
+  test('is not saved where nothing is better', async () => {
+    const none = tools.scratch('none.json');
+    const { code, stderr } = await compare('--save', none, '--', tools.cc('same', program(20, 20)));
+    assert.equal(code, 1, stderr);
+    assert.match(stderr, /there is no decision to save: nothing is better than default\/none/);
+    assert.equal(existsSync(none), false);
+  });
+
+  test('cannot be checked without its measurement, and names nothing of its own beside the file', async () => {
+    const bare = tools.scratch('bare.json');
+    writeFileSync(bare, '{ "backend": "jemalloc" }');
+    const { code, stderr } = await command(['compare', '--check', bare]);
+    assert.equal(code, 2, stderr);
+    assert.match(stderr, /cannot be checked: it has no key "measured"; compare --save writes it/);
+    const both = await command(['compare', '--check', file, '--backends', 'jemalloc']);
+    assert.equal(both.code, 2, both.stderr);
+  });
+});
