@@ -5,10 +5,10 @@ use core::str::FromStr;
 
 use crate::nearest;
 
-/// Which memory allocator serves.
+/// The memory allocators of this package.
 ///
-/// The five names are those of PyOxidizer's enum of the same name. As a string each is its name in lower
-/// case, in [`Display`](fmt::Display), [`FromStr`] and (feature `serde`) serde alike.
+/// The five names are the names in PyOxidizer's enum of the same name. [`Display`](fmt::Display), [`FromStr`] and (with
+/// the feature `serde`) serde use the name in lower case.
 ///
 /// ```
 /// use malloc_backend::MemoryAllocatorBackend;
@@ -19,7 +19,7 @@ use crate::nearest;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MemoryAllocatorBackend {
-    /// The C library's allocator, or whatever took its place in this process.
+    /// The C library's allocator, or the library that replaces its `malloc` in this process.
     Default,
     /// jemalloc. Never available on Windows.
     Jemalloc,
@@ -27,12 +27,12 @@ pub enum MemoryAllocatorBackend {
     Mimalloc,
     /// snmalloc.
     Snmalloc,
-    /// Rust's global allocator, as this library was built: see [`GLOBAL_ALLOCATOR`](crate::GLOBAL_ALLOCATOR).
+    /// Rust's global allocator. The build chooses it: see [`GLOBAL_ALLOCATOR`](crate::GLOBAL_ALLOCATOR).
     Rust,
 }
 
 impl MemoryAllocatorBackend {
-    /// All five, in the order in which messages list them.
+    /// All five backends, in the order of messages.
     pub const ALL: [Self; 5] = [Self::Default, Self::Jemalloc, Self::Mimalloc, Self::Snmalloc, Self::Rust];
 
     /// The name as a string.
@@ -46,10 +46,10 @@ impl MemoryAllocatorBackend {
         }
     }
 
-    /// Whether this build can serve the backend.
+    /// Whether this build contains the backend.
     ///
     /// # Errors
-    /// Says why not: the platform, or the cargo feature that the build lacks.
+    /// The reason: the platform has no such backend, or the cargo feature was off.
     pub const fn available(self) -> Result<(), Unavailable> {
         let built = match self {
             Self::Default | Self::Rust => true,
@@ -62,7 +62,7 @@ impl MemoryAllocatorBackend {
     }
 }
 
-/// `jemalloc`, and on Windows, where it is not to be had, `default`.
+/// `jemalloc`. On Windows, where jemalloc does not exist, `default`.
 impl core::default::Default for MemoryAllocatorBackend {
     fn default() -> Self {
         if cfg!(windows) { Self::Default } else { Self::Jemalloc }
@@ -94,7 +94,7 @@ impl TryFrom<&str> for MemoryAllocatorBackend {
     }
 }
 
-/// A string that names none of the five backends.
+/// The string is not the name of a backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseBackendError {
     /// The string.
@@ -114,12 +114,12 @@ impl fmt::Display for ParseBackendError {
 
 impl core::error::Error for ParseBackendError {}
 
-/// Why a backend cannot serve.
+/// Why a backend is not available.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unavailable {
-    /// It does not exist on this platform.
+    /// The backend does not exist on this platform.
     Platform(MemoryAllocatorBackend),
-    /// This build was made without the cargo feature of its name.
+    /// The cargo feature with the backend's name was off.
     Feature(MemoryAllocatorBackend),
 }
 

@@ -11,12 +11,12 @@ const SUFFIX: &str = ".so";
 /// The name of the library that sets Python's domains.
 pub const PYTHON_HOOK: &str = "libmalloc_backend_python_hook.so";
 
-/// The name of the library that serves `malloc` by the backend; for `default` that of its probe.
+/// The file name of the backend's library. For `default`, the file name of its probe.
 pub fn shim_name(backend: MemoryAllocatorBackend) -> String {
     format!("{PREFIX}{backend}{SUFFIX}")
 }
 
-/// The backend of the library with that file name; `None` for any other file.
+/// The backend of the library with this file name. `None` for any other file.
 pub fn shim_backend(name: &str) -> Option<MemoryAllocatorBackend> {
     name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.parse().ok()
 }

@@ -1,6 +1,6 @@
-//! Allocators that others preload or link, told apart by a function that only the one exports.
+//! Recognises allocators that do not come from this package. Each has a function that no other allocator exports.
 
-/// The functions by which an allocator is known, most telling first, and the allocator's name.
+/// Functions that identify an allocator, the most specific function first, and the allocator's name.
 pub const SIGNATURES: [(&str, &str); 9] = [
     ("__asan_init", "asan"),
     ("mallctl", "jemalloc"),
@@ -28,22 +28,22 @@ mod linux {
     use crate::Stats;
     use crate::owner::Object;
 
-    /// The function of that name, if the object that serves this process's `malloc` is the one that has it:
-    /// another's would speak of another heap.
+    /// The function of this name, if the object that serves this process's `malloc` defines it. The function of another
+    /// object would report another heap.
     fn of_owner(name: &CStr) -> Option<*mut c_void> {
-        // SAFETY: a valid name, looked up in the global scope.
+        // SAFETY: looks up a valid name in the global scope.
         let address = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
         (!address.is_null() && Object::that_defines(name)? == Object::that_defines(c"malloc")?)
             .then_some(address)
     }
 
-    /// The name of the allocator that serves this process's `malloc`, if it is one of those known by a function.
+    /// The name of the allocator that serves this process's `malloc`, if [`SIGNATURES`] contains it.
     pub fn serving() -> Option<&'static str> {
         let owns = |function: &str| CString::new(function).is_ok_and(|name| of_owner(&name).is_some());
         SIGNATURES.iter().find(|(function, _)| owns(function)).map(|(_, allocator)| *allocator)
     }
 
-    /// jemalloc's `mallctl`, by which it is asked and told everything (jemalloc(3)).
+    /// jemalloc's `mallctl`, which reads and sets everything in jemalloc (jemalloc(3)).
     struct Mallctl(Function);
 
     type Function = unsafe extern "C" fn(*const c_char, *mut c_void, *mut usize, *mut c_void, usize) -> c_int;
@@ -51,35 +51,35 @@ mod linux {
     impl Mallctl {
         fn find() -> Option<Self> {
             let function = of_owner(c"mallctl")?;
-            // SAFETY: jemalloc's mallctl has this type, and no other allocator has the name.
+            // SAFETY: jemalloc's mallctl has this type, and no other allocator has a function of this name.
             Some(Self(unsafe { mem::transmute::<*mut c_void, Function>(function) }))
         }
 
         /// # Safety
-        /// `T` is the type of the value that jemalloc's documentation has for the key.
+        /// `T` is the type of the key's value in jemalloc's documentation.
         unsafe fn read<T: Copy + Default>(&self, key: &CStr) -> Option<T> {
             let mut value = T::default();
             let mut size = size_of::<T>();
-            // SAFETY: the value has room for as many bytes as `size` says, and any of them make a `T`, by the
-            // caller's word; nothing is written to jemalloc.
+            // SAFETY: the value has room for `size` bytes. The caller guarantees the type. The call writes nothing to
+            // jemalloc.
             let failed =
                 unsafe { (self.0)(key.as_ptr(), (&raw mut value).cast(), &mut size, ptr::null_mut(), 0) };
             (failed == 0 && size == size_of::<T>()).then_some(value)
         }
 
-        /// A key of type `size_t`.
+        /// Reads a key of type `size_t`.
         fn bytes(&self, key: &CStr) -> Option<u64> {
-            // SAFETY: the callers' keys are `stats.*`, of that type.
+            // SAFETY: the callers pass `stats.*`, which have this type.
             unsafe { self.read::<usize>(key) }.map(|bytes| bytes as u64)
         }
 
-        /// Has it carry out a key that takes no value and gives none.
+        /// Executes a key that has no argument and no result.
         fn command(&self, key: &CStr) -> bool {
-            // SAFETY: a valid key, and null and 0 for the values that it does not have.
+            // SAFETY: a valid key, with null and 0 for the missing values.
             unsafe { (self.0)(key.as_ptr(), ptr::null_mut(), ptr::null_mut(), ptr::null_mut(), 0) == 0 }
         }
 
-        /// Takes a new snapshot of the statistics.
+        /// Makes a new snapshot of the statistics.
         fn advance(&self) {
             let mut epoch = 1_u64;
             let size = size_of_val(&epoch);
@@ -90,7 +90,7 @@ mod linux {
         }
     }
 
-    /// What the allocator that [`serving`] names can tell of itself.
+    /// The statistics of the allocator that [`serving`] returns.
     pub fn stats() -> Stats {
         match serving() {
             Some("jemalloc") => Mallctl::find().map(of_jemalloc),
@@ -112,13 +112,13 @@ mod linux {
         }
     }
 
-    /// As `crate::Mimalloc` has it: what is committed, and nothing else.
+    /// The same as for `crate::Mimalloc`: only the committed bytes.
     fn of_mimalloc() -> Option<Stats> {
         type Place = *mut usize;
         type ProcessInfo = unsafe extern "C" fn(Place, Place, Place, Place, Place, Place, Place, Place);
         let mut committed = 0;
         let none = ptr::null_mut();
-        // SAFETY: mimalloc's mi_process_info has this type, and writes where a pointer is not null.
+        // SAFETY: mimalloc's mi_process_info has this type, and writes only to pointers that are not null.
         unsafe {
             let ask: ProcessInfo = mem::transmute(of_owner(c"mi_process_info")?);
             ask(none, none, none, none, none, &mut committed, none, none);
@@ -126,7 +126,7 @@ mod linux {
         Some(Stats { mapped: Some(committed as u64), ..Stats::default() })
     }
 
-    /// Has the allocator that [`serving`] names give free memory back to the system, and says whether it could.
+    /// Makes the allocator that [`serving`] returns release free memory to the system. Returns whether this is possible.
     pub fn release() -> bool {
         match serving() {
             Some("jemalloc") => Mallctl::find().is_some_and(|mallctl| {
@@ -139,7 +139,7 @@ mod linux {
         }
     }
 
-    /// As [`RawAllocator::collect_thread`](crate::RawAllocator::collect_thread).
+    /// The same as [`RawAllocator::collect_thread`](crate::RawAllocator::collect_thread).
     pub fn collect_thread(purge: bool) {
         match serving() {
             Some("jemalloc") => {
@@ -161,7 +161,7 @@ mod linux {
         true
     }
 
-    /// The version of the allocator of that name that owns this process's `malloc`, where it can be asked.
+    /// The version of the allocator that serves this process's `malloc`, if the allocator has a function for it.
     pub fn version(allocator: &str) -> Option<String> {
         match allocator {
             "jemalloc" => {
@@ -173,7 +173,7 @@ mod linux {
                         Self(ptr::null())
                     }
                 }
-                // SAFETY: "version" gives a pointer to a static string.
+                // SAFETY: "version" returns a pointer to a static string.
                 let text = unsafe {
                     let Text(text) = Mallctl::find()?.read(c"version")?;
                     CStr::from_ptr(text).to_str().ok()?
@@ -196,7 +196,7 @@ mod linux {
                 type Version =
                     unsafe extern "C" fn(*mut c_int, *mut c_int, *mut *const c_char) -> *const c_char;
                 let (mut major, mut minor, mut patch) = (0, 0, ptr::null());
-                // SAFETY: gperftools' tc_version has this type and fills all three in.
+                // SAFETY: gperftools' tc_version has this type and sets all three.
                 unsafe {
                     let version: Version = mem::transmute(of_owner(c"tc_version")?);
                     version(&mut major, &mut minor, &mut patch);

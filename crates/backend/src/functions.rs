@@ -3,8 +3,8 @@ use core::ffi::c_void;
 
 use crate::{CannotRelease, MemoryAllocatorBackend, RawAllocator, Stats, Uncached};
 
-/// A [`RawAllocator`] as a table of functions, for a caller that learns its name at run time. Each function
-/// has the contract of the trait's function of its name.
+/// A [`RawAllocator`] as a table of functions, for a caller that learns the backend's name at run time. Each function has
+/// the contract of the trait's function with the same name.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs)]
 pub struct Functions {

@@ -1,11 +1,11 @@
-//! One interface over five memory allocators.
+//! One interface to five memory allocators.
 //!
-//! [`MemoryAllocatorBackend`] names them; [`RawAllocator`] is what each of them can do, with the semantics of
-//! C's `malloc` family, and one module holds the driver of each. [`Functions`] is the same as a table, for a
-//! caller that learns the backend's name at run time.
+//! [`MemoryAllocatorBackend`] names the allocators. [`RawAllocator`] is their common interface, with the semantics of C's
+//! `malloc` family. One module for each allocator implements this interface. [`Functions`] is the interface as a table,
+//! for a caller that learns the backend's name at run time.
 //!
-//! This crate knows neither Node nor Python, and no other crate names an allocator's C function. It does without
-//! std, so that the preloaded library (`crates/malloc-shim`) depends on libc and nothing else.
+//! This crate depends neither on Node nor on Python, and only this crate names an allocator's C functions. It does not use
+//! std, so the preloaded library (`crates/malloc-shim`) depends only on libc.
 
 #![no_std]
 

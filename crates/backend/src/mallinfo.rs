@@ -1,36 +1,36 @@
-//! What glibc's functions about `malloc` tell (mallinfo(3)), in terms of [`Stats`].
+//! Converts [`Stats`] to the structure of glibc's `mallinfo2` (mallinfo(3)).
 
 use crate::Stats;
 
-/// glibc's `struct mallinfo2` (2.33 and newer). What no allocator but glibc's has is 0.
+/// glibc's `struct mallinfo2` (2.33 and newer). Figures that only glibc's allocator has are 0.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MallInfo2 {
-    /// Bytes that come from the system, without those in `hblkhd`.
+    /// Bytes from the system, without the bytes in `hblkhd`.
     pub arena: usize,
-    /// Free chunks: a number.
+    /// Number of free chunks.
     pub ordblks: usize,
-    /// Free fastbin blocks: a number.
+    /// Number of free fastbin blocks.
     pub smblks: usize,
-    /// Blocks that are mapped each for itself: a number.
+    /// Number of blocks with a mapping of their own.
     pub hblks: usize,
-    /// Bytes in these.
+    /// Bytes in blocks with a mapping of their own.
     pub hblkhd: usize,
-    /// Nothing since long.
+    /// Unused for a long time.
     pub usmblks: usize,
     /// Bytes in free fastbin blocks.
     pub fsmblks: usize,
-    /// Bytes in blocks that are in use.
+    /// Bytes in live blocks.
     pub uordblks: usize,
-    /// Bytes that are free.
+    /// Free bytes.
     pub fordblks: usize,
-    /// Bytes that `malloc_trim` would give back.
+    /// Bytes that `malloc_trim` would return to the system.
     pub keepcost: usize,
 }
 
 impl From<Stats> for MallInfo2 {
-    /// As with glibc `arena` is the sum of `uordblks` and `fordblks`. A backend that does not count live blocks tells as
-    /// `uordblks` the next larger figure that it has: what is in pages with live blocks, or what is mapped.
+    /// `arena` is the sum of `uordblks` and `fordblks`, as in glibc. If a backend does not count live blocks, `uordblks` is
+    /// the next larger figure that it counts: bytes in pages with live blocks, or mapped bytes.
     fn from(stats: Stats) -> Self {
         let size = |figure: Option<u64>| figure.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
         let in_use = size(stats.allocated.or(stats.active).or(stats.mapped)).unwrap_or(0);

@@ -1,6 +1,6 @@
 //! The names of mimalloc's options.
 
-/// By their numbers (`mi_option_t` of mimalloc 2.3).
+/// In the order of their numbers (`mi_option_t` of mimalloc 2.3).
 pub const NAMES: [&str; 38] = [
     "show_errors",
     "show_stats",

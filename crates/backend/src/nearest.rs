@@ -1,8 +1,9 @@
-//! Did you mean …?
+//! Finds a name for 'Did you mean …?'.
 
 use alloc::vec::Vec;
 
-/// The name that was probably meant by one that is not known: the only one that is nearest, and not too far away.
+/// The known name that an unknown word probably means. Returns `None` if the nearest name is too different, or if two names
+/// are equally near.
 pub fn nearest<'names>(word: &str, names: &[&'names str]) -> Option<&'names str> {
     let mut near: Vec<(usize, &str)> = names.iter().map(|name| (distance(word, name), *name)).collect();
     near.sort_unstable();
@@ -11,7 +12,7 @@ pub fn nearest<'names>(word: &str, names: &[&'names str]) -> Option<&'names str>
     (is_only_one && best <= name.len() / 3).then_some(name)
 }
 
-/// How many letters are to be put in, taken out or changed to make one of the other (Levenshtein).
+/// Number of letters to insert, delete or change to make `other` from `one` (Levenshtein).
 fn distance(one: &str, other: &str) -> usize {
     let mut row: Vec<usize> = (0..=other.len()).collect();
     for (above, letter) in one.bytes().enumerate() {
@@ -38,7 +39,7 @@ mod tests {
             ("mimallco", Some("mimalloc")),
             ("Snmalloc", Some("snmalloc")),
             ("rest", Some("rust")),
-            // As near to three of them.
+            // Equally near to three names.
             ("tcmalloc", None),
             ("node", None),
             ("", None),

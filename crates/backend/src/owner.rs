@@ -1,4 +1,4 @@
-//! Which object file of this process a function is in, and with that who owns `malloc`.
+//! Finds the object file of a function in this process, and so the owner of `malloc`.
 
 use alloc::ffi::CString;
 use alloc::string::{String, ToString};
@@ -7,7 +7,7 @@ use core::ffi::{CStr, c_char, c_int, c_void};
 use core::mem::{self, MaybeUninit};
 use core::ptr;
 
-/// An object file that is loaded in this process: the program or a library.
+/// A loaded object file of this process: the program or a library.
 #[derive(Clone, Copy, Debug)]
 pub struct Object {
     base: *mut c_void,
@@ -15,18 +15,18 @@ pub struct Object {
 }
 
 impl PartialEq for Object {
-    /// Loaded at the same place: the same.
+    /// Two objects with the same load address are the same object.
     fn eq(&self, other: &Self) -> bool {
         self.base == other.base
     }
 }
 
 impl Object {
-    /// The object that holds the address, if one does. The address is looked at, not what is there.
+    /// The object that contains the address. The function does not read the memory at the address.
     #[allow(clippy::not_unsafe_ptr_arg_deref)]
     pub fn of(address: *const c_void) -> Option<Self> {
         let mut info = MaybeUninit::<libc::Dl_info>::uninit();
-        // SAFETY: `dladdr` takes any address, and where it succeeds it has filled the structure in.
+        // SAFETY: `dladdr` accepts any address. After a success, the structure is filled.
         unsafe {
             (libc::dladdr(address, info.as_mut_ptr()) != 0).then(|| {
                 let info = info.assume_init();
@@ -37,10 +37,10 @@ impl Object {
 
     /// The object whose definition of the symbol the process uses, if there is one.
     ///
-    /// That is what `dlsym` finds, with one exception. A program that is not position-independent and takes the
-    /// function's address has an entry for it in its procedure linkage table, and for the address to be
-    /// the same everywhere that entry is what `dlsym` finds. The definition is then the next one in the order
-    /// of the search: the libraries as they were loaded, the preloaded ones first.
+    /// `dlsym` finds this definition, with one exception. If a program that is not position-independent takes the address
+    /// of a function, its procedure linkage table has an entry for the function. The address must be the same everywhere,
+    /// so `dlsym` then finds this entry. The definition is the next one in the search order: the libraries in the order of
+    /// loading, preloaded libraries first.
     pub fn that_defines(symbol: &CStr) -> Option<Self> {
         let address = look_up(libc::RTLD_DEFAULT, symbol)?;
         if !is_linkage_entry(address) {
@@ -49,14 +49,14 @@ impl Object {
         libraries().iter().find_map(|library| definition_in(library, symbol)).and_then(Self::of)
     }
 
-    /// The library's own function of that name, whoever else has one.
+    /// The library's own function of this name, even if other objects also define the name.
     pub fn function(&self, symbol: &CStr) -> Option<*const c_void> {
         // SAFETY: the loader keeps the string as long as the object is loaded.
         let address = definition_in(unsafe { CStr::from_ptr(self.raw_path()) }, symbol)?;
         (Self::of(address)? == *self).then_some(address)
     }
 
-    /// The file, as the dynamic loader names it. For the program itself that is how it was called.
+    /// The file, as named by the dynamic loader. For the program itself, the name with which it was called.
     pub fn path(&self) -> String {
         // SAFETY: the loader keeps the string as long as the object is loaded.
         unsafe { CStr::from_ptr(self.raw_path()) }.to_string_lossy().to_string()
@@ -68,7 +68,7 @@ impl Object {
     }
 }
 
-/// The first library's own definition of the symbol that has one of the other, too, wherever it is loaded.
+/// The definition of `symbol` in the first library that also defines `other`.
 pub fn definition_beside(symbol: &CStr, other: &CStr) -> Option<*const c_void> {
     libraries()
         .iter()
@@ -76,18 +76,18 @@ pub fn definition_beside(symbol: &CStr, other: &CStr) -> Option<*const c_void> {
         .find_map(|library| definition_in(library, symbol))
 }
 
-/// The definition of the symbol in the library of that name itself, if it is loaded and has one.
+/// The library's own definition of the symbol, if the library is loaded and defines the symbol.
 fn definition_in(library: &CStr, symbol: &CStr) -> Option<*const c_void> {
     const IF_LOADED: c_int = libc::RTLD_LAZY | libc::RTLD_NOLOAD;
-    // SAFETY: a C string. Nothing is loaded, so no constructor runs.
+    // SAFETY: a C string. The flag loads nothing, so no constructor runs.
     let handle = unsafe { libc::dlopen(library.as_ptr(), IF_LOADED) };
     if handle.is_null() {
         return None;
     }
-    // The search of a handle goes on to what the library depends on; its own dynamic section tells it apart.
+    // The search of a handle includes the library's dependencies. The dynamic section identifies the library itself.
     let address = look_up(handle, symbol);
     let own = dynamic_section(handle).and_then(Object::of);
-    // SAFETY: the handle was opened above; the library stays, because it was loaded before.
+    // SAFETY: the handle was opened above. The library stays loaded, because it was loaded before.
     unsafe { libc::dlclose(handle) };
     address.filter(|address| own.is_some() && Object::of(*address) == own)
 }
@@ -98,7 +98,7 @@ fn look_up(handle: *mut c_void, symbol: &CStr) -> Option<*const c_void> {
     (!address.is_null()).then_some(address.cast_const())
 }
 
-/// The start of `struct link_map` of `<link.h>`, which is public and the same in every libc.
+/// The start of `struct link_map` in `<link.h>`. It is public and the same in every libc.
 #[repr(C)]
 struct LinkMap {
     addr: usize,
@@ -106,7 +106,7 @@ struct LinkMap {
     dynamic: *const c_void,
 }
 
-// Of `<dlfcn.h>`, the same in glibc and musl; for musl the libc crate has neither.
+// From `<dlfcn.h>`, the same in glibc and musl. For musl, the libc crate declares neither.
 const RTLD_DI_LINKMAP: c_int = 2;
 unsafe extern "C" {
     fn dlinfo(handle: *mut c_void, request: c_int, result: *mut c_void) -> c_int;
@@ -114,9 +114,9 @@ unsafe extern "C" {
 
 fn dynamic_section(handle: *mut c_void) -> Option<*const c_void> {
     let mut map: *const LinkMap = ptr::null();
-    // SAFETY: an open handle, and a place for the pointer that this request returns.
+    // SAFETY: an open handle, and room for the pointer that this request returns.
     let failed = unsafe { dlinfo(handle, RTLD_DI_LINKMAP, (&raw mut map).cast()) };
-    // SAFETY: where it did not fail the pointer is to the loader's structure.
+    // SAFETY: after a success, the pointer points to the loader's structure.
     if failed != 0 { None } else { Some(unsafe { (*map).dynamic }) }
 }
 
@@ -130,8 +130,8 @@ fn is_linkage_entry(address: *const c_void) -> bool {
     let Some(function) = look_up(libc::RTLD_DEFAULT, c"dladdr1") else { return false };
     let mut info = MaybeUninit::uninit();
     let mut symbol = ptr::null();
-    // SAFETY: the function of that name has this type; both places are writable, and the loader keeps what
-    // the second one is made to point to.
+    // SAFETY: the function of this name has this type. Both arguments are writable, and the loader keeps the symbol to which
+    // the second one points afterwards.
     unsafe {
         let dladdr1: Dladdr1 = mem::transmute(function);
         dladdr1(address, info.as_mut_ptr(), &mut symbol, RTLD_DL_SYMENT) != 0
@@ -144,7 +144,7 @@ fn libraries() -> Vec<CString> {
     /// # Safety
     /// `names` is a `Vec<CString>`.
     unsafe extern "C" fn collect(info: *mut libc::dl_phdr_info, _size: usize, names: *mut c_void) -> c_int {
-        // SAFETY: the loader passes its structure, whose name is a C string, and hands `names` on.
+        // SAFETY: the loader passes its structure, whose name is a C string, and passes `names` unchanged.
         unsafe {
             let name = CStr::from_ptr((*info).dlpi_name);
             if !name.is_empty() {

@@ -4,22 +4,22 @@ use core::fmt;
 
 use crate::MemoryAllocatorBackend;
 
-/// The alignment in bytes of every block, whatever its size: that of `max_align_t` on 64-bit platforms.
+/// The alignment in bytes of every block of any size: the alignment of `max_align_t` on 64-bit platforms.
 pub const MIN_ALIGNMENT: usize = 16;
 
-/// What to ask an allocator for that aligns a block of `size` bytes only as an object of that size needs
-/// (C17 7.22.3), as jemalloc and mimalloc do with 8 bytes and less.
+/// The size to request for `size` bytes from an allocator that aligns a small block only as an object of this size needs
+/// (C17 7.22.3). jemalloc and mimalloc do so for blocks of up to 8 bytes.
 #[cfg(any(feature = "jemalloc", feature = "mimalloc"))]
 #[inline(always)]
 pub(crate) const fn aligned_by_size(size: usize) -> usize {
     if size < ALIGNED_BY_SIZE { MIN_ALIGNMENT } else { size }
 }
 
-/// From so many bytes up they align a block to [`MIN_ALIGNMENT`].
+/// These allocators align blocks of at least this size to [`MIN_ALIGNMENT`].
 #[cfg(any(feature = "jemalloc", feature = "mimalloc"))]
 pub(crate) const ALIGNED_BY_SIZE: usize = 9;
 
-/// [`aligned_by_size`] for `count` elements of `size` bytes: the pair, unless the product is that small.
+/// [`aligned_by_size`] for `count` elements of `size` bytes. Returns the pair unchanged unless the product is too small.
 #[cfg(any(feature = "jemalloc", feature = "mimalloc"))]
 #[inline(always)]
 pub(crate) const fn aligned_by_size_of_array(count: usize, size: usize) -> (usize, usize) {
@@ -29,32 +29,31 @@ pub(crate) const fn aligned_by_size_of_array(count: usize, size: usize) -> (usiz
     }
 }
 
-/// A memory allocator with the semantics of C's `malloc` family, made definite where C leaves a choice:
+/// A memory allocator with the semantics of C's `malloc` family. Where C leaves a choice, this trait decides:
 ///
-/// - A request of no bytes gets a block of its own, never null.
+/// - A request of 0 bytes returns a block of its own, never null.
 /// - Every block is aligned to [`MIN_ALIGNMENT`].
-/// - What cannot be had, overflow in [`calloc`](Self::calloc) included, is null; the process goes on.
-/// - [`realloc`](Self::realloc) never frees: to no bytes it shrinks, and where it fails the old block and its
-///   contents stay.
-/// - A block may be freed, resized and measured by any thread.
+/// - A request that fails returns null, and the process continues. An overflow in [`calloc`](Self::calloc) also fails.
+/// - [`realloc`](Self::realloc) never frees. With 0 bytes it shrinks the block. After a failure, the old block and its
+///   contents are unchanged.
+/// - Any thread may free, resize and measure a block.
 ///
-/// The functions are associated, not methods, so that a table of them (Python's `PyMemAllocatorEx`, a
-/// preloaded `malloc`) has one monomorphic function per slot and nothing to look up at run time.
+/// The functions are associated functions and not methods. So a table of them (Python's `PyMemAllocatorEx`, a preloaded
+/// `malloc`) has one monomorphic function for each slot, and needs no lookup at run time.
 ///
 /// # Safety
-/// An implementation must keep to the above, and the memory of each block must belong to nobody else until
-/// the block is freed.
+/// An implementation must obey these rules. Until a block is freed, nothing else may use its memory.
 pub unsafe trait RawAllocator {
-    /// Which of the five this is.
+    /// The backend of this allocator.
     const BACKEND: MemoryAllocatorBackend;
 
-    /// A request for fewer bytes is raised to so many, for the alignment; 0 where none is.
+    /// The minimum size of a request. A smaller size is raised to it, for the alignment. 0 means no minimum.
     const LEAST: usize = 0;
 
-    /// A block of at least `size` bytes with undefined contents, or null.
+    /// Allocates a block of at least `size` bytes with undefined contents. Returns null after a failure.
     fn malloc(size: usize) -> *mut c_void;
 
-    /// [`malloc`](Self::malloc), for a caller who has raised the size.
+    /// [`malloc`](Self::malloc), for a caller that has already raised the size.
     ///
     /// # Safety
     /// `size` is at least [`LEAST`](Self::LEAST).
@@ -63,85 +62,84 @@ pub unsafe trait RawAllocator {
         Self::malloc(size)
     }
 
-    /// A zeroed block for `count` elements of `size` bytes each, or null, also where the product overflows.
+    /// Allocates a zeroed block for `count` elements of `size` bytes. Returns null after a failure or an overflow.
     fn calloc(count: usize, size: usize) -> *mut c_void;
 
-    /// The block with its first `min(old, new)` bytes kept and room for `size`, perhaps elsewhere; or null,
-    /// and `block` is as before. A null `block` makes it [`malloc`](Self::malloc).
+    /// Changes the size of a block to `size`, perhaps at another address. Keeps the first `min(old, new)` bytes. After a
+    /// failure, returns null, and `block` is unchanged. With a null `block`, this is [`malloc`](Self::malloc).
     ///
     /// # Safety
-    /// `block` is null or a live block of this allocator. Once this returned non-null it is live no more.
+    /// `block` is null or a live block of this allocator. After a success, `block` is freed.
     unsafe fn realloc(block: *mut c_void, size: usize) -> *mut c_void;
 
-    /// Frees the block; null is no block and nothing happens.
+    /// Frees the block. Does nothing for null.
     ///
     /// # Safety
-    /// `block` is null or a live block of this allocator, and is not used after.
+    /// `block` is null or a live block of this allocator. Nothing uses it afterwards.
     unsafe fn free(block: *mut c_void);
 
-    /// How many bytes of the block may be used: at least what was asked for. 0 for null.
+    /// Number of usable bytes of the block: at least the requested size. 0 for null.
     ///
     /// # Safety
     /// `block` is null or a live block of this allocator.
     unsafe fn usable_size(block: *mut c_void) -> usize;
 
-    /// A block at a multiple of `alignment`, or null: also where `alignment` is not a power of two. It is
-    /// freed like any other; a [`realloc`](Self::realloc) need not keep the alignment.
+    /// Allocates a block at a multiple of `alignment`. Returns null after a failure, or if `alignment` is not a power of
+    /// two. The block is freed like any other. [`realloc`](Self::realloc) need not keep the alignment.
     fn aligned_alloc(alignment: usize, size: usize) -> *mut c_void;
 
-    /// The sizes that cost several times as much as smaller ones, so that a freed block is worth keeping for the next
-    /// request. `None` where a large block costs no more than a small one.
+    /// The sizes that cost several times as much as smaller sizes, so that a cache of freed blocks is useful. `None` if a
+    /// large block costs no more than a small block.
     fn uncached() -> Option<Uncached> {
         None
     }
 
-    /// The allocator's version, where it has one.
+    /// The allocator's version, if it has one.
     fn version() -> Option<String>;
 
-    /// What the allocator can tell of itself.
+    /// The allocator's statistics.
     fn stats() -> Stats;
 
-    /// Has what is free in the calling thread's own cache or heap go to where a [`release`](Self::release) by another
-    /// thread finds it, which takes little time. With `purge`, what then is left and only this thread can reach goes
-    /// back to the system.
+    /// Empties the calling thread's own cache or heap, so that a [`release`](Self::release) on another thread finds this
+    /// free memory. This takes little time. With `purge`, the function also returns the remaining free memory that only
+    /// this thread can reach to the system.
     fn collect_thread(_purge: bool) {}
 
-    /// Gives memory that is free within the allocator back to the system. May take a while. What other threads keep
-    /// for themselves stays.
+    /// Returns the allocator's free memory to the system. This may take a while. The caches of other threads stay.
     ///
     /// # Errors
-    /// [`CannotRelease`] where the allocator has no way to.
+    /// [`CannotRelease`] if the allocator has no function that returns memory.
     fn release() -> Result<(), CannotRelease>;
 }
 
-/// Sizes that an allocator has no thread cache for: see [`RawAllocator::uncached`].
+/// The sizes for which an allocator has no thread cache: see [`RawAllocator::uncached`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Uncached {
-    /// Those above so many bytes.
+    /// All sizes above this number of bytes.
     pub above: usize,
-    /// They are rounded up to a multiple of this.
+    /// The allocator rounds these sizes up to a multiple of this number.
     pub page: usize,
 }
 
-/// Statistics of an allocator in bytes. What a backend cannot tell is absent. The meanings are those of
-/// jemalloc's `stats.*` ([jemalloc(3)](https://jemalloc.net/jemalloc.3.html)).
+/// The statistics of an allocator, in bytes. A figure is absent if the backend does not know it. The figures have the
+/// meanings of jemalloc's `stats.*` ([jemalloc(3)](https://jemalloc.net/jemalloc.3.html)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, core::default::Default)]
 pub struct Stats {
-    /// In live blocks.
+    /// Bytes in live blocks.
     pub allocated: Option<u64>,
-    /// In pages that hold live blocks.
+    /// Bytes in pages with live blocks.
     pub active: Option<u64>,
-    /// The allocator's own structures.
+    /// Bytes in the allocator's own data structures.
     pub metadata: Option<u64>,
-    /// In physical memory.
+    /// Bytes in physical memory.
     pub resident: Option<u64>,
-    /// Mapped and usable.
+    /// Mapped, usable bytes.
     pub mapped: Option<u64>,
-    /// Address space that is kept without memory behind it.
+    /// Bytes of reserved address space without memory.
     pub retained: Option<u64>,
 }
 
-/// The allocator has no way to give memory back to the system on request.
+/// The allocator has no function that returns memory to the system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CannotRelease(pub MemoryAllocatorBackend);
 

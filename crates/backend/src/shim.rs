@@ -1,6 +1,6 @@
-//! The interface of the preloaded library that serves this process's `malloc`, if one of ours does.
+//! The interface of the shim: this package's preloaded library that serves the process's `malloc`.
 //!
-//! `crates/malloc-shim` provides it, and `include/malloc_backend_shim.h` there says the same to C.
+//! `crates/malloc-shim` implements the interface. Its `include/malloc_backend_shim.h` declares the interface for C.
 
 use alloc::string::{String, ToString};
 use core::ffi::{CStr, c_char, c_int};
@@ -8,11 +8,11 @@ use core::mem::offset_of;
 
 use crate::{CannotRelease, MemoryAllocatorBackend, RawAllocator, Stats};
 
-/// The version of the structure below. Fields are only ever added at its end; another number is another
-/// structure.
+/// The version of the structure below. New fields are only added at its end. An incompatible structure has another
+/// number.
 pub const ABI: u32 = 1;
 
-/// [`Stats`] for C, with [`ABSENT`] for what is absent.
+/// [`Stats`] for C. [`ABSENT`] stands for an absent figure.
 #[repr(C)]
 #[allow(missing_docs)]
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +25,7 @@ pub struct RawStats {
     pub retained: u64,
 }
 
-/// A figure that the backend cannot tell.
+/// The backend does not know this figure.
 pub const ABSENT: u64 = u64::MAX;
 
 impl From<Stats> for RawStats {
@@ -56,7 +56,7 @@ impl From<RawStats> for Stats {
     }
 }
 
-/// Who the library is and what it can be asked.
+/// The backend of the library, and the library's functions.
 #[repr(C)]
 pub struct Shim {
     abi: u32,
@@ -69,13 +69,13 @@ pub struct Shim {
     collect_thread: extern "C" fn(c_int),
 }
 
-// SAFETY: the pointers are to static strings, and the functions may be called from any thread.
+// SAFETY: the pointers point to static strings, and any thread may call the functions.
 unsafe impl Sync for Shim {}
 // SAFETY: as above.
 unsafe impl Send for Shim {}
 
 impl Shim {
-    /// The structure for the library that serves allocator `A`.
+    /// Makes the structure for the library of allocator `A`.
     pub const fn new<A: RawAllocator>(
         backend: &'static CStr,
         version: &'static CStr,
@@ -105,7 +105,7 @@ impl Shim {
         }
     }
 
-    /// The backend that serves. `None` where it is one of a newer release than this.
+    /// The backend of the library. `None` if a newer release has added this backend.
     pub fn backend(&self) -> Option<MemoryAllocatorBackend> {
         // SAFETY: a static string, by the interface.
         unsafe { CStr::from_ptr(self.backend) }.to_str().ok()?.parse().ok()
@@ -117,7 +117,7 @@ impl Shim {
         unsafe { CStr::from_ptr(self.version) }.to_string_lossy().to_string()
     }
 
-    /// The library's file, as the dynamic loader names it.
+    /// The library's file, as named by the dynamic loader.
     pub fn path(&self) -> String {
         // SAFETY: a static string, by the interface.
         unsafe { CStr::from_ptr((self.path)()) }.to_string_lossy().to_string()
@@ -131,18 +131,18 @@ impl Shim {
         raw.into()
     }
 
-    /// As [`RawAllocator::collect_thread`].
+    /// Calls [`RawAllocator::collect_thread`].
     pub fn collect_thread(&self, purge: bool) {
-        // A library of an older release has a shorter structure.
+        // The library of an older release has a shorter structure.
         if self.size as usize > offset_of!(Self, collect_thread) {
             (self.collect_thread)(c_int::from(purge));
         }
     }
 
-    /// Gives free memory of the process's `malloc` back to the system.
+    /// Returns free memory of the process's `malloc` to the system.
     ///
     /// # Errors
-    /// Where the backend has no way to.
+    /// If the backend has no function that releases memory.
     pub fn release(&self) -> Result<(), CannotRelease> {
         match (self.release)() {
             0 => Ok(()),
@@ -151,19 +151,19 @@ impl Shim {
     }
 }
 
-/// The library of ours that serves this process's `malloc`. One that is loaded and serves nothing, such as the
-/// probe for `default`, is not it.
+/// The shim that serves this process's `malloc`. Ignores a loaded library that does not serve `malloc`, such as the probe
+/// for `default`.
 #[cfg(target_os = "linux")]
 pub fn current() -> Option<&'static Shim> {
     use crate::owner::Object;
 
-    // SAFETY: a valid name, looked up in the global scope.
+    // SAFETY: looks up a valid name in the global scope.
     let entry = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"malloc_backend_shim".as_ptr()) };
     if entry.is_null() || Object::of(entry)? != Object::that_defines(c"malloc")? {
         return None;
     }
-    // SAFETY: the name is ours, and the function of that name has this type and returns a static structure,
-    // whose first field says which.
+    // SAFETY: only this package defines this name. The function has this type and returns a static structure, whose first
+    // field is its version.
     let shim = unsafe {
         let entry: extern "C" fn() -> *const Shim = core::mem::transmute(entry);
         entry().as_ref()?
@@ -171,7 +171,7 @@ pub fn current() -> Option<&'static Shim> {
     (shim.abi == ABI).then_some(shim)
 }
 
-/// The library of ours that serves this process's `malloc`: there is none on this platform yet.
+/// The shim that serves this process's `malloc`. This platform has no shim yet.
 #[cfg(not(target_os = "linux"))]
 pub fn current() -> Option<&'static Shim> {
     None

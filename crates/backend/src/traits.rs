@@ -1,40 +1,40 @@
-//! What is known of every allocator that can serve a process's `malloc`: of the backends, the C libraries' and others'.
-//! No other file decides anything by an allocator's name.
+//! The properties of each allocator that can serve a process's `malloc`: backends, C libraries and others. No other file
+//! makes a decision by an allocator's name.
 
-/// Where an allocator's memory is among the mappings of a process.
+/// The mappings of a process in which an allocator has its memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// In the heap that `brk` grows, in arenas at multiples of 64 MiB, and each large block in a mapping of its own.
+    /// The heap that `brk` grows, arenas at multiples of 64 MiB, and a mapping of its own for each large block.
     BrkAndArenas,
-    /// In address space that it reserves beforehand.
+    /// Address space that the allocator reserves in advance.
     Reserved,
-    /// This package does not know it.
+    /// Unknown to this package.
     Unknown,
 }
 
-/// How an allocator gives free memory back to the system.
+/// How an allocator returns free memory to the system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Release {
-    /// It has a function for it.
+    /// The allocator has a function that returns memory.
     OnRequest,
-    /// By itself alone.
+    /// The allocator returns memory only by itself.
     ByItself,
-    /// This package knows no function for it.
+    /// This package knows no function that returns memory.
     Unknown,
 }
 
-/// An allocator, by the name that [`crate::foreign::SIGNATURES`], a backend or a C library has.
+/// The properties of an allocator. The name is the name in [`crate::foreign::SIGNATURES`], of a backend or of a C library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Traits {
-    /// `glibc`, `jemalloc` …
+    /// The name, such as `glibc` or `jemalloc`.
     pub name: &'static str,
-    /// Where its memory is.
+    /// The mappings with its memory.
     pub place: Place,
-    /// How it gives memory back.
+    /// How it returns memory.
     pub release: Release,
 }
 
-/// Those of which something is known.
+/// All allocators with known properties.
 pub const TRAITS: [Traits; 4] = [
     Traits { name: "glibc", place: Place::BrkAndArenas, release: Release::OnRequest },
     Traits { name: "jemalloc", place: Place::Reserved, release: Release::OnRequest },
@@ -43,7 +43,7 @@ pub const TRAITS: [Traits; 4] = [
 ];
 
 impl Traits {
-    /// What is known of the allocator of that name.
+    /// The properties of the allocator with this name.
     pub fn of(name: &str) -> Self {
         const NONE: Traits = Traits { name: "", place: Place::Unknown, release: Release::Unknown };
         TRAITS.into_iter().find(|traits| traits.name == name).unwrap_or(NONE)

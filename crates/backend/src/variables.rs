@@ -1,41 +1,45 @@
-//! The environment variables by which a launcher tells a preloaded library of this package, before `main`, how it is to
-//! serve. The library takes them out of the environment again.
+//! The environment variables with which a launcher configures this package's preloaded libraries. A library reads its
+//! variables before `main` and then removes them from the environment.
 
 use alloc::vec::Vec;
 use core::ffi::CStr;
 
 /// The libraries that the dynamic loader preloads (ld.so(8)).
 pub const PRELOAD: &CStr = c"LD_PRELOAD";
-/// A file descriptor: one line of JSON goes there, the proof, and it is closed.
+/// A file descriptor. The library writes the proof there, as one line of JSON, and closes it.
 pub const REPORT: &CStr = c"MALLOC_BACKEND_REPORT";
-/// Non-empty: the process ends, with status 126, when its `malloc` is not the backend's.
+/// If this variable is not empty and the process's `malloc` is not the backend's, the process ends with status 126.
 pub const REQUIRE: &CStr = c"MALLOC_BACKEND_REQUIRE";
-/// `none`: the program's children are to run without the library and the options that came with it.
+/// With `none`, the program's children run without the library and without its options.
 pub const CHILDREN: &CStr = c"MALLOC_BACKEND_CHILDREN";
-/// The variables that came with the library, to be restored: `name|value as set|value before` each, the last only if there
-/// was one, with `;` between them. [`encode`] has encoded each.
+/// The variables that the launcher has set for the library, for their restoration. Each entry is `name|new value|old value`,
+/// without the last part if the variable was not set before. `;` separates the entries. [`encode`] encodes each part.
 pub const RESTORE: &CStr = c"MALLOC_BACKEND_RESTORE";
-/// Set by `malloc-backend/register` in a process that it has started again.
+/// `malloc-backend/register` sets this variable in the process that it restarts.
 pub const REGISTERED: &CStr = c"MALLOC_BACKEND_REGISTERED";
-/// The options of jemalloc: `key:value` with commas between, first the preset's, and behind a `;` those that win over
-/// the user's.
+/// The options of jemalloc: `key:value`, separated by commas. First the options of the preset, then a `;`, then the
+/// options that override the user's variables.
 pub const JEMALLOC: &CStr = c"MALLOC_BACKEND_JEMALLOC";
-/// The options of mimalloc, likewise.
+/// The options of mimalloc, in the same form.
 pub const MIMALLOC: &CStr = c"MALLOC_BACKEND_MIMALLOC";
 
-/// For the library that sets Python's domains: which of them it gives to which backend (`jemalloc,raw,mem,debug`).
+/// For the hook, which sets Python's domains: the backend and the domains (`jemalloc,raw,mem,debug`).
 pub const PYTHON: &CStr = c"MALLOC_BACKEND_PYTHON";
-/// A file descriptor: one line of JSON from each program on the way to Python, and from that. Python closes it.
+/// A file descriptor. Each program on the way to Python, and Python itself, writes one line of JSON there. Python's hook
+/// closes it.
 pub const PYTHON_REPORT: &CStr = c"MALLOC_BACKEND_PYTHON_REPORT";
-/// A file descriptor, likewise, open on the counters' memory.
+/// A file descriptor of the file with the counters.
 pub const PYTHON_COUNTERS: &CStr = c"MALLOC_BACKEND_PYTHON_COUNTERS";
-/// What is to become of the programs that Python starts. `inherit`: they are to have the same domains; in these it is
-/// `inherited`, which says that nobody has asked for them by name. Otherwise they are not, and `restore` gives the variables
-/// that came with the library their values of before, and `unswitch` takes the library that serves the whole process out of
-/// `LD_PRELOAD` too.
+/// Configures the programs that Python starts:
+///
+/// - `inherit`: these programs get the same domains. The hook then changes the value to `inherited`. With `inherited`, a
+///   Python that chooses its own allocators (dev mode, `PYTHONMALLOC`) keeps them, and no error occurs.
+/// - Otherwise these programs do not get the domains. The value may then contain two words, separated by a comma:
+///   `restore` restores the previous values of the variables in [`RESTORE`]. `unswitch` removes the library that serves
+///   the whole process from `LD_PRELOAD`.
 pub const PYTHON_CHILDREN: &CStr = c"MALLOC_BACKEND_PYTHON_CHILDREN";
 
-/// A part of [`RESTORE`]: percent-encodes the separators and white space.
+/// Encodes a part of [`RESTORE`]: percent-encodes separators and white space.
 pub fn encode(text: &[u8]) -> Vec<u8> {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut encoded = Vec::with_capacity(text.len());
@@ -50,7 +54,7 @@ pub fn encode(text: &[u8]) -> Vec<u8> {
     encoded
 }
 
-/// Undoes [`encode`]. A `%` that two hexadecimal digits do not follow stays.
+/// Undoes [`encode`]. A `%` without two hexadecimal digits stays unchanged.
 pub fn decode(text: &[u8]) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text;

@@ -1,5 +1,5 @@
-//! An arena of jemalloc's whose extents come from a range, by hooks. Its own structures lie elsewhere, so that nothing
-//! that is written within the range can damage the heap.
+//! An arena of jemalloc whose extents come from a range, by jemalloc's extent hooks. jemalloc's own data structures lie
+//! outside the range. So no write into the range can damage the heap.
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -13,27 +13,28 @@ use tikv_jemalloc_sys::{self as sys, extent_hooks_t};
 use super::{Range, purge};
 use crate::raw::aligned_by_size;
 
-/// Extents are multiples of pages, and begin at a multiple of what they ask for. A huge page serves all of that.
+/// An extent is a multiple of the page size, and starts at a multiple of the requested alignment. The size of a huge page is
+/// enough for both.
 pub(super) const ALIGNMENT: usize = 2 << 20;
 
 /// A heap within a range, for one thread at a time.
 pub struct Arena {
-    /// A box's, as a pointer: jemalloc has one to it as well.
+    /// The pointer of a box. jemalloc also has a pointer to it.
     place: NonNull<Place>,
     arena: c_uint,
-    /// Small blocks go through a cache of this arena's own: a thread's would mix them with other arenas'.
+    /// The arena's own cache for small blocks. A thread's cache would mix the blocks of several arenas.
     cache: c_uint,
     flags: [i32; 2],
 }
 
-/// The range, with what is given out of it. The hooks come first: they are what jemalloc hands back.
+/// The range and its used part. The hooks are the first field, because jemalloc passes a pointer to them.
 #[repr(C)]
 struct Place {
     hooks: extent_hooks_t,
     range: Arc<Range>,
-    /// Whether the arena is going: the range is no longer its own to give memory of it back.
+    /// Whether the arena is being destroyed. Then it must not return memory of the range any more.
     going: AtomicBool,
-    /// How much of it jemalloc has. It keeps what it has until the arena goes.
+    /// Number of bytes that jemalloc has taken. jemalloc keeps them until the arena is destroyed.
     used: AtomicUsize,
 }
 
@@ -44,7 +45,7 @@ struct ArenaConfig {
     metadata_use_hooks: bool,
 }
 
-/// What jemalloc calls for address space.
+/// The hook that provides address space.
 unsafe extern "C" fn extend(
     hooks: *mut extent_hooks_t,
     wanted: *mut c_void,
@@ -54,18 +55,18 @@ unsafe extern "C" fn extend(
     commit: *mut bool,
     _: c_uint,
 ) -> *mut c_void {
-    // SAFETY: the hooks are the first field of a place that lives as long as its arena.
+    // SAFETY: the hooks are the first field of a place, which lives as long as its arena.
     let place = unsafe { &*hooks.cast::<Place>() };
     let mut used = place.used.load(Ordering::Relaxed);
     loop {
-        // SAFETY: `used` is within the range, or one past it.
+        // SAFETY: `used` is within the range, or one past its end.
         let free = unsafe { place.range.start().byte_add(used) };
         let offset = used + free.align_offset(alignment);
         let end = match offset.checked_add(size) {
             Some(end) if end <= place.range.size() => end,
             _ => return ptr::null_mut(),
         };
-        // SAFETY: as above; there are `size` bytes from there on.
+        // SAFETY: as above. The range has `size` bytes from there on.
         let start = unsafe { place.range.start().byte_add(offset) };
         if !wanted.is_null() && wanted != start {
             return ptr::null_mut();
@@ -73,7 +74,7 @@ unsafe extern "C" fn extend(
         match place.used.compare_exchange_weak(used, end, Ordering::Relaxed, Ordering::Relaxed) {
             Err(other) => used = other,
             Ok(_) => {
-                // SAFETY: two flags of the caller's. Nothing has been written there since the arena was made.
+                // SAFETY: two flags of the caller. Nothing has been written to this memory since the arena was made.
                 unsafe {
                     *zero = false;
                     *commit = true;
@@ -84,12 +85,12 @@ unsafe extern "C" fn extend(
     }
 }
 
-/// What jemalloc calls to give address space back, which it is to keep.
+/// The hook that returns address space. `true` means that jemalloc must keep it.
 unsafe extern "C" fn keep(_: *mut extent_hooks_t, _: *mut c_void, _: usize, _: bool, _: c_uint) -> bool {
     true
 }
 
-/// The range is all there from the beginning.
+/// The hook that commits memory. The whole range is committed from the beginning.
 unsafe extern "C" fn commit(
     _: *mut extent_hooks_t,
     _: *mut c_void,
@@ -101,7 +102,7 @@ unsafe extern "C" fn commit(
     false
 }
 
-/// What jemalloc calls to give memory back. False is success.
+/// The hook that returns memory to the system. `false` means success.
 unsafe extern "C" fn give_back(
     hooks: *mut extent_hooks_t,
     start: *mut c_void,
@@ -110,8 +111,8 @@ unsafe extern "C" fn give_back(
     size: usize,
     _: c_uint,
 ) -> bool {
-    // SAFETY: the hooks are the first field of a place that lives as long as its arena; pages of an extent of this arena,
-    // which are free.
+    // SAFETY: the hooks are the first field of a place, which lives as long as its arena. The pages belong to an extent of this
+    // arena and are free.
     unsafe {
         let place = &*hooks.cast::<Place>();
         place.going.load(Ordering::Acquire) || !Range::discard(start.byte_add(offset), size)
@@ -130,7 +131,7 @@ unsafe extern "C" fn split(
     false
 }
 
-/// Extents of one range are one mapping.
+/// The hook that allows merging. All extents of a range are one mapping.
 unsafe extern "C" fn merge(
     _: *mut extent_hooks_t,
     _: *mut c_void,
@@ -143,14 +144,14 @@ unsafe extern "C" fn merge(
     false
 }
 
-/// Reads, writes or carries out one of jemalloc's keys.
+/// Reads, writes or executes a key of jemalloc.
 ///
 /// # Safety
-/// The types are those that jemalloc has for the key, `()` for none, and what is written is what it may be.
+/// The types are the types of the key in jemalloc, or `()` for no value. The new value is valid.
 unsafe fn control<New, Old>(key: &str, old: Option<&mut Old>, new: Option<&mut New>) -> bool {
     let key = format!("{key}\0");
     let mut size = size_of::<Old>();
-    // SAFETY: a key that ends with a zero; the caller's obligation for the rest.
+    // SAFETY: the key ends with a zero byte. The rest is the caller's obligation.
     unsafe {
         let (place, length) = match old {
             Some(old) => (ptr::from_mut(old).cast(), &raw mut size),
@@ -184,7 +185,7 @@ impl Arena {
         }));
         let mut config = ArenaConfig { hooks: place.cast(), metadata_use_hooks: false };
         let (mut arena, mut cache): (c_uint, c_uint) = (0, 0);
-        // SAFETY: the keys take and give these types; the hooks stay where they are until the arena is destroyed.
+        // SAFETY: the keys have these types. The hooks do not move until the arena is destroyed.
         unsafe {
             if !control("experimental.arenas_create_ext", Some(&mut arena), Some(&mut config)) {
                 drop(Box::from_raw(place));
@@ -202,21 +203,21 @@ impl Arena {
         Some(Self { place: NonNull::new(place)?, arena, cache, flags: [place_flag | cache_flag, cache_flag] })
     }
 
-    /// The range that the arena lies in. It stays as long as somebody has a count of it. Once the arena is dropped, its
-    /// memory is that of whoever has one.
+    /// The range of the arena. The range exists as long as a reference to it exists. After the arena is dropped, the owners
+    /// of the references own the memory.
     pub fn range(&self) -> Arc<Range> {
         self.place().range.clone()
     }
 
     fn place(&self) -> &Place {
-        // SAFETY: it lives as long as the arena, and nothing has it to itself.
+        // SAFETY: the place lives as long as the arena, and nothing has an exclusive reference to it.
         unsafe { self.place.as_ref() }
     }
 
-    /// A block, or null: also where the alignment is not a power of two.
+    /// Allocates a block. Returns null after a failure, or if the alignment is not a power of two.
     #[inline(always)]
     pub fn allocate(&self, size: usize, alignment: usize) -> *mut c_void {
-        // SAFETY: a power of two, and a size that is not 0, which `aligned_by_size` excludes.
+        // SAFETY: the alignment is a power of two, and `aligned_by_size` never returns the size 0.
         unsafe {
             if alignment <= crate::MIN_ALIGNMENT {
                 sys::mallocx(aligned_by_size(size), self.flags[0])
@@ -228,10 +229,10 @@ impl Arena {
         }
     }
 
-    /// How many bytes of the block may be used.
+    /// Number of usable bytes of the block.
     ///
     /// # Safety
-    /// A live block of this arena.
+    /// The block is a live block of this arena.
     #[inline(always)]
     pub unsafe fn usable_size(&self, block: *mut c_void) -> usize {
         // SAFETY: the caller's obligation.
@@ -241,20 +242,20 @@ impl Arena {
     /// Frees a block.
     ///
     /// # Safety
-    /// A live block of this arena, which is not used after.
+    /// The block is a live block of this arena. Nothing uses it afterwards.
     #[inline(always)]
     pub unsafe fn free(&self, block: *mut c_void) {
         // SAFETY: the caller's obligation.
         unsafe { sys::dallocx(block, self.flags[1]) }
     }
 
-    /// Frees all blocks. False where the arena is of no use any more.
+    /// Frees all blocks. Returns false if the arena is unusable afterwards.
     ///
     /// # Safety
-    /// No block is used after.
+    /// Nothing uses a block afterwards.
     #[must_use]
     pub unsafe fn reset(&mut self) -> bool {
-        // SAFETY: the cache and the arena are this value's own; what the cache holds goes back to the arena first.
+        // SAFETY: this value owns the cache and the arena. The blocks of the cache return to the arena first.
         unsafe {
             control("tcache.flush", None::<&mut ()>, Some(&mut self.cache))
                 && control(&format!("arena.{}.reset", self.arena), None::<&mut ()>, None::<&mut ()>)
@@ -266,13 +267,14 @@ impl Drop for Arena {
     fn drop(&mut self) {
         let _turn = purge::destroy();
         self.place().going.store(true, Ordering::Release);
-        // SAFETY: as in `reset`; who drops the arena uses its blocks no more.
+        // SAFETY: as in `reset`. Nothing uses a block of a dropped arena.
         let destroyed = unsafe {
             control("tcache.destroy", None::<&mut ()>, Some(&mut self.cache))
                 && control(&format!("arena.{}.destroy", self.arena), None::<&mut ()>, None::<&mut ()>)
         };
         if destroyed {
-            // SAFETY: a box's pointer, dropped once, here. Otherwise jemalloc may still look at it, and it stays.
+            // SAFETY: the pointer of a box, which is dropped once, here. If jemalloc could not destroy the arena, it may still
+            // use the box, so the box is not dropped.
             drop(unsafe { Box::from_raw(self.place.as_ptr()) });
         }
     }

@@ -1,7 +1,7 @@
-//! An arena: a heap within a range of address space that is known beforehand.
+//! An arena: a heap within a given range of address space.
 //!
-//! The arena's own structures lie outside of the range: a stray write into the range damages blocks, not the arena.
-//! jemalloc can do that; mimalloc keeps its lists in free blocks, and snmalloc takes no range.
+//! The arena's own data structures lie outside the range. So a stray write into the range damages blocks, but not the
+//! arena. Only jemalloc can do this: mimalloc keeps its lists in free blocks, and snmalloc accepts no range.
 
 use alloc::sync::Arc;
 use core::fmt;
@@ -15,12 +15,12 @@ mod range;
 pub use jemalloc::Arena;
 pub use range::Range;
 
-/// Why there is no arena.
+/// Why no arena could be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoArena {
-    /// The backend cannot keep a heap within a range and its structures outside.
+    /// The backend cannot keep a heap within a range and its own data structures outside.
     Unsupported(MemoryAllocatorBackend),
-    /// The address space, or what the backend needs to keep of an arena, cannot be had.
+    /// The system did not provide the address space, or the memory for the arena's data structures.
     OutOfMemory,
 }
 
@@ -38,11 +38,11 @@ impl fmt::Display for NoArena {
 impl core::error::Error for NoArena {}
 
 impl Arena {
-    /// Reserves a range of at least `size` bytes and makes an arena in it. The system commits memory page by page, as it
-    /// is used.
+    /// Reserves a range of at least `size` bytes and makes an arena in it. The system provides the memory of a page at its
+    /// first use.
     ///
     /// # Errors
-    /// Where the backend cannot, or the system does not give the address space.
+    /// If the backend has no arenas, or the system does not provide the address space.
     pub fn of(backend: MemoryAllocatorBackend, size: usize) -> Result<Self, NoArena> {
         if backend != MemoryAllocatorBackend::Jemalloc {
             return Err(NoArena::Unsupported(backend));

@@ -1,32 +1,33 @@
-//! jemalloc purges all arenas without a lock that keeps one of them from being destroyed meanwhile. So here the two take
-//! turns.
+//! Prevents that an arena is destroyed during a purge. jemalloc has no lock for this: it purges all arenas, and another
+//! thread could destroy one of them at the same time.
 //!
-//! Not by a mutex, which a forked child of a process that purges would find locked for ever: there may be any number of
-//! purges at a time, and a child in which one was left goes on with its own. Only a region's end waits.
+//! A mutex is no solution: if a process forks during a purge, the mutex stays locked for ever in the child. Here any number
+//! of purges may run at the same time, so a purge in the child works even if the parent's purge was interrupted. Only the
+//! end of an arena waits.
 
 use core::sync::atomic::{AtomicIsize, Ordering};
 
-/// How many purges there are; or that an arena goes.
+/// The number of running purges, or [`ARENA_GOES`] while an arena is destroyed.
 static TURN: AtomicIsize = AtomicIsize::new(0);
 const ARENA_GOES: isize = -1;
 
-/// A turn, to its end.
+/// A turn. A drop ends it.
 pub struct Turn(isize);
 
 fn wait(next: impl Fn(isize) -> Option<isize>) {
     while TURN.fetch_update(Ordering::Acquire, Ordering::Relaxed, &next).is_err() {
-        // SAFETY: takes nothing.
+        // SAFETY: has no arguments.
         unsafe { libc::sched_yield() };
     }
 }
 
-/// A turn for a purge of all arenas.
+/// Waits for a turn to purge all arenas.
 pub fn purge() -> Turn {
     wait(|turn| (turn != ARENA_GOES).then_some(turn + 1));
     Turn(1)
 }
 
-/// A turn for the end of an arena.
+/// Waits for a turn to destroy an arena.
 pub fn destroy() -> Turn {
     wait(|turn| (turn == 0).then_some(ARENA_GOES));
     Turn(ARENA_GOES)

@@ -1,21 +1,22 @@
 use core::ffi::c_void;
 use core::ptr;
 
-/// Address space, given back when dropped. It can be read and written from the beginning; the system puts memory
-/// behind a page when it is first touched.
+/// A range of address space. A drop returns it to the system. The range is readable and writable from the beginning. The
+/// system provides the memory of a page at its first use.
 ///
-/// Not `PROT_NONE`: the range will be seen by JavaScript, for which every byte must at least bear to be read.
+/// The range cannot be `PROT_NONE`, because JavaScript sees it and may read every byte.
 pub struct Range {
     start: *mut c_void,
     size: usize,
 }
 
 impl Range {
-    /// At least `size` bytes at a multiple of `alignment`, both rounded up to that power of two.
+    /// Reserves at least `size` bytes at a multiple of `alignment`, which is a power of two. Rounds the size up to a multiple
+    /// of `alignment`.
     pub fn reserve(size: usize, alignment: usize) -> Option<Self> {
         let size = size.max(1).checked_next_multiple_of(alignment)?;
         let wide = size.checked_add(alignment)?;
-        // SAFETY: a new mapping, where the system likes.
+        // SAFETY: a new mapping at an address that the system chooses.
         let mapped = unsafe {
             let protection = libc::PROT_READ | libc::PROT_WRITE;
             let flags = libc::MAP_PRIVATE | libc::MAP_ANON | libc::MAP_NORESERVE;
@@ -25,8 +26,8 @@ impl Range {
             return None;
         }
         let before = mapped.align_offset(alignment);
-        // SAFETY: the aligned range lies within the mapping, and what lies before and after it is whole pages that
-        // nothing uses. An alignment is a multiple of the page's size.
+        // SAFETY: the aligned range lies within the mapping. The parts before and after it are whole unused pages, because
+        // an alignment is a multiple of the page size.
         unsafe {
             let start = mapped.byte_add(before);
             if before > 0 {
@@ -37,43 +38,43 @@ impl Range {
         }
     }
 
-    /// Where it begins.
+    /// The start of the range.
     pub fn start(&self) -> *mut c_void {
         self.start
     }
 
-    /// How many bytes it has: what was asked for, rounded up.
+    /// The rounded size in bytes.
     pub fn size(&self) -> usize {
         self.size
     }
 
-    /// Gives all of the memory back, and keeps the address space.
+    /// Returns all memory to the system, and keeps the address space.
     ///
     /// # Safety
-    /// Nobody needs what is in it.
+    /// Nobody needs the contents.
     pub unsafe fn clear(&self) {
         // SAFETY: the caller's obligation.
         unsafe { Self::discard(self.start, self.size) };
     }
 
-    /// Gives the memory back and keeps the address space, which then reads as zeros.
+    /// Returns the memory to the system and keeps the address space. The bytes then read as zeros.
     ///
     /// # Safety
-    /// `size` bytes from `start` are whole pages within a range, and nobody needs what is in them.
+    /// The `size` bytes from `start` are whole pages within a range. Nobody needs their contents.
     pub unsafe fn discard(start: *mut c_void, size: usize) -> bool {
         // SAFETY: the caller's obligation.
         unsafe { libc::madvise(start, size, libc::MADV_DONTNEED) == 0 }
     }
 }
 
-// SAFETY: address space is the process's. What is in it is for those who have it to agree on.
+// SAFETY: address space belongs to the whole process. The users of a range must agree on its contents.
 unsafe impl Send for Range {}
-// SAFETY: as above; nothing here changes through a shared reference.
+// SAFETY: see above. A shared reference changes nothing in this value.
 unsafe impl Sync for Range {}
 
 impl Drop for Range {
     fn drop(&mut self) {
-        // SAFETY: the mapping is this value's own, and whoever looks into it has done so through this value.
+        // SAFETY: this value owns the mapping, and all users reach it through this value.
         unsafe { libc::munmap(self.start, self.size) };
     }
 }

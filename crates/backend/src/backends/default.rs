@@ -3,24 +3,24 @@ use core::ffi::c_void;
 
 use crate::{CannotRelease, MemoryAllocatorBackend, RawAllocator, Stats};
 
-/// The `malloc` of this process: the C library's, or that of the library preloaded in its place.
+/// The `malloc` of this process: the C library's, or the `malloc` of the library that replaces it.
 pub enum Default {}
 
 impl Default {
-    /// The statistics, and of what they have as mapped the large blocks that glibc has mapped for themselves, outside
-    /// of its arenas; `None` where another allocator serves, or a glibc before 2.33.
+    /// Returns the statistics, and the part of the mapped bytes that are large blocks in mappings of their own, outside glibc's
+    /// arenas. `None` if another allocator serves, or a glibc before 2.33.
     pub fn stats_and_mapped_blocks() -> (Stats, Option<u64>) {
         platform::stats()
     }
 }
 
 #[cfg(unix)]
-// SAFETY: C's allocator with the choices that C leaves open made by `request`; POSIX has the rest.
+// SAFETY: C's allocator. `request` decides where C leaves a choice, and POSIX guarantees the rest.
 unsafe impl RawAllocator for Default {
     const BACKEND: MemoryAllocatorBackend = MemoryAllocatorBackend::Default;
 
     fn malloc(size: usize) -> *mut c_void {
-        // SAFETY: `malloc` takes any size; so `calloc` below.
+        // SAFETY: `malloc` accepts any size, and so does `calloc` below.
         unsafe { libc::malloc(request(size)) }
     }
 
@@ -33,7 +33,7 @@ unsafe impl RawAllocator for Default {
     }
 
     unsafe fn realloc(block: *mut c_void, size: usize) -> *mut c_void {
-        // SAFETY: the contract of `realloc`; `request` is never 0, at which glibc would free.
+        // SAFETY: the contract of `realloc`. `request` never returns 0, for which glibc would free the block.
         unsafe { libc::realloc(block, request(size)) }
     }
 
@@ -47,7 +47,7 @@ unsafe impl RawAllocator for Default {
         use libc::malloc_size as malloc_usable_size;
         #[cfg(not(target_vendor = "apple"))]
         use libc::malloc_usable_size;
-        // SAFETY: the contract of `malloc_usable_size`, which gives 0 for null.
+        // SAFETY: the contract of `malloc_usable_size`, which returns 0 for null.
         unsafe { malloc_usable_size(block) }
     }
 
@@ -81,8 +81,8 @@ unsafe impl RawAllocator for Default {
     }
 }
 
-/// What to ask for instead of `size`: with 16 bytes as the least, every allocator aligns the block to 16, and
-/// glibc, whose smallest chunk holds 24, spends nothing on it.
+/// The size to request instead of `size`. With at least 16 bytes, every allocator aligns the block to 16. This costs
+/// nothing in glibc, whose smallest chunk has 24 bytes.
 #[cfg(unix)]
 const fn request(size: usize) -> usize {
     if size > crate::MIN_ALIGNMENT { size } else { crate::MIN_ALIGNMENT }
@@ -101,14 +101,14 @@ mod platform {
     use crate::owner::Object;
     use crate::{CannotRelease, MallInfo2, MemoryAllocatorBackend, Stats, foreign, shim};
 
-    /// The symbol's address as the program sees it, or null. By name, because musl has none of glibc's
-    /// extensions and an older glibc not all.
+    /// The symbol's address, as the program sees it, or null. The lookup is by name, because musl has no extensions of glibc,
+    /// and an older glibc does not have all of them.
     fn symbol(name: &CStr) -> *mut c_void {
-        // SAFETY: a valid name, looked up in the global scope.
+        // SAFETY: looks up a valid name in the global scope.
         unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) }
     }
 
-    /// A function of the C library's allocator, if it is the one that serves this process's `malloc`.
+    /// A function of the C library's allocator, if this allocator serves the process's `malloc`.
     fn of_allocator(name: &CStr) -> Option<*mut c_void> {
         let function = symbol(name);
         (!function.is_null() && Object::that_defines(name)? == Object::that_defines(c"malloc")?)
@@ -123,13 +123,13 @@ mod platform {
                 shim.version()
             ));
         }
-        // An allocator that is not ours has a version too, and it is not the C library's.
+        // Another allocator has its own version, which is not the version of the C library.
         (Object::that_defines(c"malloc")? == Object::that_defines(c"__libc_start_main")?)
             .then(|| Some(format!("glibc {}", libc_version()?)))
             .flatten()
     }
 
-    /// The version of the C library, whoever serves `malloc`. musl does not tell.
+    /// The version of the C library, also if another library serves `malloc`. musl has no function for it.
     pub fn libc_version() -> Option<String> {
         let function = symbol(c"gnu_get_libc_version");
         if function.is_null() {
@@ -161,7 +161,7 @@ mod platform {
         (stats, Some(of_mmap))
     }
 
-    /// glibc's thread caches are of some kilobytes and have no way out but the thread's end.
+    /// Does nothing for glibc. Its thread caches have some kilobytes, and only the end of a thread empties them.
     pub fn collect_thread(purge: bool) {
         match shim::current() {
             Some(shim) => shim.collect_thread(purge),
@@ -177,7 +177,7 @@ mod platform {
         let Some(function) = of_allocator(c"malloc_trim") else {
             return if foreign::release() { Ok(()) } else { Err(CANNOT) };
         };
-        // SAFETY: glibc's malloc_trim has this type. Its result says whether anything was given back.
+        // SAFETY: glibc's malloc_trim has this type. Its result says whether it returned any memory.
         let trim: extern "C" fn(usize) -> c_int = unsafe { mem::transmute(function) };
         trim(0);
         Ok(())
@@ -205,10 +205,10 @@ mod platform {
     }
 }
 
-/// Windows' C runtime frees aligned blocks by a function of their own; the process heap behind Rust's
-/// `System` with a header does not need to know.
+/// The C runtime of Windows has a separate function that frees aligned blocks. So this uses the process heap of Rust's
+/// `System`, with a header, which frees all blocks in the same way.
 #[cfg(windows)]
-// SAFETY: `headered` keeps the contract over any `GlobalAlloc`.
+// SAFETY: `headered` obeys the contract on any `GlobalAlloc`.
 unsafe impl RawAllocator for Default {
     const BACKEND: MemoryAllocatorBackend = MemoryAllocatorBackend::Default;
 
@@ -219,7 +219,7 @@ unsafe impl RawAllocator for Default {
         crate::backends::headered::calloc(&std::alloc::System, count, size)
     }
     unsafe fn realloc(block: *mut c_void, size: usize) -> *mut c_void {
-        // SAFETY: the contract is the same; so below.
+        // SAFETY: the contract is the same, and so it is below.
         unsafe { crate::backends::headered::realloc(&std::alloc::System, block, size) }
     }
     unsafe fn free(block: *mut c_void) {

@@ -1,4 +1,4 @@
-//! Rust's global allocator, as the `global-*` features choose it.
+//! Rust's global allocator, which the `global-*` features choose.
 
 use crate::{MemoryAllocatorBackend, RawAllocator};
 
@@ -23,7 +23,7 @@ static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[global_allocator]
 static GLOBAL: snmalloc_rs::SnMalloc = snmalloc_rs::SnMalloc;
 
-/// What Rust's global allocator stands on.
+/// The allocator behind Rust's global allocator.
 #[cfg(all(feature = "global-jemalloc", not(windows)))]
 pub(crate) type Global = super::jemalloc::Jemalloc;
 #[cfg(feature = "global-mimalloc")]
@@ -37,5 +37,5 @@ pub(crate) type Global = super::snmalloc::Snmalloc;
 )))]
 pub(crate) type Global = super::default::Default;
 
-/// The name of what Rust's global allocator stands on: [`Default`](MemoryAllocatorBackend::Default) is the system's.
+/// The backend behind Rust's global allocator. [`Default`](MemoryAllocatorBackend::Default) means the system's allocator.
 pub const GLOBAL_ALLOCATOR: MemoryAllocatorBackend = Global::BACKEND;

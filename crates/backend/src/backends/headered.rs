@@ -1,6 +1,7 @@
-//! C's `malloc` on top of Rust's [`GlobalAlloc`], which wants the layout of a block back when it is freed.
+//! C's `malloc` on Rust's [`GlobalAlloc`]. A `GlobalAlloc` needs the layout of a block when it frees the block, but C's `free`
+//! does not pass it.
 //!
-//! The layout stands in a header right before the block, so no table and no lock are needed:
+//! So a header before the block contains the layout. This needs no table and no lock:
 //!
 //! ```text
 //!  base                    block - 16        block
@@ -17,22 +18,23 @@ use crate::MIN_ALIGNMENT;
 
 #[repr(C)]
 struct Header {
-    /// Of the block's room: more than was asked for, where it has shrunk.
+    /// The size of the block's memory. After a small shrink, it is larger than the requested size.
     size: usize,
     align: usize,
 }
 
 const _: () = assert!(size_of::<Header>() <= MIN_ALIGNMENT);
 
-/// A block that shrinks by no more than half, nor by more than this, stays as it is: what could go back is too small to
-/// go to the system, and the allocator would take its time.
+/// A block that shrinks by at most half, and by at most this many bytes, stays unchanged. The unused part is too small to
+/// return to the system, and a reallocation would take time.
 const KEPT: usize = 4096;
 
-/// Up to this size, with the header, a block that does not fit is moved rather than resized: that is the size up to which
-/// glibc has a cache for each thread, and its `realloc` takes nothing from it (malloc/malloc.c, `_int_realloc`).
+/// If a block of up to this size (including the header) does not fit, it is copied to a new block and not reallocated. Up to
+/// this size, glibc has a cache for each thread, but its `realloc` does not use this cache (malloc/malloc.c,
+/// `_int_realloc`).
 const MOVED: usize = 1024;
 
-/// The layout that the allocator below sees, or `None` where there is no such layout.
+/// The layout for the underlying allocator. `None` if there is no valid layout.
 fn layout(size: usize, align: usize) -> Option<Layout> {
     Layout::from_size_align(size.checked_add(align)?, align).ok()
 }
@@ -42,7 +44,7 @@ fn layout(size: usize, align: usize) -> Option<Layout> {
 /// # Safety
 /// `block` is a live block of this module.
 unsafe fn header(block: *mut c_void) -> *mut Header {
-    // SAFETY: every block has `align >= 16` bytes before it in the same allocation, and the header fits in.
+    // SAFETY: every block has `align >= 16` bytes before it in the same allocation, and the header fits into them.
     unsafe { block.byte_sub(size_of::<Header>()).cast() }
 }
 
@@ -58,8 +60,8 @@ fn allocate<A: GlobalAlloc>(
     if base.is_null() {
         return ptr::null_mut();
     }
-    // SAFETY: the allocation has `align + size` bytes, so the block lies inside or one past its end, and the
-    // header lies before it; `align` is a multiple of the header's alignment.
+    // SAFETY: the allocation has `align + size` bytes. So the block lies inside or one past its end, and the header lies
+    // before the block. `align` is a multiple of the header's alignment.
     unsafe {
         let block = base.add(align).cast();
         header(block).write(Header { size, align });
@@ -86,12 +88,12 @@ pub fn aligned_alloc<A: GlobalAlloc>(allocator: &A, alignment: usize, size: usiz
 }
 
 /// # Safety
-/// As [`RawAllocator::realloc`](crate::RawAllocator::realloc).
+/// The conditions of [`RawAllocator::realloc`](crate::RawAllocator::realloc).
 pub unsafe fn realloc<A: GlobalAlloc>(allocator: &A, block: *mut c_void, size: usize) -> *mut c_void {
     if block.is_null() {
         return malloc(allocator, size);
     }
-    // SAFETY: a live block has its header; its layout was valid when the block was made.
+    // SAFETY: a live block has a header, and the layout was valid when the block was made.
     let Header { size: old, align } = unsafe { header(block).read() };
     if size <= old && old - size <= (old / 2).min(KEPT) {
         return block;
@@ -99,7 +101,7 @@ pub unsafe fn realloc<A: GlobalAlloc>(allocator: &A, block: *mut c_void, size: u
     if old.max(size).saturating_add(align) <= MOVED {
         let moved = allocate(allocator, size, align, A::alloc);
         if !moved.is_null() {
-            // SAFETY: both blocks have so many bytes, and they are two; the old one is live, and not used from here on.
+            // SAFETY: both blocks have enough bytes and do not overlap. The old block is live, and nothing uses it afterwards.
             unsafe {
                 moved.copy_from_nonoverlapping(block, old.min(size));
                 free(allocator, block);
@@ -110,13 +112,13 @@ pub unsafe fn realloc<A: GlobalAlloc>(allocator: &A, block: *mut c_void, size: u
     let (Some(before), Some(after)) = (layout(old, align), layout(size, align)) else {
         return ptr::null_mut();
     };
-    // SAFETY: `base` and `before` are those of the allocation, and `after` is a valid layout of the same
-    // alignment and of a size that is not zero.
+    // SAFETY: `base` and `before` belong to the allocation. `after` is a valid layout with the same alignment, and its size
+    // is not zero.
     let base = unsafe { allocator.realloc(block.byte_sub(align).cast(), before, after.size()) };
     if base.is_null() {
         return ptr::null_mut();
     }
-    // SAFETY: as in `allocate`. The bytes before the block, the header among them, were moved along.
+    // SAFETY: as in `allocate`. The bytes before the block, including the header, were copied too.
     unsafe {
         let block = base.add(align).cast();
         (*header(block)).size = size;
@@ -125,13 +127,13 @@ pub unsafe fn realloc<A: GlobalAlloc>(allocator: &A, block: *mut c_void, size: u
 }
 
 /// # Safety
-/// As [`RawAllocator::free`](crate::RawAllocator::free).
+/// The conditions of [`RawAllocator::free`](crate::RawAllocator::free).
 pub unsafe fn free<A: GlobalAlloc>(allocator: &A, block: *mut c_void) {
     if block.is_null() {
         return;
     }
-    // SAFETY: a live block has its header, and the layout in it was valid when the block was made, so that
-    // neither the sum nor the alignment needs checking; `base` is where the allocation begins.
+    // SAFETY: a live block has a header, and its layout was valid when the block was made. So neither the sum nor the
+    // alignment needs a check. `base` is the start of the allocation.
     unsafe {
         let Header { size, align } = header(block).read();
         let layout = Layout::from_size_align_unchecked(size + align, align);
@@ -140,8 +142,8 @@ pub unsafe fn free<A: GlobalAlloc>(allocator: &A, block: *mut c_void) {
 }
 
 /// # Safety
-/// As [`RawAllocator::usable_size`](crate::RawAllocator::usable_size).
+/// The conditions of [`RawAllocator::usable_size`](crate::RawAllocator::usable_size).
 pub unsafe fn usable_size(block: *mut c_void) -> usize {
-    // SAFETY: a live block has its header.
+    // SAFETY: a live block has a header.
     if block.is_null() { 0 } else { unsafe { (*header(block)).size } }
 }

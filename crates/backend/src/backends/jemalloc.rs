@@ -10,21 +10,21 @@ use crate::arena::purge;
 use crate::raw::{ALIGNED_BY_SIZE, aligned_by_size, aligned_by_size_of_array};
 use crate::{CannotRelease, MIN_ALIGNMENT, MemoryAllocatorBackend, RawAllocator, Stats, Uncached};
 
-/// jemalloc, over tikv-jemalloc-sys.
+/// jemalloc, from tikv-jemalloc-sys.
 pub enum Jemalloc {}
 
 impl Jemalloc {
-    /// Options that win over all others, if it is called before jemalloc reads them: during its first allocation.
+    /// Sets options that override all others. Call it before jemalloc reads its options, during the first allocation.
     ///
     /// # Safety
-    /// jemalloc reads them later in the same call of it, and no other thread does.
+    /// jemalloc reads the options later in the same call, and no other thread reads them.
     pub unsafe fn set_last_options(options: &'static CStr) {
         unsafe extern "C" {
-            /// jemalloc's variable, which a program may define to set options.
+            /// A variable of jemalloc, which a program may define to set options.
             #[link_name = "_rjem_malloc_conf_2_conf_harder"]
             static mut LAST: *const c_char;
         }
-        // SAFETY: the caller's obligation; the string stays.
+        // SAFETY: the caller's obligation. The string is static.
         unsafe { LAST = options.as_ptr() };
     }
 }
@@ -37,7 +37,8 @@ pub mod nonstandard {
     };
 }
 
-// SAFETY: jemalloc's malloc family is C's; `aligned_by_size` makes the alignment and `realloc` to 0 definite.
+// SAFETY: jemalloc's malloc family has C's semantics. `aligned_by_size` guarantees the alignment and the result of
+// `realloc` with size 0.
 unsafe impl RawAllocator for Jemalloc {
     const BACKEND: MemoryAllocatorBackend = MemoryAllocatorBackend::Jemalloc;
 
@@ -45,13 +46,13 @@ unsafe impl RawAllocator for Jemalloc {
 
     #[inline(always)]
     fn malloc(size: usize) -> *mut c_void {
-        // SAFETY: that is at least `LEAST`.
+        // SAFETY: this size is at least `LEAST`.
         unsafe { Self::malloc_raised(aligned_by_size(size)) }
     }
 
     #[inline(always)]
     unsafe fn malloc_raised(size: usize) -> *mut c_void {
-        // SAFETY: takes any size; so `calloc` and, for a power of two, `aligned_alloc`.
+        // SAFETY: accepts any size. So do `calloc` and, with a power of two, `aligned_alloc`.
         unsafe { sys::malloc(size) }
     }
 
@@ -64,7 +65,7 @@ unsafe impl RawAllocator for Jemalloc {
 
     #[inline(always)]
     unsafe fn realloc(block: *mut c_void, size: usize) -> *mut c_void {
-        // SAFETY: the contract is the same, but for a size of 0, which never gets here.
+        // SAFETY: the contract is the same, except for a size of 0, which never occurs here.
         unsafe { sys::realloc(block, aligned_by_size(size)) }
     }
 
@@ -82,7 +83,7 @@ unsafe impl RawAllocator for Jemalloc {
 
     #[inline(always)]
     fn aligned_alloc(alignment: usize, size: usize) -> *mut c_void {
-        // jemalloc would refuse it, were it not for `max`.
+        // `max` would turn some invalid alignments into 16, which jemalloc accepts. So check here.
         if !alignment.is_power_of_two() {
             return ptr::null_mut();
         }
@@ -90,15 +91,15 @@ unsafe impl RawAllocator for Jemalloc {
         unsafe { sys::aligned_alloc(alignment.max(MIN_ALIGNMENT), size) }
     }
 
-    /// The thread cache ends at 32 KiB at the latest with pages of 4 KiB (`TCACHE_MAXCLASS_LIMIT` in 5.3.1). Larger sizes
+    /// The thread cache holds blocks of at most 32 KiB with pages of 4 KiB (`TCACHE_MAXCLASS_LIMIT` in 5.3.1). Larger blocks
     /// are whole pages.
     fn uncached() -> Option<Uncached> {
-        // SAFETY: the key's value has that type.
+        // SAFETY: the key's value has this type.
         let page = unsafe { raw::read(b"arenas.page\0") }.unwrap_or(4096);
         Some(Uncached { above: 32 << 10, page })
     }
 
-    /// The release, "5.3.1", without the commit that follows it in `mallctl("version")`.
+    /// The release, such as "5.3.1", without the commit that follows in `mallctl("version")`.
     fn version() -> Option<String> {
         // SAFETY: the value is a NUL-terminated static string.
         let version = unsafe { raw::read_str(b"version\0") }.ok()?;
@@ -107,7 +108,7 @@ unsafe impl RawAllocator for Jemalloc {
     }
 
     fn stats() -> Stats {
-        // The statistics are a snapshot of the last epoch.
+        // jemalloc's statistics are a snapshot of the last epoch.
         let _ = epoch::advance();
         let bytes = |read: Result<usize, _>| read.ok().map(|bytes: usize| bytes as u64);
         Stats {
@@ -121,11 +122,11 @@ unsafe impl RawAllocator for Jemalloc {
     }
 
     fn collect_thread(_purge: bool) {
-        // Without a thread cache there is nothing to flush, and that is an error to jemalloc.
+        // Without a thread cache, jemalloc returns an error. This is no error here.
         let _ = command(c"thread.tcache.flush");
     }
 
-    /// Purges every arena, after the calling thread's cache went back to them.
+    /// Returns the calling thread's cache to the arenas, and then purges all arenas.
     fn release() -> Result<(), CannotRelease> {
         Self::collect_thread(false);
         let _turn = purge::purge();
@@ -134,9 +135,9 @@ unsafe impl RawAllocator for Jemalloc {
     }
 }
 
-/// Has jemalloc carry out a key that takes no value and gives none, which tikv-jemalloc-ctl cannot say.
+/// Executes a key of jemalloc that has no argument and no result. tikv-jemalloc-ctl has no function for it.
 fn command(key: &CStr) -> Result<(), core::ffi::c_int> {
-    // SAFETY: a valid key, and null and 0 for the values that it does not have.
+    // SAFETY: a valid key, with null and 0 for the missing values.
     match unsafe { sys::mallctl(key.as_ptr(), ptr::null_mut(), ptr::null_mut(), ptr::null_mut(), 0) } {
         0 => Ok(()),
         error => Err(error),

@@ -8,12 +8,12 @@ use libmimalloc_sys as sys;
 use crate::raw::{ALIGNED_BY_SIZE, aligned_by_size, aligned_by_size_of_array};
 use crate::{CannotRelease, MIN_ALIGNMENT, MemoryAllocatorBackend, RawAllocator, Stats};
 
-/// mimalloc, over libmimalloc-sys.
+/// mimalloc, from libmimalloc-sys.
 pub enum Mimalloc {}
 
 impl Mimalloc {
-    /// From now on a request that cannot be had sets `errno` to ENOMEM, as C's functions do. By itself mimalloc
-    /// leaves `errno` as its last system call did, and sizes that it refuses without one leave no trace.
+    /// From now on, a failed request sets `errno` to ENOMEM, as C's functions do. Without this, `errno` has the value of
+    /// mimalloc's last system call, or is unchanged if mimalloc refuses a size without a system call.
     #[cfg(target_os = "linux")]
     pub fn set_errno_on_failure() {
         unsafe extern "C" fn failed(error: core::ffi::c_int, _: *mut c_void) {
@@ -22,26 +22,26 @@ impl Mimalloc {
                 unsafe { *libc::__errno_location() = libc::ENOMEM };
             }
         }
-        // SAFETY: the function may be called from any thread at any time. The one that it replaces does nothing in
-        // a release build.
+        // SAFETY: any thread may call the function at any time. The function that it replaces does nothing in a release
+        // build.
         unsafe { sys::mi_register_error(Some(failed), ptr::null_mut()) };
     }
 
-    /// Gives an option a value, unless the user has set it or will have: mimalloc looks at the user's variable when it
-    /// first wants to know. `option` is one's place in [`crate::mimalloc_option_names::NAMES`].
+    /// Sets the default of an option. The user's variable overrides it: mimalloc reads this variable at the first use of the
+    /// option. `option` is an index of [`crate::mimalloc_option_names::NAMES`].
     pub fn set_option_default(option: usize, value: i64) {
-        // SAFETY: takes any number, and does nothing for one that is no option's.
+        // SAFETY: accepts any number, and does nothing for a number that is not an option.
         unsafe { sys::mi_option_set_default(option as sys::mi_option_t, value as _) };
     }
 
-    /// Gives an option a value, whatever the user says.
+    /// Sets an option. Overrides the user's variable.
     pub fn set_option(option: usize, value: i64) {
         // SAFETY: as above.
         unsafe { sys::mi_option_set(option as sys::mi_option_t, value as _) };
     }
 }
 
-// SAFETY: mimalloc's functions are C's; `aligned_by_size` makes the alignment definite.
+// SAFETY: mimalloc's functions have C's semantics. `aligned_by_size` guarantees the alignment.
 unsafe impl RawAllocator for Mimalloc {
     const BACKEND: MemoryAllocatorBackend = MemoryAllocatorBackend::Mimalloc;
 
@@ -49,13 +49,13 @@ unsafe impl RawAllocator for Mimalloc {
 
     #[inline(always)]
     fn malloc(size: usize) -> *mut c_void {
-        // SAFETY: that is at least `LEAST`.
+        // SAFETY: this size is at least `LEAST`.
         unsafe { Self::malloc_raised(aligned_by_size(size)) }
     }
 
     #[inline(always)]
     unsafe fn malloc_raised(size: usize) -> *mut c_void {
-        // SAFETY: takes any size; so `mi_calloc`.
+        // SAFETY: accepts any size, and so does `mi_calloc`.
         unsafe { sys::mi_malloc(size) }
     }
 
@@ -86,7 +86,7 @@ unsafe impl RawAllocator for Mimalloc {
 
     #[inline(always)]
     fn aligned_alloc(alignment: usize, size: usize) -> *mut c_void {
-        // Newer releases report it, as an error in the program, before they return null.
+        // Newer releases report an invalid alignment as an error in the program, and then return null.
         if !alignment.is_power_of_two() {
             return ptr::null_mut();
         }
@@ -95,28 +95,28 @@ unsafe impl RawAllocator for Mimalloc {
     }
 
     fn version() -> Option<String> {
-        // SAFETY: takes nothing, returns a constant: major, and two digits each of minor and patch.
+        // SAFETY: no arguments. Returns a constant: major, two digits of minor, two digits of patch.
         let version = unsafe { sys::mi_version() };
         Some(format!("{}.{}.{}", version / 10_000, version / 100 % 100, version % 100))
     }
 
-    /// Without its debug statistics mimalloc counts what it has committed, and nothing else of the above.
+    /// Without its debug statistics, mimalloc counts only the committed bytes.
     fn stats() -> Stats {
         let mut committed = 0;
         let none = ptr::null_mut();
-        // SAFETY: every pointer may be null, and the one that is not is writable.
+        // SAFETY: every pointer may be null, and the other pointer is writable.
         unsafe { sys::mi_process_info(none, none, none, none, none, &mut committed, none, none) };
         Stats { mapped: Some(committed as u64), ..Stats::default() }
     }
 
-    /// A heap belongs to its thread. Takes in what other threads have freed of it, and hands its empty segments to the
-    /// arenas, where a `release` purges them; with `purge` it purges what is free in the others.
+    /// A heap belongs to its thread. Collects blocks that other threads have freed, and moves empty segments to the arenas,
+    /// where a `release` purges them. With `purge`, also purges the free parts of the other segments.
     fn collect_thread(purge: bool) {
         // SAFETY: may be called at any time.
         unsafe { sys::mi_collect(purge) };
     }
 
-    /// Collects the calling thread's heap and what ended threads left, and purges the arenas.
+    /// Collects the heap of the calling thread and the heaps of ended threads, and purges the arenas.
     fn release() -> Result<(), CannotRelease> {
         // SAFETY: may be called at any time.
         unsafe { sys::mi_collect(true) };

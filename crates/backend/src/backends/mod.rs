@@ -1,4 +1,4 @@
-//! The drivers: one module for each backend, and the type that a name stands for.
+//! The allocators: one module for each backend, and the conversion from a backend's name to its type.
 
 mod default;
 mod global;
@@ -26,21 +26,20 @@ pub use snmalloc::Snmalloc;
 use crate::functions::Functions;
 use crate::{MemoryAllocatorBackend, RawAllocator, Unavailable};
 
-/// Something to be done with whichever allocator a name stands for, as a type: see
-/// [`MemoryAllocatorBackend::visit`].
+/// An operation on the type of any allocator: see [`MemoryAllocatorBackend::visit`].
 pub trait Visitor {
-    /// What comes of it.
+    /// The result.
     type Output;
 
-    /// Does it.
+    /// Runs the operation on allocator `A`.
     fn visit<A: RawAllocator>(self) -> Self::Output;
 }
 
 impl MemoryAllocatorBackend {
-    /// Goes with the type of the backend's allocator to the visitor.
+    /// Calls the visitor with the type of the backend's allocator.
     ///
     /// # Errors
-    /// Where this build cannot serve it: see [`available`](Self::available).
+    /// If this build does not contain the backend: see [`available`](Self::available).
     pub fn visit<V: Visitor>(self, visitor: V) -> Result<V::Output, Unavailable> {
         self.available()?;
         Ok(match self {
@@ -64,7 +63,7 @@ impl MemoryAllocatorBackend {
     /// The backend's functions.
     ///
     /// # Errors
-    /// Where this build cannot serve it: see [`available`](Self::available).
+    /// If this build does not contain the backend: see [`available`](Self::available).
     pub fn functions(self) -> Result<Functions, Unavailable> {
         struct Table;
         impl Visitor for Table {

@@ -9,16 +9,16 @@ use super::global::{self, GLOBAL_ALLOCATOR};
 use super::headered;
 use crate::{CannotRelease, MemoryAllocatorBackend, RawAllocator, Stats};
 
-/// Rust's global allocator: the system's, or the one that a `global-*` feature set.
+/// Rust's global allocator: the system's allocator, or the allocator that a `global-*` feature chooses.
 pub enum Rust {}
 
-/// The functions of [`alloc::alloc`], which lead to whatever is registered as the global allocator.
+/// The functions of [`alloc::alloc`], which call the registered global allocator.
 struct Global;
 
-// SAFETY: it hands everything on unchanged.
+// SAFETY: passes all arguments unchanged.
 unsafe impl GlobalAlloc for Global {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's obligations are those of the function called; so below.
+        // SAFETY: the called function has the same obligations. The same is true below.
         unsafe { global_alloc::alloc(layout) }
     }
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
@@ -35,7 +35,7 @@ unsafe impl GlobalAlloc for Global {
     }
 }
 
-// SAFETY: `headered` keeps the contract over any `GlobalAlloc`.
+// SAFETY: `headered` obeys the contract on any `GlobalAlloc`.
 unsafe impl RawAllocator for Rust {
     const BACKEND: MemoryAllocatorBackend = MemoryAllocatorBackend::Rust;
 
@@ -46,7 +46,7 @@ unsafe impl RawAllocator for Rust {
         headered::calloc(&Global, count, size)
     }
     unsafe fn realloc(block: *mut c_void, size: usize) -> *mut c_void {
-        // SAFETY: the contract is the same; so below.
+        // SAFETY: the contract is the same, and so it is below.
         unsafe { headered::realloc(&Global, block, size) }
     }
     unsafe fn free(block: *mut c_void) {
@@ -61,7 +61,7 @@ unsafe impl RawAllocator for Rust {
         headered::aligned_alloc(&Global, alignment, size)
     }
 
-    /// The global allocator's name, and its version where it has one.
+    /// The name of the global allocator, and its version if it has one.
     fn version() -> Option<String> {
         let name = GLOBAL_ALLOCATOR.as_str();
         Some(global::Global::version().map_or_else(|| name.to_owned(), |version| format!("{name} {version}")))

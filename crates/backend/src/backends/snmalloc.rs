@@ -6,19 +6,20 @@ use snmalloc_sys as sys;
 
 use crate::{CannotRelease, MIN_ALIGNMENT, MemoryAllocatorBackend, RawAllocator, Stats};
 
-/// snmalloc, over snmalloc-sys.
+/// snmalloc, from snmalloc-sys.
 pub enum Snmalloc {}
 
-/// snmalloc cannot be asked; its crate has the release's number. A test compares it with Cargo.lock.
+/// snmalloc has no function that returns its version. The crate has the number of the release. A test compares this
+/// constant with Cargo.lock.
 const VERSION: &str = "0.7.6";
 
-// SAFETY: snmalloc's functions are C's. Its smallest block is 16 bytes and every block is aligned to 16.
+// SAFETY: snmalloc's functions have C's semantics. Its smallest block has 16 bytes, and every block is aligned to 16.
 unsafe impl RawAllocator for Snmalloc {
     const BACKEND: MemoryAllocatorBackend = MemoryAllocatorBackend::Snmalloc;
 
     #[inline(always)]
     fn malloc(size: usize) -> *mut c_void {
-        // SAFETY: takes any size; so `sn_calloc`.
+        // SAFETY: accepts any size, and so does `sn_calloc`.
         unsafe { sys::sn_malloc(size) }
     }
 
@@ -30,7 +31,7 @@ unsafe impl RawAllocator for Snmalloc {
 
     #[inline(always)]
     unsafe fn realloc(block: *mut c_void, size: usize) -> *mut c_void {
-        // SAFETY: the contract is the same, but for a size of 0, at which it would free.
+        // SAFETY: the contract is the same, except for a size of 0, for which snmalloc would free the block.
         unsafe { sys::sn_realloc(block, size.max(1)) }
     }
 
@@ -54,7 +55,7 @@ unsafe impl RawAllocator for Snmalloc {
         if !alignment.is_power_of_two() {
             return core::ptr::null_mut();
         }
-        // It gets the alignment by a size that is a multiple of it, which no bytes would be: 1 is rounded up.
+        // snmalloc aligns a block by rounding its size up to a multiple of the alignment. This fails for size 0, so pass 1.
         // SAFETY: the alignment is a power of two.
         unsafe { sys::sn_rust_alloc(alignment.max(MIN_ALIGNMENT), size.max(1)) }
     }
@@ -63,8 +64,7 @@ unsafe impl RawAllocator for Snmalloc {
         Some(VERSION.to_owned())
     }
 
-    /// snmalloc counts what its heaps use, in pages that hold live blocks or held them until just now, and
-    /// nothing else of the above.
+    /// snmalloc counts only the pages that contain live blocks or contained them until recently.
     fn stats() -> Stats {
         let (mut current, mut peak) = (0, 0);
         // SAFETY: two writable places.
@@ -72,7 +72,7 @@ unsafe impl RawAllocator for Snmalloc {
         Stats { active: Some(current as u64), ..Stats::default() }
     }
 
-    /// snmalloc gives pages back by itself and has no function to make it.
+    /// snmalloc returns pages by itself, and has no function that returns them.
     fn release() -> Result<(), CannotRelease> {
         Err(CannotRelease(Self::BACKEND))
     }
