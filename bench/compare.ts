@@ -22,8 +22,8 @@ const cases: readonly { title: string; mode: string; right: Partial<Record<Metri
 
 /** One comparison with the default budget. */
 async function one(program: string, mode: string): Promise<CompareResults> {
-  // About 0.2 s and 64 MiB.
-  const command = [program, '120000', '64', mode];
+  // About 0.1 s and 64 MiB.
+  const command = [program, '60000', '64', mode];
   for await (const event of comparison({ command, subjects: SUBJECTS, env: neutral() }))
     if (event.type === 'end') return event.results;
   throw new Error('the comparison has no end');

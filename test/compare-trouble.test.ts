@@ -24,6 +24,8 @@ function started(...words: string[]): {
 } {
   const child = tools.watched(
     spawn(process.execPath, [tools.cli, 'compare', ...words], {
+      // A group of its own, as a shell gives each command.
+      detached: true,
       env: environment({}),
       stdio: ['ignore', 'ignore', 'pipe'],
     }),
@@ -76,7 +78,8 @@ describe('compare is interrupted', { skip: cannotPreload }, () => {
         const log = tools.scratch(`${id}.cleanup`);
         const { child, end } = started(...FEW, '--cleanup', `touch '${log}'`, ...words(program));
         await tools.until('the command', () => existsSync(ready));
-        child.kill(signal);
+        // Ctrl-C goes to the whole group.
+        process.kill(signal === 'SIGINT' ? -child.pid! : child.pid!, signal);
         const { code, stderr } = await end;
         assert.equal(code, signal === 'SIGINT' ? 130 : 143, stderr);
         assert.match(stderr, /malloc-backend: interrupted/);

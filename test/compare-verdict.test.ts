@@ -142,6 +142,12 @@ describe('a verdict', () => {
     assert.ok(Math.abs(p - (2 / 1024) * 4) < 1e-12, `${p}`);
   });
 
+  test('is corrected for the number of subjects', () => {
+    const pairs = [1.5, 1.4, 1.3].map((ratio) => ten(ratio).map((value): [number, number] => [value, 1]));
+    for (const [at, each] of comparisons(pairs, 1).entries())
+      assert.ok(Math.abs(each!.p - (3 * 2) / 1024) < 1e-12, `${at}: ${each!.p}`);
+  });
+
   test('is not given for a metric that is 0 or not there', () => {
     assert.deepEqual(comparisons([[], [[0, 1]]], 1), [undefined, undefined]);
   });
