@@ -1,4 +1,4 @@
-//! The contract of [`RawAllocator`](malloc_backend::RawAllocator): one test, run for every backend that the build has.
+//! Tests the contract of [`RawAllocator`](malloc_backend::RawAllocator). Each test runs for every backend in the build.
 
 #[macro_use]
 mod support;
@@ -41,17 +41,17 @@ for_each_backend! {
 
 static MEASURING: RwLock<()> = RwLock::new(());
 
-/// Beside other tests.
+/// Runs at the same time as other tests.
 fn together() -> RwLockReadGuard<'static, ()> {
     MEASURING.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// While no other test allocates.
+/// Runs while no other test allocates.
 fn alone() -> RwLockWriteGuard<'static, ()> {
     MEASURING.write().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Around what allocators treat alike: size classes, pages, chunks, and what is mapped on its own.
+/// Sizes near the limits of size classes, pages, chunks and blocks with a mapping of their own.
 fn larger_sizes() -> impl Iterator<Item = usize> {
     (12..=24).flat_map(|power| [(1 << power) - 1, 1 << power, (1 << power) + 1, 3 << (power - 1)])
 }
@@ -79,7 +79,7 @@ fn no_bytes_get_a_block_of_their_own(f: Functions) {
 fn calloc_refuses_a_product_that_overflows(f: Functions) {
     const HALF: usize = 1 << (usize::BITS / 2);
     const TOP: usize = 1 << (usize::BITS - 1);
-    // The products that are left after the overflow are small, and a calloc that does not look would serve them.
+    // After the overflow, the products are small. A calloc without a check would serve them.
     for (count, size) in [
         (HALF, HALF),
         (HALF + 1, HALF),
@@ -97,7 +97,7 @@ fn calloc_refuses_a_product_that_overflows(f: Functions) {
 }
 
 fn calloc_takes_the_count_once(f: Functions) {
-    // Else these would be TiB. Smaller ones would be no less wrong, which `Block` sees.
+    // If the count were used twice, these requests would be TiB. `Block` also detects smaller errors.
     for (count, size) in [(4 << 20, 1), (1 << 18, 16), (3, 5), (1000, 1000), (1, 4 << 20)] {
         assert!(Block::calloc(f, count, size).is_some(), "calloc({count}, {size})");
     }
@@ -110,7 +110,7 @@ fn calloc_zeroes_recycled_memory(f: Functions) {
         let dirty: Vec<Block> = (0..count).filter_map(|_| Block::malloc(f, size)).collect();
         assert_eq!(dirty.len(), count);
         drop(dirty);
-        // `Block::calloc` looks at the memory.
+        // `Block::calloc` checks that the memory is zero.
         let zeroed: Vec<Block> = (0..count).filter_map(|_| Block::calloc(f, 1, size)).collect();
         assert_eq!(zeroed.len(), count);
     }
@@ -118,7 +118,7 @@ fn calloc_zeroes_recycled_memory(f: Functions) {
 
 fn every_block_is_aligned(f: Functions) {
     for size in (0..=4096).chain(larger_sizes()) {
-        // Several, because the first of a page is aligned in any case; `Block` looks at each.
+        // Several blocks, because the first block of a page is always aligned. `Block` checks each of them.
         let mut blocks: Vec<Block> = (0..if size > 4096 { 1 } else { 3 })
             .flat_map(|_| [Block::malloc(f, size), Block::calloc(f, 1, size), Block::realloc_null(f, size)])
             .map(|block| block.expect("a block"))
@@ -129,7 +129,7 @@ fn every_block_is_aligned(f: Functions) {
     }
 }
 
-/// Of a block that is wanted, and more than a page or a huge page.
+/// Alignments of a usual block, and of more than a page or a huge page.
 const ALIGNMENTS: [usize; 16] =
     [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 64 << 10, 2 << 20];
 
@@ -165,11 +165,11 @@ fn aligned_blocks_are_resized_and_freed_like_others(f: Functions) {
 }
 
 fn realloc_keeps_the_contents(f: Functions) {
-    // Byte by byte through the small classes, then in steps as a growing vector's, up and down.
+    // First byte by byte through the small classes, and then in the steps of a growing vector, up and down.
     let small = || 0..=1100;
     let large = || (0..48).map(|step| 1100 + (1 << (step / 4 + 10)) * (step % 4 + 4) / 4);
     let mut block = Block::malloc(f, 0).expect("a block");
-    // Neighbours, so that not every block can grow where it stands.
+    // Neighbours, so that not every block can grow in place.
     let mut neighbours = Vec::new();
     for size in small().chain(large()).chain(large().rev()).chain(small().rev()) {
         assert!(block.realloc(size));
@@ -188,7 +188,7 @@ fn realloc_of_null_is_malloc(f: Functions) {
 
 fn realloc_to_no_bytes_never_frees(f: Functions) {
     for size in [0, 1, 16, 100, 5000, 1 << 20] {
-        // Were the memory free, one of the blocks after would get it, and two patterns would meet.
+        // If the memory were free, a later block would get it, and the two patterns would overlap.
         let mut shrunk: Vec<Block> = (0..50).filter_map(|_| Block::malloc(f, size)).collect();
         for block in &mut shrunk {
             assert!(block.realloc(0));
@@ -212,9 +212,9 @@ fn realloc_that_fails_keeps_the_block(f: Functions) {
     for block in &mut blocks {
         for impossible in IMPOSSIBLE {
             let before = (block.address(), block.usable());
-            // It looks at the contents after the failure.
+            // `realloc` checks the contents after the failure.
             assert!(!block.realloc(impossible), "realloc to {impossible}");
-            // SAFETY: it is still a live block.
+            // SAFETY: the block is still live.
             assert_eq!((block.address(), unsafe { (f.usable_size)(block.as_ptr()) }), before);
         }
     }
@@ -243,7 +243,7 @@ fn impossible_sizes_are_null(f: Functions) {
 }
 
 fn all_usable_bytes_are_the_block_s(f: Functions) {
-    // `Block` writes all of them; with all sizes alive at once, what one has too many another misses.
+    // `Block` writes all usable bytes. All sizes are alive at once, so a block with too many bytes overwrites another block.
     let mut blocks: Vec<Block> =
         (0..=4096).chain(larger_sizes()).map(|size| Block::malloc(f, size).expect("a block")).collect();
     blocks.extend((0..=4096).step_by(7).filter_map(|size| Block::aligned_alloc(f, 128, size)));
@@ -265,7 +265,7 @@ fn null_is_no_block(f: Functions) {
     }
 }
 
-/// Of all kinds of sizes, most of them small, so that memory is recycled between the threads.
+/// Sizes of all kinds, most of them small, so that the threads reuse each other's memory.
 fn mixed_size(index: usize) -> usize {
     match index % 97 {
         0 => 200_000,
@@ -275,7 +275,7 @@ fn mixed_size(index: usize) -> usize {
 }
 
 fn other_threads_free_and_resize(f: Functions) {
-    // A ring: each thread allocates for the next one, which resizes and frees, and all do so at the same time.
+    // A ring: each thread allocates blocks, and the next thread resizes and frees them. All threads run at the same time.
     const THREADS: usize = 4;
     let (senders, receivers): (Vec<_>, Vec<_>) =
         (0..THREADS).map(|_| mpsc::sync_channel::<Block>(500)).unzip();
@@ -285,7 +285,7 @@ fn other_threads_free_and_resize(f: Functions) {
                 let mut kept = Vec::new();
                 for index in 0..5000 {
                     let block = Block::malloc(f, mixed_size(index)).expect("a block");
-                    // Where the next one lags behind, the block is freed here.
+                    // If the next thread is too slow, this thread frees the block.
                     let _ = next.try_send(block);
                     if let Ok(mut foreign) = receiver.try_recv() {
                         foreign.check();
@@ -314,7 +314,7 @@ fn blocks_outlive_their_thread(f: Functions) {
         for (index, block) in blocks.iter_mut().enumerate().step_by(3) {
             assert!(block.realloc(mixed_size(index * 5)));
         }
-        // Freed by one more thread, which ends too, while the rest lives on here.
+        // Another thread frees these blocks and ends. The other blocks stay alive here.
         let half = blocks.split_off(250);
         thread::spawn(move || drop(half)).join().expect("the thread freed them");
         let _new: Vec<Block> = (0..100).filter_map(|index| Block::malloc(f, mixed_size(index))).collect();
@@ -323,7 +323,7 @@ fn blocks_outlive_their_thread(f: Functions) {
 }
 
 fn short_lived_threads_allocate(f: Functions) {
-    // mimalloc 3.3 did not survive the second one (mimalloc#1287).
+    // mimalloc 3.3 crashed at the second such thread (mimalloc#1287).
     for index in 0..300 {
         let thread = thread::spawn(move || {
             let small = Block::malloc(f, index).expect("a block");
@@ -347,7 +347,7 @@ fn version_is_plausible(f: Functions) {
         _ => text,
     };
     if behind(f.backend) == MemoryAllocatorBackend::Default && !cfg!(target_env = "gnu") {
-        // No other C library tells.
+        // No other C library has a function for its version.
         return assert!(matches!(number, None | Some("")), "{version:?}");
     }
     let parts: Vec<u32> = number
@@ -374,20 +374,20 @@ fn version_is_plausible(f: Functions) {
 /// glibc has had `mallinfo2` since 2.33.
 fn libc_tells() -> bool {
     #[cfg(unix)]
-    // SAFETY: a C string, looked up in the global scope.
+    // SAFETY: looks up a C string in the global scope.
     return unsafe { !libc::dlsym(libc::RTLD_DEFAULT, c"mallinfo2".as_ptr()).is_null() };
     #[cfg(not(unix))]
     false
 }
 
 fn stats_tell_what_the_backend_knows(f: Functions) {
-    // More than what mimalloc maps ahead, 1 GiB.
+    // More than the 1 GiB that mimalloc maps in advance.
     const LARGE: usize = 1536 << 20;
     let before = (f.stats)();
     let large = (f.malloc)(LARGE);
     assert!(!large.is_null());
     let with = (f.stats)();
-    // SAFETY: a live block; it was never touched, so that it took address space and no memory.
+    // SAFETY: a live block. Nothing has touched it, so it uses address space but no memory.
     unsafe { (f.free)(large) };
     let after = (f.stats)();
 
@@ -419,7 +419,7 @@ fn stats_tell_what_the_backend_knows(f: Functions) {
         [("mapped", (|stats| stats.mapped) as fn(Stats) -> _), ("active", |stats| stats.active)]
     {
         let Some(grown) = grew(figure) else { continue };
-        // Some may have been mapped before, and snmalloc rounds up to a power of two.
+        // A part may have been mapped before, and snmalloc rounds up to a power of two.
         assert!((512..=2100).contains(&grown), "{name} grew by {grown} MiB");
         assert!(figure(after) <= figure(with), "{name}: from {with:?} to {after:?}");
     }
@@ -437,7 +437,8 @@ fn release_gives_memory_back(f: Functions) {
     };
     let mut blocks: Vec<Block> = (0..6 << 10).filter_map(|_| Block::malloc(f, 16 << 10)).collect();
     let full = resident();
-    // The last one stays: what is free does not lie at the end of a heap, from where it would go by itself.
+    // The last block stays. Otherwise the free memory would lie at the end of a heap, and would be returned without a
+    // release.
     blocks.drain(..blocks.len() - 1);
     let released = (f.release)();
     let after = resident();
@@ -449,13 +450,13 @@ fn release_gives_memory_back(f: Functions) {
         return assert_eq!(released, Err(CannotRelease(f.backend)));
     }
     assert_eq!(released, Ok(()));
-    // 96 MiB less a part for what the allocator may keep.
+    // 96 MiB minus a part that the allocator may keep.
     if let (Some(full), Some(after)) = (full, after) {
         assert!(after + 80 <= full, "from {full} MiB to {after}");
     }
 }
 
-/// Each mistake, and the test that is there to find it.
+/// Each mistake, and the test that must find it.
 #[test]
 fn the_tests_bite() {
     type Test = fn(Functions);
@@ -488,7 +489,7 @@ fn the_tests_bite() {
     let _turn = alone();
     for ((name, functions), (expected, test)) in MISTAKES.into_iter().zip(finds) {
         assert_eq!(name, expected);
-        // Without glibc nothing is known of what is left, so nothing can be found.
+        // Without glibc, the remaining memory is unknown, so no test can find the mistake.
         let knows =
             cfg!(target_env = "gnu") || name != "the version is a name" && name != "release does nothing";
         let found = panic::catch_unwind(|| test(functions)).is_err();

@@ -1,4 +1,4 @@
-//! The enum: its strings, its default, and what this build can serve.
+//! Tests the enum: its strings, its default, and the backends of this build.
 
 use std::collections::HashSet;
 use std::error::Error;
@@ -134,7 +134,7 @@ mod serde {
             let json = format!("\"{name}\"");
             assert_eq!(serde_json::to_string(&backend).unwrap(), json);
             assert_eq!(serde_json::from_str::<MemoryAllocatorBackend>(&json).unwrap(), backend);
-            // Not borrowed from the input: with an escape, and from a stream.
+            // Strings that serde cannot borrow from the input: with an escape, and from a stream.
             let escaped = json.replace('l', "\\u006c");
             assert_eq!(serde_json::from_str::<MemoryAllocatorBackend>(&escaped).unwrap(), backend);
             assert_eq!(

@@ -1,7 +1,7 @@
-//! Sequences of operations against a model of what an allocator has promised so far: 10^6 operations per backend.
+//! Compares sequences of operations with a model of the allocator's promises: 10^6 operations for each backend.
 //!
-//! Where a sequence fails, proptest shrinks it to a short one and prints that. `PROPTEST_RNG_SEED` asks for other
-//! sequences and `PROPTEST_CASES` for more.
+//! If a sequence fails, proptest shrinks it and prints the short sequence. Set `PROPTEST_RNG_SEED` for other sequences, and
+//! `PROPTEST_CASES` for more sequences.
 
 #[macro_use]
 mod support;
@@ -25,12 +25,12 @@ for_each_backend! {
 
 fn any_turn() {}
 
-/// How many blocks may live at once in a sequence.
+/// Maximum number of live blocks in a sequence.
 const SLOTS: usize = 64;
 
 #[derive(Clone, Debug)]
 enum Operation {
-    /// Frees what is in the slot and puts a new block there; so the next two.
+    /// Frees the block in the slot and puts a new block there. The next two operations do the same.
     Malloc {
         slot: usize,
         size: usize,
@@ -45,7 +45,7 @@ enum Operation {
         alignment: usize,
         size: usize,
     },
-    /// With nothing in the slot, of null.
+    /// Reallocates the block in the slot. If the slot is empty, reallocates null.
     Realloc {
         slot: usize,
         size: usize,
@@ -64,7 +64,7 @@ enum Operation {
 
 const RANKS: usize = 1_000_000;
 
-/// A size by its rank among a million: mostly small ones, as of a program, and a few of some MiB.
+/// A size from a number below a million. Most sizes are small, as in a program, and a few are some MiB.
 fn size(rank: usize) -> usize {
     let (from, to, least, most) = match rank {
         0..400_000 => (0, 400_000, 0, 64),
@@ -76,7 +76,7 @@ fn size(rank: usize) -> usize {
     least + (most - least) * (rank - from) / (to - from)
 }
 
-/// The like for alignments. Above a page are few.
+/// An alignment from a number. Few alignments are larger than a page.
 fn alignment(rank: usize) -> usize {
     match rank * 1000 / RANKS {
         0..900 => 1 << (rank % 9),
@@ -86,8 +86,8 @@ fn alignment(rank: usize) -> usize {
     }
 }
 
-/// Of numbers, not of strategies of operations: the values of those take up kilobytes each, and to copy them takes
-/// nearly all of the time. Smaller numbers are simpler operations, which is where proptest shrinks to.
+/// Operations from numbers and not from strategies of operations. The values of such strategies have kilobytes, and copying
+/// them would take nearly all the time. Smaller numbers are simpler operations, so proptest shrinks towards them.
 fn operation() -> impl Strategy<Value = Operation> {
     (0..100_u8, 0..SLOTS, 0..RANKS, 0..RANKS).prop_map(|(kind, slot, rank, other)| {
         let size = size(rank);
@@ -106,11 +106,11 @@ fn operation() -> impl Strategy<Value = Operation> {
     })
 }
 
-/// What lives. A [`Block`] looks after its contents, its alignment and its size; the model after the addresses.
+/// The live blocks. A [`Block`] checks its contents, its alignment and its size. The model checks the addresses.
 struct Model {
     functions: Functions,
     slots: [Option<Block>; SLOTS],
-    /// The end of each live block, by its start.
+    /// The end of each live block, with its start as the key.
     ranges: BTreeMap<usize, usize>,
 }
 
@@ -126,7 +126,7 @@ impl Model {
     }
 
     fn put(&mut self, slot: usize, block: Block) {
-        // A block of no bytes has its address to itself, too.
+        // A block of 0 bytes also has an address of its own.
         let (start, end) = (block.address(), block.address() + block.usable().max(1));
         if let Some((other, other_end)) = self.ranges.range(..end).next_back() {
             assert!(*other_end <= start, "{block:?} lies over the one at {other:#x} to {other_end:#x}");
@@ -171,11 +171,11 @@ impl Model {
     }
 }
 
-/// The same sequences in every run, unless `PROPTEST_RNG_SEED` asks for others; `PROPTEST_CASES` and the other
-/// variables of proptest count too.
+/// Every run has the same sequences, unless `PROPTEST_RNG_SEED` is set. `PROPTEST_CASES` and the other variables of proptest
+/// work too.
 fn config(cases: u32) -> Config {
     let mut config = Config { failure_persistence: None, ..Config::default() };
-    // Enough to come down to a handful of operations; by default it is a few times the number of cases.
+    // Enough to shrink to a handful of operations. The default is a few times the number of cases.
     if config.max_shrink_iters == u32::MAX {
         config.max_shrink_iters = 50_000;
     }
@@ -188,7 +188,7 @@ fn config(cases: u32) -> Config {
     config
 }
 
-/// On one line: proptest would give each operation five.
+/// Prints a sequence on one line. proptest would print five lines for each operation.
 fn fail<Sequence: Debug>(failure: TestError<Sequence>) {
     match failure {
         TestError::Fail(reason, sequence) => panic!("{reason}, after {sequence:?}"),
@@ -198,7 +198,7 @@ fn fail<Sequence: Debug>(failure: TestError<Sequence>) {
 
 fn a_million_operations(f: Functions) {
     let performed = Cell::new(0);
-    // Half of the longest length on average, and a few more than needed.
+    // A sequence has half of the maximum length on average. Run a few more than needed.
     let sequences = vec(operation(), 1..=2000);
     TestRunner::new(config(1_100))
         .run(&sequences, |operations| {
@@ -215,12 +215,12 @@ fn a_million_operations(f: Functions) {
 #[derive(Clone, Debug)]
 enum Step {
     Own(Operation),
-    /// Hands the block in the slot to another thread, counted from this one.
+    /// Sends the block in the slot to another thread. The number counts from this thread.
     Hand {
         slot: usize,
         to: usize,
     },
-    /// Takes a block over, if one has come.
+    /// Receives a block, if another thread has sent one.
     Take {
         slot: usize,
     },
@@ -234,7 +234,7 @@ fn step() -> impl Strategy<Value = Step> {
     })
 }
 
-/// One thread's steps. Then it ends, and what it has handed over lives on.
+/// The steps of one thread. After the thread has ended, the blocks that it has sent stay alive.
 fn perform(f: Functions, steps: &[Step], others: &[Sender<Block>], came: &Receiver<Block>) {
     let mut model = Model::new(f);
     for step in steps {
@@ -242,7 +242,7 @@ fn perform(f: Functions, steps: &[Step], others: &[Sender<Block>], came: &Receiv
             Step::Own(operation) => model.apply(operation),
             Step::Hand { slot, to } => {
                 if let Some(block) = model.take(*slot) {
-                    // The other one may have ended; the block comes back with the error and is freed here.
+                    // The other thread may have ended. Then the error contains the block, and this thread frees it.
                     let _ = others[(to - 1) % others.len()].send(block);
                 }
             }
@@ -260,7 +260,7 @@ fn perform(f: Functions, steps: &[Step], others: &[Sender<Block>], came: &Receiv
 fn threads_hand_blocks_over(f: Functions) {
     let threads = vec(vec(step(), 1..=1000), 2..=4);
     let mut config = config(600);
-    // What depends on who comes first does not shrink well.
+    // A failure that depends on the order of the threads does not shrink well.
     config.max_shrink_iters = config.max_shrink_iters.min(300);
     TestRunner::new(config)
         .run(&threads, |sequences| {
@@ -277,7 +277,7 @@ fn threads_hand_blocks_over(f: Functions) {
                 .collect();
             drop(senders);
             for thread in running {
-                // Its panic is this sequence's, which proptest then shrinks.
+                // A panic in a thread is a failure of this sequence, which proptest then shrinks.
                 thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic));
             }
             Ok(())
@@ -285,8 +285,8 @@ fn threads_hand_blocks_over(f: Functions) {
         .unwrap_or_else(fail);
 }
 
-/// Those mistakes that a sequence of operations is better at finding than the contract's tests, by how few operations
-/// are left of it, where the mistake does not depend on what the heap looks like.
+/// Mistakes that sequences of operations find better than the tests of the contract, and the number of operations after
+/// shrinking, if the mistake does not depend on the state of the heap.
 #[test]
 fn the_model_finds_mistakes() {
     type Test = fn(Functions);

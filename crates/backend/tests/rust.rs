@@ -1,4 +1,4 @@
-//! The `rust` backend: what it goes through, and that it gives every layout back as it got it.
+//! Tests the backend `rust`: which allocator it uses, and that it frees each block with the layout of its allocation.
 
 mod support;
 
@@ -17,10 +17,11 @@ fn it_says_what_it_stands_on() {
     }
 }
 
-/// With blocks of `rust`, and Rust's own, the figures of the allocator behind move, and those of the others do not.
+/// Blocks of `rust` and of Rust itself change the statistics of the allocator behind `rust`, and of no other allocator.
 #[test]
 fn its_memory_is_the_global_allocator_s() {
-    // Address space and no memory: nothing touches it. More than what mimalloc maps ahead, 1 GiB.
+    // Nothing touches these blocks, so they use address space but no memory. More than the 1 GiB that mimalloc maps in
+    // advance.
     const LARGE: usize = 1536 << 20;
     let raw = || {
         let block = Rust::malloc(LARGE);
@@ -42,7 +43,7 @@ fn its_memory_is_the_global_allocator_s() {
             let (Some(before), Some(with)) = (before[index], with[index]) else { continue };
             let grew = with - before;
             let serves = backend == GLOBAL_ALLOCATOR || backend == MemoryAllocatorBackend::Rust;
-            // An allocator that tells only what it mapped or uses may have had some, and rounds up.
+            // An allocator that counts only mapped or used bytes may have mapped a part before, and rounds up.
             let expected = if !serves {
                 -64..=64
             } else if counts_blocks() {
@@ -60,7 +61,7 @@ fn figure(backend: MemoryAllocatorBackend) -> Option<i128> {
     stats.allocated.or(stats.mapped).or(stats.active).map(i128::from)
 }
 
-/// Whether the global allocator knows what is allocated, to the byte.
+/// Whether the global allocator counts allocated bytes exactly.
 fn counts_blocks() -> bool {
     Rust::stats().allocated.is_some()
 }
@@ -81,7 +82,7 @@ fn layouts_survive_any_mix() {
                     assert!(block.realloc(size));
                     let stays = size <= before && before - size <= (before / 2).min(4096);
                     assert_eq!(block.usable(), if stays { before } else { size });
-                    // The header of an aligned block keeps the alignment, so the memory does, too.
+                    // The header of an aligned block contains the alignment, so the memory stays aligned.
                 }
                 assert!(aligned.address().is_multiple_of(alignment));
             }
@@ -97,8 +98,8 @@ fn layouts_survive_any_mix() {
     }
 }
 
-/// A global allocator that remembers each layout, where no feature has set one: what `rust` frees with another layout
-/// than it allocated with goes unnoticed by allocators that do not need it.
+/// A global allocator that records each layout, for builds without a `global-*` feature. Allocators that do not need the
+/// layout would not notice a `free` with a wrong layout.
 #[cfg(not(any(feature = "global-jemalloc", feature = "global-mimalloc", feature = "global-snmalloc")))]
 mod watched {
     use std::alloc::{GlobalAlloc, Layout, System};
@@ -117,24 +118,24 @@ mod watched {
         static LIVE: Cell<isize> = const { Cell::new(0) };
     }
 
-    /// Blocks that this thread has allocated, less those that it has freed.
+    /// The number of blocks that this thread has allocated, minus the number that it has freed.
     pub fn live() -> isize {
         LIVE.get()
     }
 
-    /// The layout is written behind the caller's bytes: read back by a wrong size it is not the same.
+    /// The layout stands behind the caller's bytes. A read with a wrong size does not find it.
     fn with_note(layout: Layout) -> Layout {
         let size = layout.size() + size_of::<Layout>();
         Layout::from_size_align(size, layout.align()).expect("tests do not ask for so much")
     }
 
-    // SAFETY: it is `System` with larger blocks. `realloc` and `alloc_zeroed` are the trait's, over these two.
+    // SAFETY: `System` with larger blocks. `realloc` and `alloc_zeroed` are the trait's defaults, which use these two.
     unsafe impl GlobalAlloc for Watched {
         unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
             if layout.size() > isize::MAX as usize / 2 {
                 return std::ptr::null_mut();
             }
-            // SAFETY: the size is not zero, and there is room for the note behind the caller's bytes.
+            // SAFETY: the size is not zero, and the block has room for the layout behind the caller's bytes.
             unsafe {
                 let block = System.alloc(with_note(layout));
                 if !block.is_null() {
@@ -147,7 +148,7 @@ mod watched {
 
         unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
             FREED.fetch_add(1, Ordering::Relaxed);
-            // SAFETY: where the layout is right, the note is there. Where it is not, the block is left alone.
+            // SAFETY: with the right layout, the record is there. With a wrong layout, the block is not freed.
             unsafe {
                 let noted = block.add(layout.size()).cast::<[u8; size_of::<Layout>()]>().read_unaligned();
                 if noted != std::mem::transmute::<Layout, [u8; size_of::<Layout>()]>(layout) {

@@ -1,7 +1,7 @@
-//! Allocators with one mistake each, made of the C library's, to see that the tests find it.
+//! Allocators with one mistake each, built on the C library's allocator. They show that the tests find the mistakes.
 //!
-//! None of them harms the process: what a real one would do to memory that is freed, these do to memory that they
-//! keep for ever.
+//! The mistakes do not harm the process. A real mistake would change freed memory. These allocators change memory that they
+//! never free.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -16,7 +16,7 @@ use super::IMPOSSIBLE;
 
 const GOOD: Functions = Functions::of::<Default>();
 
-/// Each mistake by its name.
+/// All mistakes, with their names.
 pub const MISTAKES: [(&str, Functions); 24] = [
     ("no bytes are null", Functions { malloc: no_bytes_are_null, ..GOOD }),
     (
@@ -71,7 +71,7 @@ fn calloc_unchecked(count: usize, size: usize) -> *mut c_void {
     (GOOD.calloc)(1, count.wrapping_mul(size))
 }
 
-/// PyOxidizer's.
+/// PyOxidizer's mistake.
 fn calloc_twice(count: usize, size: usize) -> *mut c_void {
     (GOOD.calloc)(count, count.saturating_mul(size))
 }
@@ -98,7 +98,7 @@ fn aligned_to_64(alignment: usize, size: usize) -> *mut c_void {
         return block;
     }
     let from_there = (GOOD.aligned_alloc)(alignment, size + 64);
-    // SAFETY: within the block. It is kept for ever, as is the one before.
+    // SAFETY: within the block. This block and the block before are never freed.
     unsafe { from_there.byte_add(64) }
 }
 
@@ -117,7 +117,7 @@ fn aligned_to_any(alignment: usize, size: usize) -> *mut c_void {
     }
 }
 
-/// A realloc that always moves, and keeps the old block for ever.
+/// A realloc that always moves the block, and never frees the old block.
 ///
 /// # Safety
 /// As of `realloc`.
@@ -138,7 +138,7 @@ unsafe fn realloc_loses(block: *mut c_void, size: usize) -> *mut c_void {
 unsafe fn realloc_but(block: *mut c_void, size: usize, lost: usize) -> *mut c_void {
     let moved = (GOOD.malloc)(size);
     if !block.is_null() && !moved.is_null() {
-        // SAFETY: both have that many bytes.
+        // SAFETY: both blocks have this many bytes.
         unsafe {
             let kept = (GOOD.usable_size)(block).min(size);
             moved.cast::<u8>().write_bytes(0, size);
@@ -189,7 +189,7 @@ fn malloc_twice(size: usize) -> *mut c_void {
     static LAST: Mutex<usize> = Mutex::new(0);
     let mut last = LAST.lock().expect("nobody panics here");
     let block: *mut c_void = ptr::with_exposed_provenance_mut(*last);
-    // SAFETY: null, or a block that is kept for ever.
+    // SAFETY: null, or a block that is never freed.
     if !block.is_null() && unsafe { (GOOD.usable_size)(block) } >= size {
         *last = 0;
         return block;
@@ -237,7 +237,7 @@ fn malloc_of_thread(size: usize) -> *mut c_void {
     impl Drop for Blocks {
         fn drop(&mut self) {
             for block in &self.0 {
-                // SAFETY: every block has a byte, and is kept for ever.
+                // SAFETY: every block has a byte, and is never freed.
                 unsafe { block.cast::<u8>().write(block.cast::<u8>().read() ^ 1) };
             }
         }

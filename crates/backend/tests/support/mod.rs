@@ -1,6 +1,6 @@
-//! What the tests of the backends share.
+//! Code that all tests of the backends use.
 
-// Each test file is a crate of its own and uses a part of this.
+// Each test file is a separate crate and uses only a part of this module.
 #![allow(dead_code, unused_macros)]
 
 pub mod mistakes;
@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use malloc_backend::{Functions, GLOBAL_ALLOCATOR, MIN_ALIGNMENT, MemoryAllocatorBackend};
 
-/// Makes tests of functions that take [`Functions`]: each once for every backend that the build has. The name
-/// before the arrow is a function whose result is kept while the test runs.
+/// Makes tests from functions that take [`Functions`]: one test for each function and each backend in the build. The name
+/// before the arrow is a function whose result lives while the test runs.
 macro_rules! for_each_backend {
     ($($turn:ident => $($test:ident),+ $(,)?);+ $(;)?) => {
         for_each_backend!(@default Default all() $($turn $($test)+;)+);
@@ -37,12 +37,12 @@ macro_rules! for_each_backend {
     };
 }
 
-/// The backend whose allocator serves: for `rust` that of the global allocator.
+/// The backend of the allocator that serves. For `rust`, the backend of the global allocator.
 pub fn behind(backend: MemoryAllocatorBackend) -> MemoryAllocatorBackend {
     if backend == MemoryAllocatorBackend::Rust { GLOBAL_ALLOCATOR } else { backend }
 }
 
-/// Sizes that no allocator can serve: more than the address space has, and more than a `Layout` can say.
+/// Sizes that no allocator can serve: more than the address space, and more than a `Layout` allows.
 pub const IMPOSSIBLE: [usize; 7] = [
     1 << 56,
     1 << 62,
@@ -53,8 +53,8 @@ pub const IMPOSSIBLE: [usize; 7] = [
     usize::MAX,
 ];
 
-/// A block that is full, up to its usable size, of a pattern of its own. The pattern is checked whenever the block
-/// is touched: another block in the same memory, or a byte that went lost, does not get by.
+/// A block that is filled with a pattern of its own, up to its usable size. Every operation on the block checks the pattern.
+/// So an overlapping block or a lost byte is detected.
 pub struct Block {
     functions: Functions,
     start: NonNull<u8>,
@@ -63,7 +63,7 @@ pub struct Block {
     seed: u64,
 }
 
-// SAFETY: it owns its memory, and a backend's functions may be called from any thread.
+// SAFETY: a block owns its memory, and any thread may call the functions of a backend.
 unsafe impl Send for Block {}
 
 impl Block {
@@ -77,7 +77,7 @@ impl Block {
         let total = count.wrapping_mul(size);
         if !start.is_null() {
             assert_eq!(count.checked_mul(size), Some(total), "calloc({count}, {size}) is not to overflow");
-            // SAFETY: calloc initialises all of the bytes that it was asked for.
+            // SAFETY: calloc initialises all requested bytes.
             let bytes = unsafe { std::slice::from_raw_parts(start.cast::<u8>(), total) };
             assert!(is_zero(bytes), "calloc({count}, {size}) is not zeroed");
         }
@@ -99,19 +99,19 @@ impl Block {
     }
 
     /// # Safety
-    /// `start` is null or a block of `size` bytes that nobody else has.
+    /// `start` is null or a block of `size` bytes that nobody else uses.
     unsafe fn own(functions: Functions, start: *mut c_void, size: usize, alignment: usize) -> Option<Self> {
         let start = NonNull::new(start.cast())?;
         let mut block = Self { functions, start, size, usable: 0, seed: 0 };
         block.measure();
-        // The next power of two is the coarsest rounding there is, and that of a page what is mapped alone.
+        // At most, an allocator rounds up to the next power of two, or to whole pages for a block with its own mapping.
         let most = 2 * (size + alignment) + 4096;
         assert!(block.usable <= most, "{block:?} has {most} bytes and more where {size} were asked for");
         block.fill();
         Some(block)
     }
 
-    /// `false`, and the block is as it was, where the allocator could not.
+    /// Changes the size. Returns `false` if the allocator failed. Then the block is unchanged.
     pub fn realloc(&mut self, size: usize) -> bool {
         let kept = self.size.min(size);
         self.check();
@@ -131,7 +131,7 @@ impl Block {
         true
     }
 
-    /// The pattern is still there.
+    /// Checks that the pattern is unchanged.
     pub fn check(&self) {
         if let Some(offset) = self.first_difference(self.usable) {
             panic!("the byte at {offset} of {self:?} changed");
@@ -161,7 +161,7 @@ impl Block {
         assert!(self.usable >= self.size, "{self:?} has fewer usable bytes than were asked for");
     }
 
-    /// Writes a pattern that no other block has: words that count on from a number.
+    /// Writes a pattern that no other block has: words that count upwards from a number.
     fn fill(&mut self) {
         static BLOCKS: AtomicU64 = AtomicU64::new(1);
         self.seed = BLOCKS.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -177,12 +177,12 @@ impl Block {
         }
     }
 
-    /// Of the first `length` bytes, the offset of one that is not as [`fill`](Self::fill) wrote it.
+    /// The offset of a byte that [`fill`](Self::fill) did not write, among the first `length` bytes.
     fn first_difference(&self, length: usize) -> Option<usize> {
-        // SAFETY: `length` is at most what `fill` wrote, here or where `realloc` copied it from.
+        // SAFETY: `length` is at most the number of bytes that `fill` wrote here, or that `realloc` copied.
         let bytes = unsafe { std::slice::from_raw_parts(self.start.as_ptr(), length) };
         let (words, rest) = bytes.as_chunks::<8>();
-        // In two steps, of which the first has no branch in its loop: that is what gets through 10^6 operations.
+        // Two steps. The first loop has no branch, which makes 10^6 operations fast enough.
         let all = words
             .iter()
             .enumerate()
@@ -211,7 +211,7 @@ impl Drop for Block {
         if !std::thread::panicking() {
             self.check();
         }
-        // SAFETY: a live block of these functions, which nobody uses after.
+        // SAFETY: a live block of these functions. Nobody uses it afterwards.
         unsafe { (self.functions.free)(self.as_ptr()) }
     }
 }
