@@ -18,13 +18,13 @@ export interface AllocatorOption {
   value: string
 }
 
-/** Which memory allocator serves. */
+/** The name of a backend. */
 export type Backend = 'default' | 'jemalloc' | 'mimalloc' | 'snmalloc' | 'rust'
 
 /** A backend as it is in this build and on this system. */
 export interface BackendInBuild {
   name: Backend
-  /** Why it cannot serve, if it cannot. */
+  /** The reason, if the backend is not available. */
   unavailable?: string
   version?: string
 }
@@ -38,25 +38,27 @@ export declare function backends(): Array<BackendInBuild>
 /** The backend's statistics. */
 export declare function backendStats(backend: Backend): BackendStats
 
-/** What a backend can tell of itself, in bytes, for the whole process; what it cannot tell is absent. */
+/** The figures that a backend counts itself, in bytes, for the whole process. A figure that it does not count is missing. */
 export interface BackendStats {
-  /** In live blocks. */
+  /** Bytes in live blocks. */
   allocated?: number
-  /** In pages that hold live blocks. */
+  /** Bytes in pages that contain live blocks. */
   active?: number
-  /** The backend's own structures. */
+  /** Bytes of the backend's own structures. */
   metadata?: number
-  /** In physical memory. */
+  /** Bytes in physical memory, at most. */
   resident?: number
-  /** Mapped and usable. */
+  /** Bytes that are mapped and usable. */
   mapped?: number
-  /** Address space that is kept without memory behind it. */
+  /** Bytes of address space without physical memory. */
   retained?: number
 }
 
 /**
- * Whether the programs that a program starts are switched too, by inheritance (`inherit`), or run as if it had not been
- * (`none`).
+ * Whether a program's children are switched too.
+ *
+ * - `inherit`: the programs that a switched program starts inherit the switch
+ * - `none`: they run without a switch
  */
 export type Children = 'inherit' | 'none'
 
@@ -71,25 +73,25 @@ export interface ConfigFile {
 /** Makes an allocator. `limit` and `quarantine` are in bytes, `limit` is infinite for none. `numbers` has three places. */
 export declare function createAllocator(backend: Backend, limit: number, quarantine: number, numbers: Float64Array): NativeAllocator
 
-/** What is to change in an environment. */
+/** Changes of an environment. */
 export interface EnvironmentDiff {
   set: Record<string, string>
   unset: Array<string>
-  /** A word to whoever asked for it. */
+  /** A notice for the caller. */
   notice?: string
 }
 
-/** The backend that this addon's Rust global allocator stands on: `default` is the system's. */
+/** The backend that the addon's Rust code itself allocates from. `default` is the system's allocator. */
 export declare function globalAllocator(): Backend
 
-/** What to hand to `execve`. */
+/** The program and the arguments for `execve`. */
 export interface Launch {
   file: string
-  /** With `argv[0]`. */
+  /** The arguments, including `argv[0]`. */
   argv: Array<string>
 }
 
-/** Who starts a command, and where. */
+/** The working directory, the search paths and the user of a command. */
 export interface LaunchContext {
   cwd?: string | undefined
   path?: string | undefined
@@ -104,48 +106,48 @@ export interface Live {
   buffers: number
 }
 
-/** A process's physical memory by its parts, in bytes. */
+/** A process's physical memory and its parts, in bytes. */
 export interface Memory {
   rss: number
   parts: MemoryParts
-  /** What this process's `malloc` tells of itself; absent for another process. */
+  /** The own figures of this process's allocator. Missing for another process. */
   stats?: BackendStats
 }
 
 /**
- * The parts of a process's physical memory, in bytes. Each byte is in one part; what cannot be known is absent, and the
- * memory is then in the part that is named.
+ * The parts of a process's physical memory, in bytes. Each byte is in one part. If a part cannot be measured, it is missing,
+ * and its memory is in another part.
  */
 export interface MemoryParts {
   /**
-   * V8's memory but for its code: the heaps of the main thread and of all workers, WebAssembly memories, and resizable
-   * array buffers. Absent for a process without V8.
+   * V8's memory without its code: the heaps of the main thread and of all workers, WebAssembly memories, and resizable
+   * `ArrayBuffer`s. Missing for a process without V8.
    */
   v8Heap?: number
-  /** Code that was compiled at run time. The program's own is in `mappedFiles`, but with `--use-largepages` here. */
+  /** Code that was compiled at run time. The program's own code is in `mappedFiles`, but with `--use-largepages` it is here. */
   code: number
   /**
-   * The contents of this thread's array buffers and with them Buffers, which lie in `malloc`'s memory and are in no
-   * other part. Absent for another process. A buffer that was never written to has no memory: where `malloc`'s
-   * blocks are larger than its memory, the difference is taken to be of buffers.
+   * The contents of the calling thread's `ArrayBuffer`s and Buffers. They are in `malloc`'s memory and are subtracted from
+   * it. Missing for another process. A buffer that was never written to has no physical memory: if `malloc`'s live blocks
+   * are larger than its memory, the difference counts as such buffers.
    */
   arrayBuffers?: number
-  /** In live blocks of `malloc` that are no array buffers. What threads keep for their next request counts as live. */
+  /** Live blocks of `malloc`, without `arrayBuffers`. Free blocks in thread caches count as live. */
   mallocLive?: number
-  /** `malloc`'s memory besides its live blocks: free and kept, lost to rounding, and its own structures. */
+  /** The allocator's other memory: free memory that it keeps, rounding, and its own structures. */
   mallocCached?: number
   /**
-   * All of `malloc`'s memory that is no array buffer, in place of `mallocLive` and `mallocCached`: where the allocator
-   * does not count its live blocks (mimalloc, snmalloc), and for another process, with its array buffers. There glibc's blocks of 128 KiB and
-   * more, which are mapped for themselves, are in `other`. Absent for allocators that this package does not know:
-   * then it is in `other`.
+   * All memory of `malloc` without `arrayBuffers`. This part replaces `mallocLive` and `mallocCached` if the allocator does
+   * not count its live blocks (mimalloc, snmalloc), and for another process. For another process, it includes the
+   * `ArrayBuffer`s, and glibc's blocks of 128 KiB and more are in `other`. Missing for an allocator that this package does
+   * not know: its memory is in `other`.
    */
   malloc?: number
-  /** Programs, libraries and other files that are mapped, and memory shared between processes. */
+  /** The program, libraries, other mapped files, and memory that processes share. */
   mappedFiles: number
   /** The stacks of all threads. */
   stacks: number
-  /** The rest. */
+  /** All other memory. */
   other: number
 }
 
@@ -209,54 +211,55 @@ export declare enum NoOffset {
   Damaged = -3,
 }
 
-/** What serves a process's `malloc`. */
+/** The file that serves a process's `malloc`. */
 export interface Owner {
   kind: OwnerKind
-  /** The allocator's name: a backend's for a shim, `glibc` or `musl`, or any other. */
+  /** The allocator's name: the backend's name for a shim, `glibc`, `musl` or any other name. */
   allocator?: string
   version?: string
   path: string
 }
 
 /**
- * What kind of thing serves a process's `malloc`.
+ * What the file is that serves a process's `malloc`.
  *
  * - `shim`: a library of this package
- * - `foreign`: another allocator, preloaded or linked
- * - `libc`: the C library's
- * - `static`: the program is static and does not show what it contains
+ * - `foreign`: another allocator, or a program that exports a `malloc` of its own
+ * - `libc`: the C library
+ * - `static`: the program, which is statically linked and does not show its allocator
  */
 export type OwnerKind = 'shim' | 'foreign' | 'libc' | 'static'
 
 /**
- * What an allocator is tuned for. `none` is the allocator with its own defaults.
+ * The name of a preset: a set of options of an allocator.
  *
- * - `low-rss`: free memory goes back to the system soon
- * - `balanced`: in between; the default
- * - `throughput`: free memory is kept for the next request
+ * - `low-rss`: the allocator returns free memory to the system soon
+ * - `balanced`: between `low-rss` and `throughput`; the default
+ * - `throughput`: the allocator keeps free memory for later requests
+ * - `none`: the allocator keeps its own defaults
  */
 export type Preset = 'low-rss' | 'balanced' | 'throughput' | 'none'
 
-/** One option of an allocator, under the name that the allocator's own documentation has. */
+/** One option in a preset. The key is the name in the allocator's own documentation. */
 export interface PresetOption {
   key: string
   value: string
-  /** Why it is in the preset. */
+  /** The reason for the option in this preset. */
   reason: string
 }
 
-/** The options of a preset; none where the backend has no presets. */
+/** The options of a preset. Empty if the backend has no presets. */
 export declare function presetOptions(backend: Backend, preset: Preset): Array<PresetOption>
 
-/** What stands in a file that can be executed. */
+/** Facts about an executable file. */
 export interface Program {
   kind: ProgramKind
-  /** Of an ELF program its dynamic loader, of a script the program that reads it. */
+  /** For an ELF program, its dynamic loader. For a script, its interpreter. */
   interpreter?: string
   isPython: boolean
 }
 
-/** What kind of file it is that is to be executed. */
+/** The kind of an executable file. */
 export type ProgramKind = 'elf' | 'script' | 'unknown' | 'error'
 
 /** A domain of Python's memory, or the arenas under pymalloc. */
@@ -337,29 +340,29 @@ export declare enum Refused {
   Unsupported = 6,
 }
 
-/** What a release came to: RSS before and after in bytes, and how long it took. */
+/** The result of a release: RSS before and after in bytes, and the duration. */
 export interface Release {
-  /** False where the allocator has no way to give memory back; the figures then mean nothing. */
+  /** False if the allocator has no function that releases memory. The figures then mean nothing. */
   possible: boolean
   before: number
   after: number
   durationMs: number
 }
 
-/** How a program is to be switched. */
+/** How to switch a program. */
 export interface SwitchOptions {
   backend: Backend
   preset?: Preset | undefined
-  /** Single options of the allocator, over the preset and over the user's variables. */
+  /** Single options of the allocator. They override the preset and the user's own variables. */
   set: Array<AllocatorOption>
   children: Children
-  /** For `default`: with the library that proves that libc owns `malloc`. */
+  /** For `default`: also preload the library that proves that libc serves `malloc`. */
   probe: boolean
   /** The folder of the preloadable libraries. */
   folder: string
 }
 
-/** What V8 tells of this process, in bytes. */
+/** V8's own figures of this process, in bytes. */
 export interface V8Figures {
   arrayBuffers: number
   heap: number
@@ -383,13 +386,13 @@ export declare namespace linux {
   }
   /** The configuration as the hook reads it, unless it contradicts itself or does nothing. */
   export function encodePythonConfig(domains: PythonDomains): string
-  /** The absolute path of the file that a command names; `what` is what a message calls it. */
+  /** The absolute path of the file that a command names. `what` is its name in an error message. */
   export function findProgram(command: string, context: LaunchContext, what: string): string
-  /** Looks into a program file. */
+  /** Inspects an executable file. */
   export function inspectProgram(path: string): Program
-  /** Whose `malloc` this process runs on. */
+  /** The file that serves this process's `malloc`. */
   export function ownerHere(): Owner | null
-  /** Whose `malloc` another process runs on. */
+  /** The file that serves another process's `malloc`. */
   export function ownerOf(pid: number): Owner
   /** The program of a command and its arguments. */
   export function prepareLaunch(backend: Backend, folder: string, command: string, args: Array<string>, context: LaunchContext): Launch
@@ -406,30 +409,30 @@ export declare namespace linux {
   /** Reads a configuration file. `folder` is the folder of the preloadable libraries. */
   export function readConfigFile(file: string, folder: string): ConfigFile
   /**
-   * What a process's physical memory is, of which that allocator serves `malloc`; `v8` is this process's, and absent for
-   * another one.
+   * Reads a process's physical memory. `allocator` is the name of the allocator that serves its `malloc`. `v8` has V8's figures
+   * of this process, and is missing for another process.
    */
   export function readMemory(pid: number, allocator: string, v8?: V8Figures | undefined | null): Promise<Memory>
-  /** Gives memory that is free within this process's `malloc` back to the system. */
+  /** Makes this process's allocator return its free memory to the system. */
   export function releaseMemory(): Promise<Release>
   /**
-   * Replaces this process's program. Returns only with an error. The arguments are as in `/proc/self/cmdline`: bytes, each
-   * ended by a zero. The environment is this process's, but for what is other in that which is given. Under npx the program
-   * gets SIGTERM when the parent ends.
+   * Replaces this process's program. Returns only with an error. The arguments have the form of `/proc/self/cmdline`: bytes,
+   * each argument ended by a zero. The environment is this process's, with the changes in `environment`. Under npx the
+   * program gets SIGTERM when the parent ends.
    */
   export function replaceProcess(program: string, args: Uint8Array, environment?: Record<string, string> | undefined | null): never
-  /** What makes the environment one that switches a program. */
+  /** The changes that make an environment switch a program. */
   export function switchedEnvironment(options: SwitchOptions, env: Record<string, string>): EnvironmentDiff
   /**
-   * Why this process's `malloc`, which that file serves, cannot give memory back on request. Without a name: of a static
-   * program.
+   * The reason why this process's allocator cannot release memory, or nothing. `owner` is the file that serves `malloc`. A static
+   * program's allocator has no name.
    */
   export function whyNoRelease(owner: string, allocator?: string | undefined | null): string | null
-  /** Why the loader cannot be pointed at a file, if it cannot. */
+  /** The reason why `LD_PRELOAD` cannot name a file, or nothing. */
   export function whyNotPreloadable(file: string): string | null
-  /** Why the backend cannot serve a whole process, if it cannot. */
+  /** The reason why the backend cannot serve a whole process, or nothing. */
   export function whyNotProcess(backend: Backend, folder: string): string | null
-  /** Why the loader would go on without a library, if it would. */
+  /** The reason why the loader would ignore a library, or nothing. */
   export function whyNotUsable(file: string): string | null
   /** What takes the variables out of the environment by which Python would discard the configuration. */
   export function withoutPythonOverride(config: string, unset: boolean, env: Record<string, string>): EnvironmentDiff

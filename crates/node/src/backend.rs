@@ -2,7 +2,7 @@ use malloc_backend::{Functions, GLOBAL_ALLOCATOR, MemoryAllocatorBackend, Stats}
 use malloc_backend_launch::presets;
 use napi_derive::napi;
 
-/// Which memory allocator serves.
+/// The name of a backend.
 #[napi(string_enum = "lowercase")]
 pub enum Backend {
     Default,
@@ -40,25 +40,25 @@ impl From<Backend> for MemoryAllocatorBackend {
 #[napi(object)]
 pub struct BackendInBuild {
     pub name: Backend,
-    /// Why it cannot serve, if it cannot.
+    /// The reason, if the backend is not available.
     pub unavailable: Option<String>,
     pub version: Option<String>,
 }
 
-/// What a backend can tell of itself, in bytes, for the whole process; what it cannot tell is absent.
+/// The figures that a backend counts itself, in bytes, for the whole process. A figure that it does not count is missing.
 #[napi(object)]
 pub struct BackendStats {
-    /// In live blocks.
+    /// Bytes in live blocks.
     pub allocated: Option<f64>,
-    /// In pages that hold live blocks.
+    /// Bytes in pages that contain live blocks.
     pub active: Option<f64>,
-    /// The backend's own structures.
+    /// Bytes of the backend's own structures.
     pub metadata: Option<f64>,
-    /// In physical memory.
+    /// Bytes in physical memory, at most.
     pub resident: Option<f64>,
-    /// Mapped and usable.
+    /// Bytes that are mapped and usable.
     pub mapped: Option<f64>,
-    /// Address space that is kept without memory behind it.
+    /// Bytes of address space without physical memory.
     pub retained: Option<f64>,
 }
 
@@ -126,17 +126,18 @@ fn why_not_here(_: MemoryAllocatorBackend) -> Option<String> {
     None
 }
 
-/// The backend that this addon's Rust global allocator stands on: `default` is the system's.
+/// The backend that the addon's Rust code itself allocates from. `default` is the system's allocator.
 #[napi]
 pub fn global_allocator() -> Backend {
     GLOBAL_ALLOCATOR.into()
 }
 
-/// What an allocator is tuned for. `none` is the allocator with its own defaults.
+/// The name of a preset: a set of options of an allocator.
 ///
-/// - `low-rss`: free memory goes back to the system soon
-/// - `balanced`: in between; the default
-/// - `throughput`: free memory is kept for the next request
+/// - `low-rss`: the allocator returns free memory to the system soon
+/// - `balanced`: between `low-rss` and `throughput`; the default
+/// - `throughput`: the allocator keeps free memory for later requests
+/// - `none`: the allocator keeps its own defaults
 #[napi(string_enum = "kebab-case")]
 pub enum Preset {
     LowRss,
@@ -167,16 +168,16 @@ impl From<Preset> for presets::Preset {
     }
 }
 
-/// One option of an allocator, under the name that the allocator's own documentation has.
+/// One option in a preset. The key is the name in the allocator's own documentation.
 #[napi(object)]
 pub struct PresetOption {
     pub key: String,
     pub value: String,
-    /// Why it is in the preset.
+    /// The reason for the option in this preset.
     pub reason: String,
 }
 
-/// The options of a preset; none where the backend has no presets.
+/// The options of a preset. Empty if the backend has no presets.
 #[napi]
 pub fn preset_options(backend: Backend, preset: Preset) -> Vec<PresetOption> {
     presets::preset_options(backend.into(), preset.into())

@@ -11,7 +11,7 @@ use napi_derive::napi;
 use crate::backend::{Backend, Preset};
 use crate::errors::{Result, refused};
 
-/// Who starts a command, and where.
+/// The working directory, the search paths and the user of a command.
 #[napi(object, object_to_js = false)]
 pub struct LaunchContext {
     #[napi(ts_type = "string | undefined")]
@@ -38,11 +38,11 @@ impl From<LaunchContext> for Context {
     }
 }
 
-/// What to hand to `execve`.
+/// The program and the arguments for `execve`.
 #[napi(object)]
 pub struct Launch {
     pub file: String,
-    /// With `argv[0]`.
+    /// The arguments, including `argv[0]`.
     pub argv: Vec<String>,
 }
 
@@ -52,12 +52,12 @@ impl From<launch::Launch> for Launch {
     }
 }
 
-/// What is to change in an environment.
+/// Changes of an environment.
 #[napi(object)]
 pub struct EnvironmentDiff {
     pub set: BTreeMap<String, String>,
     pub unset: Vec<String>,
-    /// A word to whoever asked for it.
+    /// A notice for the caller.
     pub notice: Option<String>,
 }
 
@@ -68,8 +68,10 @@ pub struct AllocatorOption {
     pub value: String,
 }
 
-/// Whether the programs that a program starts are switched too, by inheritance (`inherit`), or run as if it had not been
-/// (`none`).
+/// Whether a program's children are switched too.
+///
+/// - `inherit`: the programs that a switched program starts inherit the switch
+/// - `none`: they run without a switch
 #[napi(string_enum = "lowercase")]
 pub enum Children {
     Inherit,
@@ -94,16 +96,16 @@ impl From<Children> for launch::Children {
     }
 }
 
-/// How a program is to be switched.
+/// How to switch a program.
 #[napi(object, object_to_js = false)]
 pub struct SwitchOptions {
     pub backend: Backend,
     #[napi(ts_type = "Preset | undefined")]
     pub preset: Option<Preset>,
-    /// Single options of the allocator, over the preset and over the user's variables.
+    /// Single options of the allocator. They override the preset and the user's own variables.
     pub set: Vec<AllocatorOption>,
     pub children: Children,
-    /// For `default`: with the library that proves that libc owns `malloc`.
+    /// For `default`: also preload the library that proves that libc serves `malloc`.
     pub probe: bool,
     /// The folder of the preloadable libraries.
     pub folder: String,
@@ -127,7 +129,7 @@ pub fn difference(before: &Environment, after: &Environment, notice: Option<Stri
     }
 }
 
-/// What makes the environment one that switches a program.
+/// The changes that make an environment switch a program.
 #[napi(namespace = "linux")]
 pub fn switched_environment(
     options: SwitchOptions,
@@ -187,7 +189,7 @@ fn text(string: OsString) -> String {
     string.to_string_lossy().into_owned()
 }
 
-/// The absolute path of the file that a command names; `what` is what a message calls it.
+/// The absolute path of the file that a command names. `what` is its name in an error message.
 #[napi(namespace = "linux")]
 pub fn find_program(command: String, context: LaunchContext, what: String) -> Result<String> {
     let context = Context::from(context);
@@ -195,19 +197,19 @@ pub fn find_program(command: String, context: LaunchContext, what: String) -> Re
     Ok(text(launch::absolute(&file, &context).into()))
 }
 
-/// Why the backend cannot serve a whole process, if it cannot.
+/// The reason why the backend cannot serve a whole process, or nothing.
 #[napi(namespace = "linux")]
 pub fn why_not_process(backend: Backend, folder: String) -> Option<String> {
     launch::why_not_process(backend.into(), Path::new(&folder))
 }
 
-/// Why the loader would go on without a library, if it would.
+/// The reason why the loader would ignore a library, or nothing.
 #[napi(namespace = "linux")]
 pub fn why_not_usable(file: String) -> Option<String> {
     launch::why_not_usable(Path::new(&file))
 }
 
-/// Why the loader cannot be pointed at a file, if it cannot.
+/// The reason why `LD_PRELOAD` cannot name a file, or nothing.
 #[napi(namespace = "linux")]
 pub fn why_not_preloadable(file: String) -> Option<String> {
     launch::why_not_preloadable(Path::new(&file))

@@ -10,42 +10,42 @@ use napi_derive::napi;
 use crate::backend::BackendStats;
 use crate::errors::{refused, rejection};
 
-/// A process's physical memory by its parts, in bytes.
+/// A process's physical memory and its parts, in bytes.
 #[napi(object)]
 pub struct Memory {
     pub rss: f64,
     pub parts: MemoryParts,
-    /// What this process's `malloc` tells of itself; absent for another process.
+    /// The own figures of this process's allocator. Missing for another process.
     pub stats: Option<BackendStats>,
 }
 
-/// The parts of a process's physical memory, in bytes. Each byte is in one part; what cannot be known is absent, and the
-/// memory is then in the part that is named.
+/// The parts of a process's physical memory, in bytes. Each byte is in one part. If a part cannot be measured, it is missing,
+/// and its memory is in another part.
 #[napi(object)]
 pub struct MemoryParts {
-    /// V8's memory but for its code: the heaps of the main thread and of all workers, WebAssembly memories, and resizable
-    /// array buffers. Absent for a process without V8.
+    /// V8's memory without its code: the heaps of the main thread and of all workers, WebAssembly memories, and resizable
+    /// `ArrayBuffer`s. Missing for a process without V8.
     pub v8_heap: Option<f64>,
-    /// Code that was compiled at run time. The program's own is in `mappedFiles`, but with `--use-largepages` here.
+    /// Code that was compiled at run time. The program's own code is in `mappedFiles`, but with `--use-largepages` it is here.
     pub code: f64,
-    /// The contents of this thread's array buffers and with them Buffers, which lie in `malloc`'s memory and are in no
-    /// other part. Absent for another process. A buffer that was never written to has no memory: where `malloc`'s
-    /// blocks are larger than its memory, the difference is taken to be of buffers.
+    /// The contents of the calling thread's `ArrayBuffer`s and Buffers. They are in `malloc`'s memory and are subtracted from
+    /// it. Missing for another process. A buffer that was never written to has no physical memory: if `malloc`'s live blocks
+    /// are larger than its memory, the difference counts as such buffers.
     pub array_buffers: Option<f64>,
-    /// In live blocks of `malloc` that are no array buffers. What threads keep for their next request counts as live.
+    /// Live blocks of `malloc`, without `arrayBuffers`. Free blocks in thread caches count as live.
     pub malloc_live: Option<f64>,
-    /// `malloc`'s memory besides its live blocks: free and kept, lost to rounding, and its own structures.
+    /// The allocator's other memory: free memory that it keeps, rounding, and its own structures.
     pub malloc_cached: Option<f64>,
-    /// All of `malloc`'s memory that is no array buffer, in place of `mallocLive` and `mallocCached`: where the allocator
-    /// does not count its live blocks (mimalloc, snmalloc), and for another process, with its array buffers. There glibc's blocks of 128 KiB and
-    /// more, which are mapped for themselves, are in `other`. Absent for allocators that this package does not know:
-    /// then it is in `other`.
+    /// All memory of `malloc` without `arrayBuffers`. This part replaces `mallocLive` and `mallocCached` if the allocator does
+    /// not count its live blocks (mimalloc, snmalloc), and for another process. For another process, it includes the
+    /// `ArrayBuffer`s, and glibc's blocks of 128 KiB and more are in `other`. Missing for an allocator that this package does
+    /// not know: its memory is in `other`.
     pub malloc: Option<f64>,
-    /// Programs, libraries and other files that are mapped, and memory shared between processes.
+    /// The program, libraries, other mapped files, and memory that processes share.
     pub mapped_files: f64,
     /// The stacks of all threads.
     pub stacks: f64,
-    /// The rest.
+    /// All other memory.
     pub other: f64,
 }
 
@@ -66,18 +66,18 @@ impl From<Parts> for MemoryParts {
     }
 }
 
-/// What V8 tells of this process, in bytes.
+/// V8's own figures of this process, in bytes.
 #[napi(object)]
 pub struct V8Figures {
     pub array_buffers: f64,
     pub heap: f64,
 }
 
-/// Reads a process's memory map: of this one on a thread of the pool, for the kernel takes its time.
+/// Reads a process's memory map on a thread of libuv's pool, because the kernel needs milliseconds for it.
 pub struct ReadMemory {
     pid: u32,
     allocator: String,
-    /// Of this process.
+    /// Only for this process.
     v8: Option<V8>,
 }
 
@@ -107,26 +107,26 @@ impl Task for ReadMemory {
     }
 }
 
-/// What a process's physical memory is, of which that allocator serves `malloc`; `v8` is this process's, and absent for
-/// another one.
+/// Reads a process's physical memory. `allocator` is the name of the allocator that serves its `malloc`. `v8` has V8's figures
+/// of this process, and is missing for another process.
 #[napi(namespace = "linux")]
 pub fn read_memory(pid: u32, allocator: String, v8: Option<V8Figures>) -> AsyncTask<ReadMemory> {
     let v8 = v8.map(|v8| V8 { array_buffers: v8.array_buffers as u64, heap: v8.heap as u64 });
     AsyncTask::new(ReadMemory { pid, allocator, v8 })
 }
 
-/// What a release came to: RSS before and after in bytes, and how long it took.
+/// The result of a release: RSS before and after in bytes, and the duration.
 #[napi(object)]
 pub struct Release {
-    /// False where the allocator has no way to give memory back; the figures then mean nothing.
+    /// False if the allocator has no function that releases memory. The figures then mean nothing.
     pub possible: bool,
     pub before: f64,
     pub after: f64,
     pub duration_ms: f64,
 }
 
-/// Gives free memory back on a thread of the pool. What only the thread of JavaScript can reach it hands on before, and
-/// gives back itself what is left of it after.
+/// Releases free memory on a thread of libuv's pool. JavaScript's thread first hands over the memory that only this thread can
+/// reach, and at the end releases the rest of it.
 pub struct ReleaseMemory {
     before: f64,
     started: Instant,
@@ -150,7 +150,7 @@ impl Task for ReleaseMemory {
     }
 }
 
-/// Gives memory that is free within this process's `malloc` back to the system.
+/// Makes this process's allocator return its free memory to the system.
 #[napi(namespace = "linux")]
 pub fn release_memory() -> AsyncTask<ReleaseMemory> {
     let task = ReleaseMemory { before: resident(), started: Instant::now() };
@@ -162,8 +162,8 @@ fn resident() -> f64 {
     process::resident(std::process::id()).unwrap_or_default() as f64
 }
 
-/// Why this process's `malloc`, which that file serves, cannot give memory back on request. Without a name: of a static
-/// program.
+/// The reason why this process's allocator cannot release memory, or nothing. `owner` is the file that serves `malloc`. A static
+/// program's allocator has no name.
 #[napi(namespace = "linux")]
 pub fn why_no_release(owner: String, allocator: Option<String>) -> Option<String> {
     look::why_no_release(allocator.as_deref(), &owner)

@@ -10,12 +10,12 @@ use napi_derive::napi;
 use crate::errors::{Result, error, refused};
 use crate::launch::variables;
 
-/// What kind of thing serves a process's `malloc`.
+/// What the file is that serves a process's `malloc`.
 ///
 /// - `shim`: a library of this package
-/// - `foreign`: another allocator, preloaded or linked
-/// - `libc`: the C library's
-/// - `static`: the program is static and does not show what it contains
+/// - `foreign`: another allocator, or a program that exports a `malloc` of its own
+/// - `libc`: the C library
+/// - `static`: the program, which is statically linked and does not show its allocator
 #[napi(string_enum = "lowercase")]
 pub enum OwnerKind {
     Shim,
@@ -24,11 +24,11 @@ pub enum OwnerKind {
     Static,
 }
 
-/// What serves a process's `malloc`.
+/// The file that serves a process's `malloc`.
 #[napi(object)]
 pub struct Owner {
     pub kind: OwnerKind,
-    /// The allocator's name: a backend's for a shim, `glibc` or `musl`, or any other.
+    /// The allocator's name: the backend's name for a shim, `glibc`, `musl` or any other name.
     pub allocator: Option<String>,
     pub version: Option<String>,
     pub path: String,
@@ -48,19 +48,19 @@ impl From<process::Owner> for Owner {
     }
 }
 
-/// Whose `malloc` this process runs on.
+/// The file that serves this process's `malloc`.
 #[napi(namespace = "linux")]
 pub fn owner_here() -> Option<Owner> {
     process::owner_here().map(Owner::from)
 }
 
-/// Whose `malloc` another process runs on.
+/// The file that serves another process's `malloc`.
 #[napi(namespace = "linux")]
 pub fn owner_of(pid: u32) -> Result<Owner> {
     look::owner(pid).map(Owner::from).map_err(refused)
 }
 
-/// What kind of file it is that is to be executed.
+/// The kind of an executable file.
 #[napi(string_enum = "lowercase")]
 pub enum ProgramKind {
     Elf,
@@ -70,16 +70,16 @@ pub enum ProgramKind {
     Error,
 }
 
-/// What stands in a file that can be executed.
+/// Facts about an executable file.
 #[napi(object)]
 pub struct Program {
     pub kind: ProgramKind,
-    /// Of an ELF program its dynamic loader, of a script the program that reads it.
+    /// For an ELF program, its dynamic loader. For a script, its interpreter.
     pub interpreter: Option<String>,
     pub is_python: bool,
 }
 
-/// Looks into a program file.
+/// Inspects an executable file.
 #[napi(namespace = "linux")]
 pub fn inspect_program(path: String) -> Program {
     let (kind, interpreter, is_python) = match process::inspect(Path::new(&path)) {
@@ -91,9 +91,9 @@ pub fn inspect_program(path: String) -> Program {
     Program { kind, interpreter, is_python }
 }
 
-/// Replaces this process's program. Returns only with an error. The arguments are as in `/proc/self/cmdline`: bytes, each
-/// ended by a zero. The environment is this process's, but for what is other in that which is given. Under npx the program
-/// gets SIGTERM when the parent ends.
+/// Replaces this process's program. Returns only with an error. The arguments have the form of `/proc/self/cmdline`: bytes,
+/// each argument ended by a zero. The environment is this process's, with the changes in `environment`. Under npx the
+/// program gets SIGTERM when the parent ends.
 #[napi(namespace = "linux", ts_return_type = "never")]
 pub fn replace_process(
     program: String,
@@ -112,10 +112,10 @@ pub fn replace_process(
     Err(failed(&process::replace_process(&path, &args, &entries, is_under_npx()).to_string()))
 }
 
-/// What Node takes out of the environment when it starts: a child finds the channel to its parent by it.
+/// The variables that Node removes from the environment when it starts. A child finds the channel to its parent by them.
 const OF_NODE: [&[u8]; 3] = [b"NODE_CHANNEL_FD", b"NODE_CHANNEL_SERIALIZATION_MODE", b"NODE_UNIQUE_ID"];
 
-/// The environment, what Node has taken included. (Without a /proc that is gone.)
+/// The environment, with the variables that Node has removed. (Without /proc these are lost.)
 fn all_entries() -> Vec<Vec<u8>> {
     let mut entries = entries();
     let started_with = fs::read("/proc/self/environ").unwrap_or_default();
@@ -126,8 +126,8 @@ fn all_entries() -> Vec<Vec<u8>> {
     entries
 }
 
-/// The entries, changed to what JavaScript wants: it has seen them as UTF-8, and none that Node has taken or whose name is
-/// no UTF-8. What looks the same to it stays, to the byte.
+/// The entries with JavaScript's changes. JavaScript has seen them as UTF-8, without those that Node has removed and those
+/// whose name is not UTF-8. An entry that looks the same to JavaScript stays as it is, byte for byte.
 fn changed_from(entries: Vec<Vec<u8>>, wanted: BTreeMap<String, String>) -> Vec<Vec<u8>> {
     let before = environment(&entries);
     let wanted = variables(wanted);
