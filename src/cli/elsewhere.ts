@@ -8,7 +8,7 @@ import { MallocBackendError } from '../errors.js';
 import { leaveOut, whyNotSupported } from '../process/supported.js';
 import { fail } from './fail.js';
 
-/** The command where the program of crates/cli is not: on another system than Linux, and without the platform's package. */
+/** The command without the native program of crates/cli: on macOS and Windows, or if the platform package is missing. */
 
 const help = (why: string) => `Choose the memory allocator of a program, with proof that it took effect
 
@@ -38,7 +38,7 @@ const settings = {
   'if-supported': { type: 'boolean', default: false },
 } as const;
 
-/** What each command takes. Of most options only the name matters. */
+/** The options of each command. For most options only the name matters. */
 const options = {
   run: settings,
   env: { ...settings, format: { type: 'string', default: 'shell' } },
@@ -56,13 +56,13 @@ const options = {
   },
 } as const;
 
-/** The text of `env` that sets nothing, in the formats that need one. */
+/** The text with which `env` sets nothing, for the formats that need a text. */
 const EMPTY: Readonly<Record<string, string>> = { json: '{}', compose: 'environment: {}', k8s: 'env: []' };
 
-/** `failure` is why the program did not start, where there should be one. */
+/** `failure` is the error with which the native program did not start, on a platform that has one. */
 export function main(words: string[], failure: unknown): void {
   command(words, failure).catch((error: unknown) => {
-    // `eval "$(…)" && …` does not see this command's status; it sees that of what is printed.
+    // `eval "$(…)" && …` does not see this command's status, but only the status of the printed text.
     if (words[0] === 'env' && !/--format[ =](?!shell)[a-z]/.test(words.join(' '))) console.log('false');
     process.exitCode = fail(error);
   });
@@ -100,7 +100,7 @@ function version(): string {
   return (JSON.parse(manifest) as { version: string }).version;
 }
 
-/** The command's own words and the program's, unless they are wrong or do not say `--if-supported`. */
+/** Reads the command's own options and the program. Throws if they are wrong or `--if-supported` is missing. */
 function read(args: string[], known: Options, consequence: string) {
   const [own, program] = split(args, known);
   const { values, positionals } = parseArgs({ args: own, options: known, allowPositionals: true });
@@ -109,7 +109,7 @@ function read(args: string[], known: Options, consequence: string) {
   return { values, program };
 }
 
-/** Ours end at `--`, or at the second word that is no option and no option's value: there the program's begin. */
+/** Splits the words. The program begins after `--`, or at the second word that is neither an option nor an option's value. */
 function split(args: readonly string[], known: Options): [own: string[], program: string[]] {
   let backend = false;
   for (let at = 0; at < args.length; at++) {
@@ -126,17 +126,18 @@ function split(args: readonly string[], known: Options): [own: string[], program
   return [[...args], []];
 }
 
-/** There is no exec: the program is a child, which gets the signals that can be handed on, and ends this process as it ends. */
+/** Runs the program as a child, because these systems have no `exec`. Passes signals on, and ends as the program ends. */
 async function become([command, ...args]: readonly string[]): Promise<void> {
   if (command === undefined || command === '') {
     throw new MallocBackendError('ERR_INVALID_ARGUMENT', 'the program is missing');
   }
   let child: ChildProcess;
-  // A terminal gives its signals to the child as well.
+  // A terminal sends its signals to the child, too.
   const forwarded = (['SIGTERM', 'SIGINT', 'SIGHUP'] as const).map(
     (signal) => [signal, () => (isatty(0) && signal === 'SIGINT' ? undefined : child.kill(signal))] as const,
   );
-  // First: a signal that ended this process would leave the child behind. (They run in the event loop: by then there is a child.)
+  // Set up before the start of the child: a signal that ended only this process would leave the child running. (A handler
+  // runs in the event loop, and by then the child exists.)
   for (const [signal, handler] of forwarded) process.on(signal, handler);
   child = spawn(command, args, { stdio: 'inherit' });
   const [code, signal] = await new Promise<[number | null, NodeJS.Signals | null]>((resolve, reject) => {
@@ -155,7 +156,7 @@ async function become([command, ...args]: readonly string[]): Promise<void> {
   process.exitCode = code ?? 128 + constants.signals[signal!];
 }
 
-/** What there is to say: that nothing can be switched. It has the shape that the command has on Linux. */
+/** Prints that nothing can be switched, in the form that the command has on Linux. */
 function doctor(args: string[]): void {
   const { values } = parseArgs({
     args,

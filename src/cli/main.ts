@@ -5,7 +5,7 @@ import { become } from '../process/become.js';
 import { isSupported } from '../process/supported.js';
 
 const words = process.argv.slice(2);
-// By the package's name: this file may be a copy in node_modules/.bin, where something follows links as it copies.
+// Found by the package's name, because this file may be a copy in node_modules/.bin: some tools copy instead of linking.
 const folder = () => join(dirname(require.resolve('malloc-backend/package.json')), 'dist/cli');
 // The native program knows the options of all commands. For a command in TypeScript it starts this Node again.
 const node = () => ({ MALLOC_BACKEND_NODE: process.execPath, MALLOC_BACKEND_COMMANDS: folder() });
