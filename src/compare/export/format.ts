@@ -48,7 +48,7 @@ export function change(ratio: number): string {
 }
 
 /** A ratio of 0.51 is −49. From 100 on a factor is easier to read, but it stays one form. */
-function points(ratio: number): string {
+export function points(ratio: number): string {
   const value = (ratio - 1) * 100;
   const text = Math.abs(value) < 10 ? Math.abs(value).toFixed(1) : String(Math.round(Math.abs(value)));
   const sign = Number(text) === 0 ? '±' : value < 0 ? '−' : '+';
