@@ -80,6 +80,7 @@ export { type CompareOptions } from './src/compare/options.js';
 export { type SubjectOptions } from './src/compare/subjects.js';
 export { renderConfig } from './src/compare/decision.js';
 export { renderCsv } from './src/compare/export/csv.js';
+export { renderHtml } from './src/compare/export/html.js';
 export { renderMarkdown } from './src/compare/export/markdown.js';
 export {
   type Advice,

@@ -9,6 +9,7 @@ import type { CompareEvent } from '../compare/events.js';
 import { type Decision, lostGains, readDecision, renderConfig, repeated } from '../compare/decision.js';
 import { count, duration } from '../compare/export/format.js';
 import { renderCsv } from '../compare/export/csv.js';
+import { renderHtml } from '../compare/export/html.js';
 import { quoted, renderMarkdown } from '../compare/export/markdown.js';
 import type { CompareOptions } from '../compare/options.js';
 import { type CompareResults, readResults } from '../compare/results.js';
@@ -34,6 +35,7 @@ interface Words extends SubjectWords {
   seed: string | null;
   exportJson: string | null;
   exportCsv: string | null;
+  exportHtml: string | null;
   exportMarkdown: string | null;
   save: string | null;
   check: string | null;
@@ -132,6 +134,7 @@ async function main([text = '{}', ...program]: string[]): Promise<void> {
   const exports = (
     [
       [words.exportCsv, renderCsv],
+      [words.exportHtml, renderHtml],
       [words.exportMarkdown, renderMarkdown],
       [words.save, renderConfig],
     ] as const

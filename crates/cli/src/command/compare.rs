@@ -91,6 +91,9 @@ pub struct Compare {
     /// Write each run as a row
     #[arg(long, value_name = "file", value_hint = ValueHint::FilePath)]
     export_csv: Option<String>,
+    /// Write a report for a browser: one file, with charts
+    #[arg(long, value_name = "file", value_hint = ValueHint::FilePath)]
+    export_html: Option<String>,
     /// Write the table
     #[arg(long, value_name = "file", value_hint = ValueHint::FilePath)]
     export_markdown: Option<String>,
