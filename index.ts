@@ -20,6 +20,7 @@ export {
 } from './src/backend.js';
 export { type ActiveBackend, activeBackend, assertBackend } from './src/process/owner.js';
 export { type EnvironmentOptions, type SwitchOptions, environment } from './src/process/environment.js';
+export { type BackendChoice } from './src/process/config.js';
 export {
   type BackendOptions,
   type Preset,
