@@ -37,6 +37,17 @@ export {
 export type { Children, OwnerKind } from './src/native/binding.js';
 export type { ReleaseReason } from './src/memory/decide.js';
 export { type MemoryBreakdown, type MemoryParts, memory } from './src/memory/memory.js';
+export {
+  type CgroupUsage,
+  type Diagnosis,
+  type DiagnosisNote,
+  type DiagnosisVerdict,
+  type GlibcHeap,
+  type HugePages,
+  type NoteCode,
+  type VerdictCode,
+  diagnose,
+} from './src/memory/diagnose.js';
 export { type Release, releaseMemory } from './src/memory/release.js';
 export {
   type Proof,

@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util';
 import { allocator, cache } from './allocator.js';
 import { pagefault } from './blocks.js';
 import { compare } from './compare.js';
+import { doctor } from './doctor.js';
 import { fork } from './fork.js';
 import { comparisons, geometricMean, measureAgainst, root } from './measure.js';
 import { pair } from './pair.js';
@@ -30,6 +31,7 @@ const tables: Readonly<Record<string, Table>> = {
   pagefault,
   presets,
   release,
+  doctor,
   fork,
   compare,
   python,

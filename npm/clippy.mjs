@@ -11,6 +11,7 @@ const sets = [
   ['-p', 'malloc-backend-pool', '--all-targets', '--features', all],
   ['-p', 'malloc-backend-process', '--all-targets'],
   ['-p', 'malloc-backend-launch', '--all-targets'],
+  ['-p', 'malloc-backend-diagnose', '--all-targets'],
   ['-p', 'malloc-backend-measure', '--all-targets'],
   ['-p', 'malloc-backend-cli'],
   ['-p', 'malloc-backend-python', '--features', 'interpreter,tagged'],

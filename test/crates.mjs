@@ -97,6 +97,7 @@ const results = [
   ),
   test('malloc-backend-process', ['-p', 'malloc-backend-process']),
   test('malloc-backend-launch', ['-p', 'malloc-backend-launch']),
+  test('malloc-backend-diagnose', ['-p', 'malloc-backend-diagnose']),
   test('malloc-backend-measure', ['-p', 'malloc-backend-measure']),
   test('malloc-backend-python', ['-p', 'malloc-backend-python']),
   test('malloc-backend-python [interpreter]', ['-p', 'malloc-backend-python', '--features', 'interpreter']),

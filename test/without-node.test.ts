@@ -28,7 +28,7 @@ describe('the command without Node', { skip: cannotPreload }, () => {
     assert.equal(diagnosis.binaries, folder);
     const memory = await says('doctor', '--memory', '--pid', `${process.pid}`);
     assert.match(memory, /^Array buffers .*only V8 counts them, which needs Node/m);
-    assert.doesNotMatch(await says('doctor', '--pid', `${process.pid}`), /V8/);
+    assert.doesNotMatch(await says('doctor', '--pid', `${process.pid}`), /only V8 counts/);
   });
 
   test('runs Python, from a copy of its folder alone', { skip: noPython }, async () => {

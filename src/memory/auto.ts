@@ -3,7 +3,6 @@ import { performance } from 'node:perf_hooks';
 import { linuxBinding } from '../native/loader.js';
 import { MallocBackendError, shown } from '../errors.js';
 import { namesOf, requireOptions } from '../options.js';
-import { memoryCgroups, nearest } from './cgroup.js';
 import { type Bounds, type ReleaseReason, begin, decide } from './decide.js';
 import { ownMalloc } from './own.js';
 import { type Release, releaseMemory, requireRelease } from './release.js';
@@ -45,6 +44,7 @@ export class AutoRelease extends EventEmitter<AutoReleaseEvents> {
   readonly cgroups: readonly string[];
   readonly #bounds: Bounds;
   readonly #timer: NodeJS.Timeout;
+  readonly #native = linuxBinding('releasing memory');
   #state;
   #loop = performance.eventLoopUtilization();
   #looking = false;
@@ -93,8 +93,9 @@ export class AutoRelease extends EventEmitter<AutoReleaseEvents> {
     const loop = performance.eventLoopUtilization();
     const { utilization } = performance.eventLoopUtilization(loop, this.#loop);
     this.#loop = loop;
-    const { usage, errors } = await nearest(this.#bounds.threshold === undefined ? [] : this.cgroups);
-    for (const error of errors) this.#fail(error);
+    const watched = this.#bounds.threshold === undefined ? [] : [...this.cgroups];
+    const { usage, errors } = await this.#native.nearestLimit(watched);
+    for (const message of errors) this.#fail(new MallocBackendError('ERR_CGROUP_UNREADABLE', message));
     // An unreadable cgroup may still have a limit, so the state for `threshold` must stay as it is.
     const known = usage !== undefined || errors.length === 0;
     const bounds = known ? this.#bounds : { ...this.#bounds, threshold: undefined };
@@ -149,9 +150,9 @@ export function autoRelease(options: AutoReleaseOptions = {}): AutoRelease {
   if (cgroup !== undefined && (typeof cgroup !== 'string' || cgroup === '')) {
     throw wrong(`cgroup must be the folder of a memory cgroup, not ${shown(cgroup)}`);
   }
-  linuxBinding('releasing memory');
+  const native = linuxBinding('releasing memory');
   requireRelease(ownMalloc());
-  const cgroups = cgroup === undefined ? memoryCgroups() : [cgroup];
+  const cgroups = cgroup === undefined ? native.memoryCgroups() : [cgroup];
   if (bounds.idle === undefined && cgroups.length === 0) {
     throw wrong('idle is false and this process is in no memory cgroup, so autoRelease would do nothing');
   }

@@ -1,9 +1,8 @@
-import { getHeapStatistics } from 'node:v8';
 import type { BackendStats } from '../backend.js';
 import type { MemoryParts } from '../native/binding.js';
 import { linuxBinding } from '../native/loader.js';
 import { type ActiveBackend, activeBackend } from '../process/owner.js';
-import { ownMalloc } from './own.js';
+import { ownMalloc, ownV8 } from './own.js';
 
 export type { MemoryParts } from '../native/binding.js';
 
@@ -38,10 +37,7 @@ export interface MemoryBreakdown {
 export async function memory(pid: number = process.pid): Promise<MemoryBreakdown> {
   const native = linuxBinding('the breakdown of memory');
   const active = pid === process.pid ? ownMalloc() : activeBackend(pid);
-  const v8 =
-    pid === process.pid
-      ? { arrayBuffers: process.memoryUsage().arrayBuffers, heap: getHeapStatistics().total_physical_size }
-      : undefined;
+  const v8 = pid === process.pid ? ownV8() : undefined;
   const { rss, parts, stats } = await native.readMemory(pid, active.allocator, v8);
   return {
     pid,

@@ -54,6 +54,16 @@ export interface BackendStats {
   retained?: number
 }
 
+/** A cgroup's memory usage and limit, in bytes. */
+export interface CgroupUsage {
+  /** The cgroup's folder. */
+  folder: string
+  /** The usage without the page cache that was not used recently. */
+  used: number
+  /** The smallest limit of the cgroup. */
+  limit: number
+}
+
 /**
  * Whether a program's children are switched too.
  *
@@ -73,6 +83,51 @@ export interface ConfigFile {
 /** Makes an allocator. `limit` and `quarantine` are in bytes, `limit` is infinite for none. `numbers` has three places. */
 export declare function createAllocator(backend: Backend, limit: number, quarantine: number, numbers: Float64Array): NativeAllocator
 
+/** Where a process's physical memory is, and the conclusion. Sizes are in bytes. */
+export interface Diagnosis {
+  pid: number
+  /** The allocator that serves the process's `malloc`, as in `activeBackend()`. */
+  allocator: string
+  /** The conclusion. */
+  verdict: DiagnosisVerdict
+  /** Physical memory. */
+  rss: number
+  /** Memory in swap, which is not in `rss`. */
+  swap: number
+  /**
+   * The parts of `rss`, as in `memory()`. If `heap` is there, `mallocLive` and `mallocCached` are known for another process,
+   * too.
+   */
+  parts: MemoryParts
+  /** glibc's heaps. Missing if another allocator serves `malloc`, or if the right to read the memory is missing. */
+  heap?: GlibcHeap
+  /** The process's cgroup that is nearest to its limit. Missing if no cgroup has a limit. */
+  cgroup?: CgroupUsage
+  hugePages: HugePages
+  /** The environment variables that gave options to the allocator. Missing if the process has overwritten its environment. */
+  options?: Record<string, string>
+  /** Other facts. */
+  notes: Array<DiagnosisNote>
+}
+
+/** A fact besides the conclusion. */
+export interface DiagnosisNote {
+  code: NoteCode
+  message: string
+}
+
+/** The conclusion of a diagnosis. */
+export interface DiagnosisVerdict {
+  /** The kind of the conclusion. The codes are stable. */
+  code: VerdictCode
+  /** The conclusion as a sentence with figures. */
+  sentence: string
+  /** A command to try. */
+  try?: string
+  /** The most bytes that `try` can save. Missing if this is unknown. */
+  savesAtMost?: number
+}
+
 /** Changes of an environment. */
 export interface EnvironmentDiff {
   set: Record<string, string>
@@ -81,8 +136,45 @@ export interface EnvironmentDiff {
   notice?: string
 }
 
+/**
+ * glibc's heaps, read from outside, in bytes. Blocks that threads (tcache) and fastbins keep for the next request are not
+ * free.
+ */
+export interface GlibcHeap {
+  /** The number of arenas. */
+  arenas: number
+  /** Address space. */
+  size: number
+  /** Physical memory. */
+  resident: number
+  /** Free memory, in physical memory or not. In `mallinfo2` this is `fordblks` - `fsmblks`. */
+  free: number
+  /** Free memory in physical memory. */
+  freeResident: number
+  /** The part of `freeResident` in whole pages: `malloc_trim` can release no more. */
+  freePages: number
+  /** The number of large blocks that have a mapping each. */
+  mappedBlocks: number
+  /** The physical memory of these blocks. */
+  mappedResident: number
+  /** The share of the heaps that could be read, 0 to 1. */
+  read: number
+  /** True if only a sample was read, and the figures are estimates. */
+  sampled: boolean
+}
+
 /** The backend that the addon's Rust code itself allocates from. `default` is the system's allocator. */
 export declare function globalAllocator(): Backend
+
+/** Transparent huge pages. */
+export interface HugePages {
+  /** When the kernel makes huge pages: `always`, `madvise` or `never`. */
+  mode?: string
+  /** Bytes of the process's private memory in huge pages. */
+  bytes: number
+  /** Bytes of `bytes` in pages of zeros, estimated from a sample. Missing if the memory cannot be read. */
+  zeros?: number
+}
 
 /** The program and the arguments for `execve`. */
 export interface Launch {
@@ -201,6 +293,12 @@ export interface NativeRegion {
 /** The name that was probably meant by one that is not known. */
 export declare function nearest(word: string, names: Array<string>): string | null
 
+/** The cgroup that is nearest to its limit, and an error for each cgroup that cannot be read. */
+export interface NearestLimit {
+  usage?: CgroupUsage
+  errors: Array<string>
+}
+
 /** In place of an offset. */
 export declare enum NoOffset {
   /** The region has no room. */
@@ -210,6 +308,20 @@ export declare enum NoOffset {
   /** A block was written to after it was freed. */
   Damaged = -3,
 }
+
+/**
+ * The kind of a note.
+ *
+ * - `heap-unreadable`: the right to read the process's memory is missing; the message names it
+ * - `heap-in-part`: only a part of the heaps was read
+ * - `cgroup-limit`: the process's cgroup, or one around it, has a limit
+ * - `cgroup-near-limit`: the cgroup uses 80 % of its limit or more
+ * - `swap`: memory is in swap
+ * - `huge-pages`: memory is in transparent huge pages
+ * - `preload-ignored`: the dynamic loader did not load a library that LD_PRELOAD names
+ * - `many-arenas`: glibc has 16 arenas or more
+ */
+export type NoteCode = 'heap-unreadable' | 'heap-in-part' | 'cgroup-limit' | 'cgroup-near-limit' | 'swap' | 'huge-pages' | 'preload-ignored' | 'many-arenas'
 
 /** The file that serves a process's `malloc`. */
 export interface Owner {
@@ -368,6 +480,23 @@ export interface V8Figures {
   heap: number
 }
 
+/**
+ * The kind of a conclusion.
+ *
+ * - `allocator-retention`: the allocator keeps free memory that it could release
+ * - `allocator-fragmentation`: the allocator's free memory lies between live blocks, so the allocator cannot release it
+ * - `allocator-options`: an option makes the allocator keep freed memory for long
+ * - `thp`: transparent huge pages hold memory that the program does not use
+ * - `v8-heap`: V8's heap is the largest part
+ * - `array-buffers`: the array buffers and Buffers are the largest part
+ * - `native-live`: the live blocks of `malloc` are the largest part
+ * - `mapped-files`: mapped files and shared memory are the largest part
+ * - `stacks`: the stacks of threads are the largest part
+ * - `small`: the process is small
+ * - `unknown`: the reason is unknown
+ */
+export type VerdictCode = 'allocator-retention' | 'allocator-fragmentation' | 'allocator-options' | 'thp' | 'v8-heap' | 'array-buffers' | 'native-live' | 'mapped-files' | 'stacks' | 'small' | 'unknown'
+
 export declare namespace linux {
   /** Where one JavaScript thread gets the outcomes of its jobs. */
   export class PythonPort {
@@ -384,12 +513,21 @@ export declare namespace linux {
      */
     submit(job: PythonJob, text: string, args: Array<PythonValue>, kwargs: PythonValue | undefined, orRepr: boolean): number | null
   }
+  /**
+   * Tells where a process's memory is, and whether its allocator is the reason. `v8` has V8's figures of this process, and is
+   * missing for another process.
+   */
+  export function diagnose(pid: number, v8?: V8Figures | undefined | null): Promise<Diagnosis>
   /** The configuration as the hook reads it, unless it contradicts itself or does nothing. */
   export function encodePythonConfig(domains: PythonDomains): string
   /** The absolute path of the file that a command names. `what` is its name in an error message. */
   export function findProgram(command: string, context: LaunchContext, what: string): string
   /** Inspects an executable file. */
   export function inspectProgram(path: string): Program
+  /** The folders of the cgroups that count this process's memory: first the process's own cgroup, then each cgroup around it. */
+  export function memoryCgroups(): Array<string>
+  /** Finds the cgroup that is nearest to its limit. */
+  export function nearestLimit(folders: Array<string>): Promise<NearestLimit>
   /** The file that serves this process's `malloc`. */
   export function ownerHere(): Owner | null
   /** The file that serves another process's `malloc`. */

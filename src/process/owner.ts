@@ -35,15 +35,23 @@ export interface ActiveBackend {
  * than Linux. `ERR_BINARY_MISSING`.
  */
 export function activeBackend(pid: number = process.pid): ActiveBackend {
-  if (!Number.isInteger(pid) || pid < 1 || pid > 0x7fff_ffff) {
-    throw new MallocBackendError(
-      'ERR_INVALID_ARGUMENT',
-      `the process id must be a positive integer, not ${shown(pid)}`,
-    );
-  }
+  requireProcessId(pid);
   const native = linuxBinding();
   const own = pid === process.pid ? native.ownerHere() : undefined;
   return describe(own ?? native.ownerOf(pid));
+}
+
+/**
+ * Throws if the value is not a process id.
+ *
+ * @throws {@link MallocBackendError} `ERR_INVALID_ARGUMENT`
+ */
+export function requireProcessId(pid: number): void {
+  if (Number.isInteger(pid) && pid >= 1 && pid <= 0x7fff_ffff) return;
+  throw new MallocBackendError(
+    'ERR_INVALID_ARGUMENT',
+    `the process id must be a positive integer, not ${shown(pid)}`,
+  );
 }
 
 /**

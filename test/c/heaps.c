@@ -1,5 +1,6 @@
-// Programs whose memory is of a known kind, for test/diagnose.test.ts and bench/doctor.ts. Each says what glibc's own
-// mallinfo2 counts, then waits until its standard input ends. `churn` works on until then.
+// Programs whose memory is of a known kind, for test/diagnose.test.ts, crates/process/tests and bench/doctor.ts. Each says
+// what glibc's own mallinfo2 counts, and waits until its standard input ends. `churn` works on meanwhile, and `watch` looks
+// for the longest time in which it could not: for each line of its input it says that, and begins anew.
 
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -88,12 +89,16 @@ static double now(void) {
   return time.tv_sec * 1e3 + time.tv_nsec / 1e6;
 }
 
-/// Looks at the clock without end, asks for memory meanwhile, and keeps the longest gap between two looks.
+/// Looks at the clock without end, asks for memory meanwhile, in a mapping of its own too, and keeps the longest gap
+/// between two looks in milliseconds.
 static _Atomic double longest;
 static void *watches(void *unused) {
   double last = now();
   while (!is_over) {
     free(malloc(1000));
+    char *map = mmap(NULL, 64 << 10, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    *map = 1;
+    munmap(map, 64 << 10);
     double time = now();
     if (time - last > longest) longest = time - last;
     last = time;
@@ -167,8 +172,12 @@ int main(int argc, char **argv) {
   printf("{\"free\":%zu,\"fastbins\":%zu,\"used\":%zu,\"mapped\":%zu}\n", info.fordblks, info.fsmblks, info.uordblks,
          info.hblkhd);
   fflush(stdout);
-  while (getchar() != EOF) longest = 0;
+  for (int character; (character = getchar()) != EOF;)
+    if (character == '\n') {
+      printf("%.3f\n", (double)longest);
+      fflush(stdout);
+      longest = 0;
+    }
   is_over = 1;
-  printf("%.3f\n", (double)longest);
   return 0;
 }

@@ -46,3 +46,7 @@ export function beforeAll(hook: () => unknown): void {
 export function afterAll(hook: () => unknown): void {
   if (suiteSkip === false) vitest.afterAll(async () => void (await hook()));
 }
+
+export function afterEach(hook: () => unknown): void {
+  if (suiteSkip === false) vitest.afterEach(async () => void (await hook()));
+}

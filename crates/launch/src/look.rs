@@ -27,12 +27,7 @@ pub fn why_not_seen(pid: u32, error: &io::Error) -> Refusal {
     if barrier == Barrier::NoProcess {
         return Refusal::new(Code::ProcessNotFound, format!("there is no process {pid}"));
     }
-    let with_right = if lacks_right() {
-        "with CAP_SYS_PTRACE, which root lacks here (docker run --cap-add SYS_PTRACE; in Kubernetes \
-         securityContext.capabilities.add)"
-    } else {
-        "as root with CAP_SYS_PTRACE"
-    };
+    let with_right = if lacks_right() { WITH_CAPABILITY } else { AS_ROOT };
     let why = match barrier {
         Barrier::NoProc => {
             "there is no /proc, where the system shows this; mount it (mount -t proc proc /proc)".to_owned()
@@ -55,6 +50,34 @@ pub fn why_not_seen(pid: u32, error: &io::Error) -> Refusal {
     };
     Refusal::new(Code::ProcessAccess, format!("cannot determine which malloc process {pid} uses: {why}"))
 }
+
+/// Says why the contents of a process's memory cannot be read, and what to do. Reading them needs the right of a debugger,
+/// which is more than the right to inspect the process.
+pub fn why_not_read(pid: u32, error: &io::Error) -> String {
+    let scope = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").ok();
+    let scope = scope.and_then(|scope| scope.trim().parse().ok()).unwrap_or(0);
+    let why = if is_denied(error) { why_no_right(scope, lacks_right()) } else { error.to_string() };
+    format!("cannot read the memory of process {pid}, so its free memory is unknown: {why}")
+}
+
+/// By the setting `kernel.yama.ptrace_scope`.
+fn why_no_right(scope: u32, is_root: bool) -> String {
+    let with_right = if is_root { WITH_CAPABILITY } else { AS_ROOT };
+    match scope {
+        1 => {
+            format!("kernel.yama.ptrace_scope is 1, which allows this to parents only; run this {with_right}")
+        }
+        2 => format!("kernel.yama.ptrace_scope is 2, which requires CAP_SYS_PTRACE; run this {with_right}"),
+        3 => {
+            "kernel.yama.ptrace_scope is 3, which allows this to nobody until the system restarts".to_owned()
+        }
+        _ => format!("a security module forbids it (for example SELinux or AppArmor); run this {with_right}"),
+    }
+}
+
+const AS_ROOT: &str = "as root with CAP_SYS_PTRACE";
+const WITH_CAPABILITY: &str = "with CAP_SYS_PTRACE, which root lacks here (docker run --cap-add SYS_PTRACE; in Kubernetes \
+                               securityContext.capabilities.add)";
 
 fn is_denied(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::PermissionDenied
@@ -126,6 +149,38 @@ pub fn options_in_force<'env>(allocator: &str, env: &'env Environment) -> Vec<(&
         .collect()
 }
 
+/// An option that makes the allocator keep freed memory for longer than its default, and the time in milliseconds (`None`:
+/// forever). The last option counts, as in the allocators.
+pub fn long_keeping(allocator: &str, env: &Environment) -> Option<(String, Option<u64>)> {
+    // The defaults are 10 s in jemalloc, and 10 ms or 1 s in mimalloc, which depends on the version.
+    let (names, usual): (&[&str], i64) = match allocator {
+        "jemalloc" => (&["dirty_decay_ms"], 10_000),
+        "mimalloc" => (&["MIMALLOC_PURGE_DELAY", "purge_delay"], 1_000),
+        _ => return None,
+    };
+    let options = options_in_force(allocator, env).into_iter().flat_map(|(name, value)| {
+        let [name, value] = [name, value].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        // The value is one option, or a list of options.
+        let listed: Vec<_> = value.split([',', ';']).map(str::to_owned).collect();
+        let own = format!("{name}:{value}");
+        listed.into_iter().chain([own])
+    });
+    let mut set = options.filter_map(|option| {
+        let (name, value) = option.split_once([':', '='])?;
+        let number: i64 = value.trim().parse().ok()?;
+        names
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(name))
+            .then(|| (format!("{name}={number}"), number))
+    });
+    let (option, number) = set.next_back()?;
+    match number {
+        ..0 => Some((option, None)),
+        _ if number > usual => Some((option, u64::try_from(number).ok())),
+        _ => None,
+    }
+}
+
 /// The preset in such an environment: that whose options are all in it, [`Preset::None`] where there are none of a preset.
 /// `None` for a backend without presets, and where single options have taken the preset's place.
 pub fn preset_in_force(backend: MemoryAllocatorBackend, env: &Environment) -> Option<Preset> {
@@ -160,6 +215,39 @@ pub fn preset_in_force(backend: MemoryAllocatorBackend, env: &Environment) -> Op
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_decay_is_seen_in_each_form_that_an_option_has() {
+        let keeps = |allocator, name: &str, value: &str| {
+            long_keeping(allocator, &[(name.into(), value.into())].into())
+        };
+        let jemalloc = |value| keeps("jemalloc", "MALLOC_CONF", value);
+        assert_eq!(
+            jemalloc("narenas:2,dirty_decay_ms:600000"),
+            Some(("dirty_decay_ms=600000".into(), Some(600_000)))
+        );
+        assert_eq!(jemalloc("dirty_decay_ms:-1"), Some(("dirty_decay_ms=-1".into(), None)));
+        assert_eq!(jemalloc("dirty_decay_ms:-1,dirty_decay_ms:1000"), None, "the last one counts");
+        assert_eq!(jemalloc("dirty_decay_ms:10000"), None);
+        assert_eq!(jemalloc("narenas:100000"), None);
+        assert!(keeps("jemalloc", "MALLOC_BACKEND_JEMALLOC", "narenas:1;dirty_decay_ms:60000").is_some());
+        assert!(keeps("mimalloc", "MIMALLOC_PURGE_DELAY", "-1").is_some());
+        assert!(keeps("mimalloc", "MIMALLOC_PURGE_DELAY", "10").is_none());
+        assert!(keeps("glibc", "MALLOC_TRIM_THRESHOLD_", "-1").is_none());
+    }
+
+    #[test]
+    fn the_missing_right_is_named() {
+        let [parent, capability, nobody, module] = [1, 2, 3, 0].map(|scope| why_no_right(scope, false));
+        assert_eq!(
+            parent,
+            "kernel.yama.ptrace_scope is 1, which allows this to parents only; run this as root with CAP_SYS_PTRACE"
+        );
+        assert!(capability.starts_with("kernel.yama.ptrace_scope is 2, which requires CAP_SYS_PTRACE;"));
+        assert!(nobody.starts_with("kernel.yama.ptrace_scope is 3, which allows this to nobody"));
+        assert!(module.contains("a security module forbids it"));
+        assert!(why_no_right(2, true).contains("which root lacks here (docker run --cap-add SYS_PTRACE;"));
+    }
 
     #[test]
     fn an_allocator_without_a_function_for_it_is_said_not_to_release() {

@@ -7,6 +7,8 @@ mod backend;
 #[cfg(target_os = "linux")]
 mod backing_store;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod diagnose;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod errors;
 mod external;
 mod function_objects;

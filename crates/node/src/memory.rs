@@ -1,3 +1,4 @@
+use std::path::PathBuf;
 use std::time::Instant;
 
 use malloc_backend::{Default as Active, RawAllocator};
@@ -73,6 +74,12 @@ pub struct V8Figures {
     pub heap: f64,
 }
 
+impl From<V8Figures> for V8 {
+    fn from(V8Figures { array_buffers, heap }: V8Figures) -> Self {
+        Self { array_buffers: array_buffers as u64, heap: heap as u64 }
+    }
+}
+
 /// Reads a process's memory map on a thread of libuv's pool, because the kernel needs milliseconds for it.
 pub struct ReadMemory {
     pid: u32,
@@ -111,8 +118,64 @@ impl Task for ReadMemory {
 /// of this process, and is missing for another process.
 #[napi(namespace = "linux")]
 pub fn read_memory(pid: u32, allocator: String, v8: Option<V8Figures>) -> AsyncTask<ReadMemory> {
-    let v8 = v8.map(|v8| V8 { array_buffers: v8.array_buffers as u64, heap: v8.heap as u64 });
-    AsyncTask::new(ReadMemory { pid, allocator, v8 })
+    AsyncTask::new(ReadMemory { pid, allocator, v8: v8.map(V8::from) })
+}
+
+/// A cgroup's memory usage and limit, in bytes.
+#[napi(object)]
+pub struct CgroupUsage {
+    /// The cgroup's folder.
+    pub folder: String,
+    /// The usage without the page cache that was not used recently.
+    pub used: f64,
+    /// The smallest limit of the cgroup.
+    pub limit: f64,
+}
+
+impl From<process::CgroupUsage> for CgroupUsage {
+    fn from(process::CgroupUsage { folder, used, limit }: process::CgroupUsage) -> Self {
+        Self { folder: folder.to_string_lossy().into_owned(), used: used as f64, limit: limit as f64 }
+    }
+}
+
+/// The folders of the cgroups that count this process's memory: first the process's own cgroup, then each cgroup around it.
+#[napi(namespace = "linux")]
+pub fn memory_cgroups() -> Vec<String> {
+    let folders = process::memory_cgroups(std::process::id());
+    folders.into_iter().map(|folder| folder.to_string_lossy().into_owned()).collect()
+}
+
+/// The cgroup that is nearest to its limit, and an error for each cgroup that cannot be read.
+#[napi(object)]
+pub struct NearestLimit {
+    pub usage: Option<CgroupUsage>,
+    pub errors: Vec<String>,
+}
+
+/// Reads the usage of cgroups on a thread of libuv's pool.
+pub struct FindNearestLimit {
+    folders: Vec<PathBuf>,
+}
+
+#[napi]
+impl Task for FindNearestLimit {
+    type Output = (Option<process::CgroupUsage>, Vec<process::CgroupUnreadable>);
+    type JsValue = NearestLimit;
+
+    fn compute(&mut self) -> Result<Self::Output> {
+        Ok(process::nearest_limit(&self.folders))
+    }
+
+    fn resolve(&mut self, _: Env, (usage, errors): Self::Output) -> Result<NearestLimit> {
+        let errors = errors.iter().map(ToString::to_string).collect();
+        Ok(NearestLimit { usage: usage.map(CgroupUsage::from), errors })
+    }
+}
+
+/// Finds the cgroup that is nearest to its limit.
+#[napi(namespace = "linux")]
+pub fn nearest_limit(folders: Vec<String>) -> AsyncTask<FindNearestLimit> {
+    AsyncTask::new(FindNearestLimit { folders: folders.into_iter().map(PathBuf::from).collect() })
 }
 
 /// The result of a release: RSS before and after in bytes, and the duration.

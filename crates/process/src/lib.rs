@@ -6,10 +6,13 @@
 
 mod about;
 mod allocator;
+mod cgroup;
 mod elf;
 mod exec;
 mod glibc_heap;
 mod host;
+mod huge_pages;
+mod ignored;
 mod loader;
 mod memory;
 mod owner;
@@ -19,9 +22,12 @@ mod stacks;
 
 pub use about::{Barrier, Child, barrier, descendants, environment_of, host_of, node_version, program_of};
 pub use allocator::Allocator;
+pub use cgroup::{CgroupUnreadable, CgroupUsage, memory_cgroups, nearest_limit};
 pub use exec::{execute, replace_process};
 pub use glibc_heap::{GlibcHeap, Limits, MappedBlocks, glibc_heap};
 pub use host::{Host, host};
+pub use huge_pages::{HugePages, huge_pages};
+pub use ignored::{IgnoredPreload, ignored_preloads};
 pub use loader::Loader;
 pub use memory::{MemoryMap, Survey, memory_map, resident, survey};
 pub use owner::{Owner, OwnerKind, owner_here, owner_of};

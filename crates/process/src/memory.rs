@@ -59,6 +59,13 @@ pub struct Survey {
     pub(crate) mappings: Vec<Mapping>,
 }
 
+impl Survey {
+    /// Bytes in swap.
+    pub fn swap(&self) -> u64 {
+        self.mappings.iter().map(|mapping| mapping.swap).sum()
+    }
+}
+
 /// As [`memory_map`].
 ///
 /// # Errors
@@ -156,7 +163,7 @@ impl Mapping {
     }
 
     /// Private and without a file; a name is one that the program gave it (PR_SET_VMA).
-    fn is_anonymous(&self) -> bool {
+    pub fn is_anonymous(&self) -> bool {
         (self.name.is_empty() || self.name.starts_with("[anon:")) && self.permissions.ends_with('p')
     }
 

@@ -256,7 +256,7 @@ fn same_file(one: &Path, other: &Path) -> bool {
 }
 
 /// Whether they are the same file, if that can be told.
-fn is_same(one: &Path, other: &Path) -> Option<bool> {
+pub(crate) fn is_same(one: &Path, other: &Path) -> Option<bool> {
     let (one, other) = (fs::metadata(one).ok()?, fs::metadata(other).ok()?);
     Some((one.dev(), one.ino()) == (other.dev(), other.ino()))
 }

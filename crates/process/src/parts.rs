@@ -20,13 +20,15 @@ pub struct Parts {
     pub other: u64,
 }
 
-/// What only a process itself can tell of its memory.
+/// What the mappings do not show: what a process itself tells, and what was read in it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Told {
     /// By its `malloc`.
     pub stats: Stats,
     /// Bytes of the blocks that glibc has mapped for themselves.
     pub mapped_blocks: Option<u64>,
+    /// Bytes of physical memory that glibc has, where its heaps were read.
+    pub read: Option<u64>,
     /// By its V8, if it has one.
     pub v8: Option<V8>,
 }
@@ -112,7 +114,11 @@ impl Parts {
 /// The physical memory of the allocator that serves `malloc`; `None` where its mappings cannot be told.
 fn malloc_memory(map: &MemoryMap, allocator: &str, told: &Told) -> Option<u64> {
     match Traits::of(allocator).place {
-        Place::BrkAndArenas => Some(map.heap + map.arenas + map.private.min(told.mapped_blocks.unwrap_or(0))),
+        Place::BrkAndArenas => {
+            let by_mappings = map.heap + map.arenas + map.private.min(told.mapped_blocks.unwrap_or(0));
+            let anonymous = map.heap + map.arenas + map.reserved + map.private;
+            Some(told.read.map_or(by_mappings, |read| read.min(anonymous)))
+        }
         Place::Reserved => {
             let reserved = map.arenas + map.reserved;
             // Nothing is marked as reserved where the kernel reserves for everybody (vm.overcommit_memory is 2).

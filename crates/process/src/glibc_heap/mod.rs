@@ -17,7 +17,7 @@ use crate::memory::{Mapping, Survey, page_size};
 use arena::{MainArena, heaps_in};
 use chunks::{Memory, Stretch, Tally, walk};
 pub use mapped::MappedBlocks;
-use source::Source;
+pub(crate) use source::Source;
 
 /// What glibc has of a process's memory, in bytes. "Free" is what no block is in. What threads (tcache) and fastbins keep
 /// for the next request counts as used.

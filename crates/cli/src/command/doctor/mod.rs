@@ -1,7 +1,8 @@
-//! `doctor`: whose `malloc` a process runs on, what this machine has, and what stands in the way of a switch.
+//! `doctor`: whose `malloc` a process runs on, where its memory is and why, what this machine has, and what stands in the
+//! way of a switch.
 
 mod asked;
-mod diagnosis;
+mod inspection;
 mod malloc;
 mod obstacles;
 mod text;
@@ -15,20 +16,24 @@ use serde::Serialize;
 use super::answer::{Answer, Failure, misused};
 use super::arguments::BACKENDS;
 use asked::Asked;
-use diagnosis::Diagnosis;
+use inspection::Inspection;
 
-/// Show whose malloc a process runs on, and what stands in the way of a switch
+/// Show whether the allocator is the reason for a process's memory, and what prevents a switch
 #[derive(Args)]
 #[command(
     override_usage = "malloc-backend doctor [options]",
     after_help = "\
-Without --pid it looks at a program that is started here.
+With --pid it concludes where the memory of the process is, and prints one command to try. The process is never
+stopped.
+
+Without --pid it looks at a program that is started here. With --expect it only checks the backend.
 
 Exit status: 0 all is well; 1 the process is not on the backend of --expect, or cannot be looked into, or, without
 --expect, can be switched to no backend; 2 wrong usage.
 
 Examples:
   malloc-backend doctor
+  malloc-backend doctor --pid 4711
   malloc-backend doctor --memory --pid 4711
   malloc-backend doctor --pid 1 --expect jemalloc     # for HEALTHCHECK in a Dockerfile"
 )]
@@ -47,7 +52,7 @@ pub struct Doctor {
     json: bool,
 }
 
-/// Inspects the process and prints the diagnosis.
+/// Inspects the process and prints what was found.
 pub fn main(doctor: &Doctor) -> Answer {
     let failure = |refusal: Refusal| {
         let printed = if doctor.json { error(&refusal) } else { Vec::new() };
@@ -55,9 +60,9 @@ pub fn main(doctor: &Doctor) -> Answer {
             if refusal.code == Code::InvalidArgument || refusal.code == Code::UnknownBackend { 2 } else { 1 };
         Failure { status, message: refusal.message, printed }
     };
-    let diagnosis = Asked::parse(doctor).and_then(|asked| Diagnosis::make(&asked)).map_err(failure)?;
-    let printed = if doctor.json { json(&diagnosis) } else { text::describe(&diagnosis).into_bytes() };
-    match diagnosis.complaint() {
+    let inspection = Asked::parse(doctor).and_then(|asked| Inspection::make(&asked)).map_err(failure)?;
+    let printed = if doctor.json { json(&inspection) } else { text::describe(&inspection).into_bytes() };
+    match inspection.complaint() {
         None => Ok(printed),
         Some(message) => Err(Failure { status: 1, message, printed }),
     }

@@ -4,11 +4,13 @@
 use std::env;
 use std::io::IsTerminal;
 
-use super::diagnosis::{Child, Diagnosis, Memory, Process, Seen, Settings};
+use malloc_backend_diagnose::Diagnosis;
+
+use super::inspection::{Child, Inspection, Memory, Process, Seen, Settings};
 use super::malloc::{Backend, Malloc};
 
-pub fn describe(diagnosis: &Diagnosis) -> String {
-    let Diagnosis { malloc, process, libc, .. } = diagnosis;
+pub fn describe(inspection: &Inspection) -> String {
+    let Inspection { malloc, process, libc, .. } = inspection;
     let place = match process {
         None => "here".to_owned(),
         Some(process) => format!("in process {}", process.pid),
@@ -18,18 +20,19 @@ pub fn describe(diagnosis: &Diagnosis) -> String {
         format!("  {}", malloc.owner),
     ];
     if let Some(process) = process {
+        lines.extend(process.diagnosis.iter().flat_map(conclude));
         lines.extend(about(process));
     }
     lines.extend([
         String::new(),
         format!(
             "platform   {}, {}{}, pages of {} bytes",
-            diagnosis.platform,
+            inspection.platform,
             libc.name,
             behind(libc.version.as_deref()),
-            diagnosis.page_size
+            inspection.page_size
         ),
-        format!("libraries  {}", diagnosis.binaries),
+        format!("libraries  {}", inspection.binaries),
         String::new(),
     ]);
     if let Some(Process { settings, memory: Some(memory), .. }) = process {
@@ -39,20 +42,35 @@ pub fn describe(diagnosis: &Diagnosis) -> String {
         }
         lines.push(String::new());
     }
-    let rows = diagnosis.backends.iter().map(|Backend { backend, version, reason, .. }| {
+    let rows = inspection.backends.iter().map(|Backend { backend, version, reason, .. }| {
         let can = reason.as_ref().map_or("yes".to_owned(), |reason| format!("no: {reason}"));
         vec![(*backend).to_owned(), version.clone().unwrap_or_default(), can]
     });
     lines
         .extend([table(&["backend", "version", "can serve a whole process"], rows.collect()), String::new()]);
-    if diagnosis.obstacles.is_empty() {
+    if inspection.obstacles.is_empty() {
         lines.push("Nothing stands in the way.".to_owned());
     } else {
         lines.push("In the way:".to_owned());
-        lines.extend(diagnosis.obstacles.iter().map(|obstacle| format!("  - {}", obstacle.message)));
+        lines.extend(inspection.obstacles.iter().map(|obstacle| format!("  - {}", obstacle.message)));
     }
     lines.push(String::new());
     lines.join("\n")
+}
+
+/// The conclusion, what to try, and what else was seen.
+fn conclude(Diagnosis { verdict, notes, .. }: &Diagnosis) -> Vec<String> {
+    let mut lines = vec![String::new(), style(BOLD, &verdict.sentence)];
+    lines.extend(verdict.command.iter().map(|command| format!("try        {command}")));
+    lines.extend(
+        verdict.saves_at_most.map(|bytes| format!("saves      {:.0} MiB at the most", mebibytes(bytes))),
+    );
+    lines.extend(notes.iter().map(|note| format!("note       {}", note.message)));
+    lines
+}
+
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
 }
 
 /// What the process is, what its allocator was told, and what it started.
@@ -102,9 +120,8 @@ fn describe_memory(Memory { rss, parts }: &Memory) -> String {
         |part: &'static str| PARTS.iter().find(|(name, _)| *name == part).map_or(part, |(_, name)| *name);
     let rows = parts.named().map(|(part, bytes)| (name(part), bytes)).chain([("RSS", *rss)]);
     let row = |(name, bytes): (&str, u64)| {
-        let mebibytes = bytes as f64 / f64::from(1 << 20);
         let percent = 100.0 * bytes as f64 / *rss as f64;
-        vec![name.to_owned(), format!("{mebibytes:.1} MiB"), format!("{percent:.1} %")]
+        vec![name.to_owned(), format!("{:.1} MiB", mebibytes(bytes)), format!("{percent:.1} %")]
     };
     table(&["memory", "size", "of RSS"], rows.map(row).collect())
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use malloc_backend::MemoryAllocatorBackend;
+use malloc_backend_diagnose::{Diagnosis, diagnose};
 use malloc_backend_launch::{
     Code, Refusal, environment, is_musl, look, why_not_preloadable, why_not_process,
 };
@@ -21,7 +22,7 @@ use super::trial::{Waiting, start_on};
 /// The whole of it. Numbers of bytes are of physical memory.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Diagnosis {
+pub struct Inspection {
     pub platform: String,
     pub libc: Libc,
     /// Bytes.
@@ -57,6 +58,9 @@ pub struct Process {
     /// Bytes, by part; with `--memory`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Memory>,
+    /// Where its memory is, and why; without `--expect`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diagnosis: Option<Diagnosis>,
     /// What it started, and what that started.
     pub children: Vec<Child>,
 }
@@ -123,7 +127,7 @@ pub struct Expectation {
     pub met: bool,
 }
 
-impl Diagnosis {
+impl Inspection {
     pub fn make(asked: &Asked) -> Result<Self, Refusal> {
         let folder = folder();
         let waiting = match asked.pid {
@@ -147,7 +151,11 @@ impl Diagnosis {
         let obstacles = obstacles(&malloc, &around, &others, &folder, &tried);
         let process = match asked.pid {
             None => None,
-            Some(pid) => Some(Process::look_at(pid, &malloc, &folder, &tried, asked.memory)?),
+            Some(pid) => {
+                let diagnosis = asked.expected.is_none().then(|| diagnose(pid, &owner, None)).transpose()?;
+                let process = Process::look_at(pid, &malloc, &folder, &tried, asked.memory)?;
+                Some(Process { diagnosis, ..process })
+            }
         };
         let is_possible = tried.iter().any(|each| each.available && each.backend != "default");
         let host = host();
@@ -251,6 +259,7 @@ impl Process {
             pid,
             settings: Settings::of(pid, malloc),
             memory: memory.then(|| Memory::of(pid, malloc)).transpose()?,
+            diagnosis: None,
             children: children.into_iter().map(child).collect(),
         })
     }
