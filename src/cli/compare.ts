@@ -2,7 +2,7 @@
 // this file, the options as JSON, and the program's words.
 
 import { existsSync, mkdtempSync, rmdirSync } from 'node:fs';
-import { constants, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { compare } from '../compare/compare.js';
 import type { CompareEvent } from '../compare/events.js';
@@ -13,10 +13,11 @@ import { renderHtml } from '../compare/export/html.js';
 import { quoted, renderMarkdown } from '../compare/export/markdown.js';
 import type { CompareOptions } from '../compare/options.js';
 import { type CompareResults, readResults } from '../compare/results.js';
-import { checkWritable, replaceFile } from '../compare/store.js';
+import { checkWritable } from '../compare/store.js';
 import { type SubjectWords, subjectsOf } from '../compare/subjects.js';
 import { MallocBackendError } from '../errors.js';
 import { fail } from './fail.js';
+import { type Export, defined, number, onSignals, say, time, write } from './words.js';
 import { ProgressLine, painter, report } from './terminal.js';
 
 /** The words of the command line, as the native program names them. */
@@ -40,39 +41,6 @@ interface Words extends SubjectWords {
   save: string | null;
   check: string | null;
   resume: string | null;
-}
-
-type Export = [file: string, render: (results: CompareResults) => string];
-
-/** Without what is undefined: an option that is there and undefined is another thing. */
-function defined<Value extends object>(value: {
-  [Key in keyof Value]: Value[Key] | undefined | null;
-}): Value {
-  return Object.fromEntries(
-    Object.entries(value).filter(([, each]) => each !== undefined && each !== null),
-  ) as Value;
-}
-
-function number(name: string, text: string | null): number | undefined {
-  if (text === null) return undefined;
-  if (/^\d+$/.test(text)) return Number(text);
-  throw new MallocBackendError(
-    'ERR_INVALID_ARGUMENT',
-    `${name} must be an integer, not ${JSON.stringify(text)}`,
-  );
-}
-
-const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
-
-/** `500ms`, `90s`, `10m`, `2h`, in milliseconds. */
-function time(name: string, text: string | null): number | undefined {
-  if (text === null) return undefined;
-  const [, digits, unit] = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(text) ?? [];
-  if (digits !== undefined && Number(digits) > 0) return Number(digits) * UNITS[unit!]!;
-  throw new MallocBackendError(
-    'ERR_INVALID_ARGUMENT',
-    `${name} must be a time like 500ms, 90s, 10m or 2h, not ${JSON.stringify(text)}`,
-  );
 }
 
 /** Where the results are if no file was named: interrupted, the comparison can go on all the same. */
@@ -105,19 +73,6 @@ function optionsOf(
     signal,
   });
   return decision === undefined ? given : { ...repeated(decision), ...given };
-}
-
-/** Writes every file that can be written, and gives the error for one that cannot. */
-function write(exports: readonly Export[], results: CompareResults): unknown {
-  let failure: unknown;
-  for (const [file, render] of exports)
-    try {
-      replaceFile(file, render(results));
-    } catch (error) {
-      if (failure !== undefined) fail(failure);
-      failure = error;
-    }
-  return failure;
 }
 
 const REASONS = {
@@ -172,8 +127,6 @@ async function main([text = '{}', ...program]: string[]): Promise<void> {
   }
 }
 
-const say = (message: string): void => console.error(message);
-
 /** Shows an event, and gives the error where a file cannot be written at the end. */
 function show(event: CompareEvent, line: ProgressLine, exports: readonly Export[]): unknown {
   if (event.type === 'run-start') line.show(event);
@@ -218,20 +171,6 @@ function partial(file: string, created: string, exports: readonly Export[]): voi
 /** Removes the folder of our own where no run was saved. */
 function tidy(file: string): void {
   if (!existsSync(file)) rmdirSync(dirname(file));
-}
-
-/** The first signal ends the comparison in order, and the second one at once. */
-function onSignals(abort: AbortController): { status: number; end: () => void } {
-  const names = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
-  const state = { status: 130, end: () => names.forEach((name) => process.off(name, handler)) };
-  const handler = (name: NodeJS.Signals): void => {
-    state.status = 128 + constants.signals[name];
-    // The launcher ends the program when this process is gone.
-    if (abort.signal.aborted) process.exit(state.status);
-    abort.abort();
-  };
-  for (const name of names) process.on(name, handler);
-  return state;
 }
 
 main(process.argv.slice(2)).catch((error: unknown) => {

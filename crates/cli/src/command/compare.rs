@@ -1,14 +1,11 @@
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
-use malloc_backend_launch::{Code, Launch, Refusal, changed_entries, entries, environment};
 use serde::Serialize;
 
 use super::answer::{Answer, misused};
 use super::arguments::{BACKENDS, PRESETS};
-use super::system::become_program;
+use super::node::become_node;
 
 /// Measure a command on several allocators, and say which one to take
 // Rust parses the words, and src/cli/compare.ts does the rest: it knows the keys below in camel case.
@@ -117,10 +114,6 @@ pub struct Compare {
     program: Vec<OsString>,
 }
 
-/// The Node that started this program and the folder of the commands that need Node. src/cli/main.ts sets both.
-const NODE: &str = "MALLOC_BACKEND_NODE";
-const COMMANDS: &str = "MALLOC_BACKEND_COMMANDS";
-
 /// Becomes Node with the parsed options, for src/cli/compare.ts.
 pub fn main(mut asked: Compare) -> Answer {
     let program = std::mem::take(&mut asked.program);
@@ -130,23 +123,5 @@ pub fn main(mut asked: Compare) -> Answer {
         )
         .into());
     }
-    if let Some(word) = program.iter().find(|word| word.to_str().is_none()) {
-        return Err(misused(format!("the argument {word:?} is not UTF-8; compare needs UTF-8")).into());
-    }
-    let (Some(node), Some(commands)) = (std::env::var_os(NODE), std::env::var_os(COMMANDS)) else {
-        let message = "compare needs Node, and this program was started without Node; write: npx malloc-backend compare …";
-        return Err(Refusal::new(Code::ExecFailed, message).into());
-    };
-    let options = serde_json::to_string(&asked)
-        .map_err(|error| misused(format!("the options cannot be passed on: {error}")))?;
-    let script = PathBuf::from(commands).join("compare.cjs").into_os_string();
-    let arguments = [node.clone(), script, options.into()].into_iter().chain(program).collect();
-    let launch = Launch { file: node.into(), arguments };
-    let entries = entries();
-    let before = environment(&entries);
-    let mut after = before.clone();
-    for name in [NODE, COMMANDS] {
-        after.remove(OsString::from(name).into_vec().as_slice());
-    }
-    Err(become_program(&launch, changed_entries(entries, &before, &after)).into())
+    Err(become_node("compare", &asked, program).into())
 }

@@ -8,11 +8,13 @@ mod doctor;
 mod env;
 mod measure;
 mod misuse;
+mod node;
 mod path;
 mod python;
 mod quoting;
 mod run;
 mod system;
+mod tune;
 
 use std::ffi::{OsString, c_char, c_int};
 
@@ -62,6 +64,7 @@ enum Command {
     Doctor(doctor::Doctor),
     Measure(measure::Measure),
     Compare(Box<compare::Compare>),
+    Tune(Box<tune::Tune>),
     Path(path::Path),
     Completions(completions::Completions),
 }
@@ -75,6 +78,7 @@ fn answer(words: &[OsString]) -> Answer {
             Command::Doctor(asked) => doctor::main(&asked),
             Command::Measure(asked) => measure::main(asked, words),
             Command::Compare(asked) => compare::main(*asked),
+            Command::Tune(asked) => tune::main(*asked),
             Command::Path(asked) => path::main(&asked),
             Command::Completions(asked) => completions::main(&asked, Cli::command()),
         },

@@ -1,0 +1,70 @@
+// What the words of the command line mean, and what several commands in TypeScript do alike.
+
+import { constants } from 'node:os';
+import type { CompareResults } from '../compare/results.js';
+import { replaceFile } from '../compare/store.js';
+import { MallocBackendError } from '../errors.js';
+import { fail } from './fail.js';
+
+/** Without what is undefined: an option that is there and undefined is another thing. */
+export function defined<Value extends object>(value: {
+  [Key in keyof Value]: Value[Key] | undefined | null;
+}): Value {
+  return Object.fromEntries(
+    Object.entries(value).filter(([, each]) => each !== undefined && each !== null),
+  ) as Value;
+}
+
+export function number(name: string, text: string | null): number | undefined {
+  if (text === null) return undefined;
+  if (/^\d+$/.test(text)) return Number(text);
+  throw new MallocBackendError(
+    'ERR_INVALID_ARGUMENT',
+    `${name} must be an integer, not ${JSON.stringify(text)}`,
+  );
+}
+
+const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+
+/** `500ms`, `90s`, `10m`, `2h`, in milliseconds. */
+export function time(name: string, text: string | null): number | undefined {
+  if (text === null) return undefined;
+  const [, digits, unit] = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(text) ?? [];
+  if (digits !== undefined && Number(digits) > 0) return Number(digits) * UNITS[unit!]!;
+  throw new MallocBackendError(
+    'ERR_INVALID_ARGUMENT',
+    `${name} must be a time like 500ms, 90s, 10m or 2h, not ${JSON.stringify(text)}`,
+  );
+}
+
+/** A file to write at the end, and its content. */
+export type Export = [file: string, render: (results: CompareResults) => string];
+
+/** Writes every file that can be written, and gives the error for one that cannot. */
+export function write(exports: readonly Export[], results: CompareResults): unknown {
+  let failure: unknown;
+  for (const [file, render] of exports)
+    try {
+      replaceFile(file, render(results));
+    } catch (error) {
+      if (failure !== undefined) fail(failure);
+      failure = error;
+    }
+  return failure;
+}
+
+export const say = (message: string): void => console.error(message);
+
+/** The first signal ends the comparison in order, and the second one at once. */
+export function onSignals(abort: AbortController): { status: number; end: () => void } {
+  const names = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+  const state = { status: 130, end: () => names.forEach((name) => process.off(name, handler)) };
+  const handler = (name: NodeJS.Signals): void => {
+    state.status = 128 + constants.signals[name];
+    // The launcher ends the program when this process is gone.
+    if (abort.signal.aborted) process.exit(state.status);
+    abort.abort();
+  };
+  for (const name of names) process.on(name, handler);
+  return state;
+}
