@@ -7,6 +7,7 @@ import { pagefault } from './blocks.js';
 import { compare } from './compare.js';
 import { doctor } from './doctor.js';
 import { fork } from './fork.js';
+import { idle } from './idle.js';
 import { comparisons, geometricMean, measureAgainst, root } from './measure.js';
 import { pair } from './pair.js';
 import { presets } from './presets.js';
@@ -34,6 +35,7 @@ const tables: Readonly<Record<string, Table>> = {
   doctor,
   fork,
   compare,
+  idle,
   python,
   'python-rust': pythonRust,
   'python-pair': pythonPair,

@@ -115,9 +115,11 @@ describe('options', { skip: cannotPreload }, () => {
   test("the user's MALLOC_ variables and glibc's tunables win over the preset, --set over them", () => {
     const set = environment('default', { ...ALL, env: {} });
     const names = Object.keys(set).filter((name) => /^MALLOC_(?!BACKEND)/.test(name));
-    const env = Object.fromEntries(names.map((name) => [name, '77']));
+    const mxfast = 'glibc.malloc.mxfast=7';
+    const env = Object.fromEntries([...names.map((name) => [name, '77']), ['GLIBC_TUNABLES', mxfast]]);
     const result = environment('default', { ...ALL, env });
     for (const name of names) assert.equal(result[name], '77', name);
+    assert.equal(result['GLIBC_TUNABLES'], mxfast);
     assert.equal(result['MALLOC_BACKEND_RESTORE'], undefined, 'nothing was changed');
     const tuned = environment('default', { ...ALL, env: { GLIBC_TUNABLES: 'glibc.malloc.arena_max=7' } });
     assert.equal(tuned['MALLOC_ARENA_MAX'], undefined);

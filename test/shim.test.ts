@@ -55,12 +55,24 @@ describe('the files', { skip: cannotPreload }, () => {
   /** Those at which its background threads start, step aside, or are not to start. */
   const THREADS = ['pthread_create', 'thrd_create', 'unshare', 'setns', 'capset', 'prctl'];
 
+  /** Those in which a program waits: a time for the thread of idle release to start. */
+  const WAITS = (
+    'nanosleep clock_nanosleep sleep usleep poll ppoll select pselect epoll_wait epoll_pwait read recv recvfrom ' +
+    'recvmsg accept accept4 pause sigsuspend sigwait sigwaitinfo sigtimedwait wait waitpid wait3 wait4 waitid ' +
+    'sem_wait sem_timedwait'
+  ).split(' ');
+  if (isGlibc)
+    WAITS.push('__poll_chk', '__ppoll_chk', '__read_chk', '__recv_chk', '__recvfrom_chk', 'sem_clockwait');
+  const releases = (backend: Shim) => backend === 'mimalloc' || (backend === 'default' && isGlibc);
+
   /** Its own: nothing of a C++ library's, of Rust, or of an allocator's inside. */
   const exported = (backend: Shim) =>
     [
       'malloc_backend_shim',
       ...(backend === 'default' ? [] : [...FAMILY, ...OPERATORS]),
-      ...(backend === 'jemalloc' ? [...JEMALLOC, ...THREADS] : []),
+      ...(backend === 'jemalloc' ? JEMALLOC : []),
+      ...(backend === 'jemalloc' || releases(backend) ? THREADS : []),
+      ...(releases(backend) ? WAITS : []),
       // These two reserve memory beforehand.
       ...(backend === 'mimalloc' || backend === 'snmalloc' ? ['mlockall'] : []),
     ].sort();

@@ -1,6 +1,7 @@
 //! Link arguments that a `#[link]` attribute cannot say.
 
 use std::env;
+use std::path::Path;
 
 /// What src/wrap.rs has. test/foreign.test.ts sees that nothing is called that is a system call and not in here.
 const SYSTEM_CALLS: [&str; 23] = [
@@ -54,12 +55,20 @@ const FORMS: [&str; 8] = [
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rustc-check-cfg=cfg(idle_release)");
     // Without std nothing names the C library; before glibc 2.34 the last two were libraries of their own.
     for library in ["-lc", "-lpthread", "-ldl"] {
         println!("cargo:rustc-cdylib-link-arg={library}");
     }
     // See src/wrap.rs and crates/preload, and for jemalloc's own function src/size_classes.rs.
     let feature = |name: &str| env::var_os(format!("CARGO_FEATURE_{name}")).is_some();
+    // src/idle: for mimalloc, and beside glibc's malloc. jemalloc has threads of its own; snmalloc and musl have no way to
+    // give back what they keep.
+    let is_glibc = env::var("CARGO_CFG_TARGET_ENV").is_ok_and(|libc| libc == "gnu");
+    let has_backend = ["JEMALLOC", "MIMALLOC", "SNMALLOC"].into_iter().any(feature);
+    if feature("MIMALLOC") || is_glibc && !has_backend {
+        println!("cargo:rustc-cfg=idle_release");
+    }
     // See crates/preload/src/background_threads.rs, and for pthread_atfork src/fork.rs.
     let of_jemalloc = [
         "_rjem_je_arena_reset",
@@ -81,7 +90,7 @@ fn main() {
     for function in SYSTEM_CALLS.iter().chain(others) {
         println!("cargo:rustc-cdylib-link-arg=-Wl,--wrap={function}");
     }
-    if ["JEMALLOC", "MIMALLOC", "SNMALLOC"].into_iter().any(feature) {
+    if has_backend {
         // See src/operators.rs.
         for name in FORMS {
             println!("cargo:rustc-cdylib-link-arg=-Wl,--defsym=own_{name}={name}");
@@ -99,14 +108,16 @@ fn main() {
 /// src/mimalloc.c, with the definitions and the TLS that libmimalloc-sys compiles mimalloc with.
 fn compile_mimalloc_s() {
     println!("cargo:rerun-if-changed=src/mimalloc.c");
+    let include = env::var("DEP_MIMALLOC_INCLUDE_DIR").expect("libmimalloc-sys says where its headers are");
     cc::Build::new()
         .file("src/mimalloc.c")
-        .include(env::var("DEP_MIMALLOC_INCLUDE_DIR").expect("libmimalloc-sys says where its headers are"))
+        .include(&include)
+        .include(Path::new(&include).with_file_name("src"))
         .flag("-ftls-model=initial-exec")
         .define("MI_DEBUG", "0")
         .define("MI_BUILD_RELEASE", None)
         .define("NDEBUG", None)
-        .warnings(true)
+        .flag("-Wno-error=date-time")
         // Nothing in Rust names its functions.
         .link_lib_modifier("+whole-archive")
         .compile("malloc_backend_mimalloc");

@@ -52,7 +52,7 @@ static void *spike(void *unused) {
 }
 
 static void wait_for_the_end(void) {
-  while (getchar() != EOF) {}
+  for (char end; read(STDIN_FILENO, &end, 1) > 0;) {}
 }
 
 _Noreturn static void child(const char *how) {

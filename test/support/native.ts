@@ -30,6 +30,7 @@ const RECIPES = {
   last_thread: { files: ['last_thread.c'] },
   locked: { files: ['locked.c'] },
   alone: { files: ['alone.c'] },
+  idle: { files: ['idle.c'] },
   measured: { files: ['measured.c'] },
   inside: { files: ['inside.c'] },
   runtime: { files: ['runtime.cpp'] },

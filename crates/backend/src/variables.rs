@@ -22,6 +22,11 @@ pub const REGISTERED: &CStr = c"MALLOC_BACKEND_REGISTERED";
 pub const JEMALLOC: &CStr = c"MALLOC_BACKEND_JEMALLOC";
 /// The options of mimalloc, in the same form.
 pub const MIMALLOC: &CStr = c"MALLOC_BACKEND_MIMALLOC";
+/// For `default`: the one option of this package's own, [`IDLE_RELEASE`], likewise. glibc's options have glibc's variables.
+pub const DEFAULT: &CStr = c"MALLOC_BACKEND_DEFAULT";
+
+/// An option of this package's own, in the two variables above: free memory goes back while the program is idle.
+pub const IDLE_RELEASE: &str = "idle_release";
 
 /// For the hook, which sets Python's domains: the backend and the domains (`jemalloc,raw,mem,debug`).
 pub const PYTHON: &CStr = c"MALLOC_BACKEND_PYTHON";

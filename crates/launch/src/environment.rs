@@ -12,7 +12,7 @@ use malloc_backend::variables::{CHILDREN, PRELOAD, REPORT, REQUIRE, RESTORE, dec
 use malloc_backend_process::{Loader, host};
 
 use crate::library::{BINARY_DIR, shim_file, why_not_preloadable, why_not_usable};
-use crate::options::{PRIVATE, option_variables};
+use crate::options::{PRIVATE, option_variables, releases_when_idle};
 use crate::{Code, Environment, Preset, Refusal};
 
 /// Whether the programs that a program starts are switched too.
@@ -84,8 +84,9 @@ pub fn switched_environment(switch: &Switch<'_>, given: &Environment) -> Result<
         return Err(preloaded_by_system(allocator));
     }
     with_options(backend, switch.preset, switch.set, &mut env)?;
-    // For `default` the probe takes the options away from the program's children, too.
-    let own = (!is_default || switch.probe || children == Children::None)
+    // For `default` the library is the probe. It takes the options away from the program's children, too, and has the thread
+    // of idle release.
+    let own = (!is_default || switch.probe || children == Children::None || releases_when_idle(&env))
         .then(|| preloadable(&shim_file(folder, backend)))
         .transpose()?;
     let is_undone = own.is_some() && !allocators.is_empty();

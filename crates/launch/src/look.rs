@@ -121,6 +121,7 @@ fn one_of(names: &[&str]) -> String {
 
 /// The variable of ours by which the allocator is given its options, if there is one.
 fn private(allocator: &str) -> Option<&'static str> {
+    let allocator = if allocator == "glibc" { "default" } else { allocator };
     PRIVATE
         .into_iter()
         .filter_map(|name| name.to_str().ok())
@@ -204,9 +205,11 @@ pub fn preset_in_force(backend: MemoryAllocatorBackend, env: &Environment) -> Op
         changed.peek().is_some()
             && changed.all(|(name, value)| env.get(name).is_some_and(|now| begins(now, value)))
     };
-    let is_bare = || match private(backend.as_str()) {
-        Some(own) => env.get(own.as_bytes()).is_none_or(|value| value.starts_with(b";")),
-        None => !env.contains_key(RESTORE.to_bytes()),
+    let is_bare = || {
+        let own = private(backend.as_str()).and_then(|own| env.get(own.as_bytes()));
+        let has_no_own = own.is_none_or(|value| value.starts_with(b";"));
+        // The options of glibc are not in a variable of ours.
+        has_no_own && (backend != MemoryAllocatorBackend::Default || !env.contains_key(RESTORE.to_bytes()))
     };
     let named = [Preset::LowRss, Preset::Balanced, Preset::Throughput].into_iter().find(is_set);
     named.or_else(|| is_bare().then_some(Preset::None))

@@ -101,10 +101,12 @@ static DEFAULT: Table = Table {
     low_rss: &[
         option("arena_max", "1", "one arena for all threads, so every thread can use its free memory"),
         option(
-            "mmap_threshold",
-            "131072",
-            "maps large blocks one by one and unmaps them when freed; without this option the threshold grows with use",
+            "mxfast",
+            "0",
+            "merges a small freed block with free neighbors immediately; by default, glibc merges all of them later, and every \
+             thread waits",
         ),
+        RELEASE,
     ],
     balanced: &[option(
         "arena_max",
@@ -121,12 +123,16 @@ static DEFAULT: Table = Table {
     ],
 };
 
+const RELEASE: PresetOption =
+    option("idle_release", "true", "a thread of this package returns free memory while the program is idle");
+
 static JEMALLOC: Table = Table {
     low_rss: &[
         IDLE_TOO,
         option("dirty_decay_ms", "500", "returns free pages after half a second instead of ten seconds"),
         option("narenas", "2", "two arenas for all threads instead of four per core"),
         option("tcache_max", "4096", "thread caches keep only blocks of up to 4 KiB"),
+        CLEARING,
     ],
     balanced: &[
         IDLE_TOO,
@@ -154,7 +160,11 @@ const CLEARING: PresetOption = option(
 );
 
 static MIMALLOC: Table = Table {
-    low_rss: &[option("purge_delay", "0", "returns free pages immediately")],
+    low_rss: &[
+        RELEASE,
+        option("purge_delay", "0", "hands free pages to the thread of idle_release immediately"),
+        option("eager_commit", "0", "takes pages back from that thread one by one, not 32 MiB at a time"),
+    ],
     balanced: &[
         option("purge_extend_delay", "0", "freeing a nearby block does not delay the purge"),
         option("abandoned_page_purge", "1", "returns the free pages that an ended thread leaves behind"),

@@ -1,4 +1,5 @@
-//! What a program asks of the system that concerns jemalloc's background threads (crates/preload/src/background_threads.rs).
+//! What a program asks of the system that concerns jemalloc's background threads (crates/preload/src/background_threads.rs),
+//! or this library's own thread (src/idle).
 //!
 //! Where the program makes a thread, they start too. They step aside where the kernel wants a process of one thread, or
 //! changes the calling thread alone: with one more, unshare(2) and setns(2) enter no user namespace; and after capset(2),
@@ -8,9 +9,12 @@
 use core::ffi::{c_int, c_long, c_ulong, c_void};
 use core::mem::{transmute, zeroed};
 
+#[cfg(feature = "jemalloc")]
 use malloc_backend_preload::background_threads::{confine, program_makes_thread, run_here, set};
 use malloc_backend_preload::errno::{errno, set_errno};
 
+#[cfg(idle_release)]
+use crate::idle::{confine, program_makes_thread, run_here, set};
 use crate::next::Next;
 
 static PTHREAD_CREATE: Next = Next::new(c"pthread_create");
@@ -28,6 +32,12 @@ pub fn prepare() {
 fn resolved(next: &Next) -> *mut c_void {
     let address = next.get();
     if address.is_null() { next.find() } else { address }
+}
+
+/// libc's own, or null.
+#[cfg(idle_release)]
+pub fn libc_s_pthread_create() -> *mut c_void {
+    resolved(&PTHREAD_CREATE)
 }
 
 #[unsafe(no_mangle)]
@@ -131,7 +141,7 @@ fn without_threads(call: impl Fn() -> c_long, can_go_on: bool) -> c_int {
     let result = call();
     if there_were {
         let error = errno();
-        // Where they cannot start, jemalloc is to know it: free pages then go back as the program allocates.
+        // Where they cannot start, the allocator is to know it: free pages then go back as the program allocates.
         if (result != 0 || can_go_on) && !set(true) {
             set(false);
         }

@@ -20,17 +20,19 @@ compile_error!("a process has one malloc: choose one of the features jemalloc, m
 #[cfg(any(feature = "jemalloc", feature = "mimalloc", feature = "snmalloc"))]
 mod about;
 mod backend;
-#[cfg(feature = "jemalloc")]
+#[cfg(any(feature = "jemalloc", idle_release))]
 mod background_threads;
 #[cfg(any(feature = "jemalloc", feature = "snmalloc"))]
 mod fork;
+#[cfg(idle_release)]
+mod idle;
 #[cfg(feature = "jemalloc")]
 mod jemalloc;
 #[cfg(any(feature = "mimalloc", feature = "snmalloc"))]
 mod locked_memory;
 #[cfg(any(feature = "jemalloc", feature = "mimalloc", feature = "snmalloc"))]
 mod malloc_family;
-#[cfg(any(feature = "jemalloc", feature = "snmalloc"))]
+#[cfg(any(feature = "jemalloc", feature = "snmalloc", idle_release))]
 mod next;
 #[cfg(any(feature = "jemalloc", feature = "mimalloc", feature = "snmalloc"))]
 mod operators;

@@ -1,3 +1,52 @@
+/* mimalloc itself, from libmimalloc-sys, as that crate compiles it, but for two functions and one more thing to do:
+ *
+ * - What it gives back to the system, and takes again, goes through src/idle/mimalloc.rs. libmimalloc-sys's own functions
+ *   tell mimalloc that memory which was given back can be used again without a word. Then nobody but the thread that owns
+ *   a segment could ever give back what is free in it, and a thread that waits does nothing.
+ * - mi_collect(true) gives back all that waits for that, too.
+ *
+ * The linker finds every function here and takes nothing of libmimalloc-sys's own object. */
+#ifndef _DEFAULT_SOURCE
+#define _DEFAULT_SOURCE
+#endif
+#include <errno.h>
+#include <mimalloc.h>
+#include <mimalloc/internal.h>
+#include <mimalloc/prim.h>
+
+int malloc_backend_mi_decommit(void *start, size_t size, bool *needs_recommit);
+int malloc_backend_mi_commit(void *start, size_t size, bool *is_zero);
+void malloc_backend_mi_give_back(void);
+
+#define _mi_prim_decommit malloc_backend_mi_decommit
+#define _mi_prim_commit malloc_backend_mi_commit
+#define mi_collect malloc_backend_mi_collect_only
+/* The files and their order are those of mimalloc's static.c. */
+#include "alloc.c"
+#include "alloc-aligned.c"
+#include "alloc-posix.c"
+#include "arena.c"
+#include "bitmap.c"
+#include "heap.c"
+#include "init.c"
+#include "libc.c"
+#include "options.c"
+#include "os.c"
+#include "page.c"
+#include "random.c"
+#include "segment.c"
+#include "segment-map.c"
+#include "stats.c"
+#undef mi_collect
+#undef _mi_prim_commit
+#undef _mi_prim_decommit
+#include "prim/prim.c"
+
+void mi_collect(bool force) mi_attr_noexcept {
+  malloc_backend_mi_collect_only(force);
+  if (force) malloc_backend_mi_give_back();
+}
+
 /* mimalloc's `malloc` and `calloc`, but every block is aligned to 16 bytes.
  *
  * mimalloc has pages with blocks of 8 bytes for what is that small. It finds a page in a table of pointers by the size,
@@ -5,10 +54,6 @@
  * 16. All other pages have blocks of a multiple of 16 bytes: every other request gets the block that mimalloc would give
  * it. (With a comparison before `mi_malloc` instead, sizes that vary at random cost a sixth more: the processor guesses
  * it wrongly.) */
-#include <errno.h>
-#include <mimalloc/internal.h>
-#include <mimalloc/prim.h>
-
 #if MI_INTPTR_SIZE != 8 || MI_MAX_ALIGN_SIZE != 16 || MI_PADDING || MI_STAT || MI_SECURE || MI_GUARDED || MI_DEBUG
 #error "this is mi_malloc as a release for 64 bits has it"
 #endif

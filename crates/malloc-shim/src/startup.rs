@@ -12,10 +12,14 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 use malloc_backend::owner::Object;
 use malloc_backend::shim::Shim;
 use malloc_backend::variables::{CHILDREN, REGISTERED, REPORT, REQUIRE, RESTORE};
+#[cfg(idle_release)]
+use malloc_backend::variables::{DEFAULT, IDLE_RELEASE, MIMALLOC};
 use malloc_backend::{MemoryAllocatorBackend, RawAllocator};
 
 use malloc_backend_preload::descriptor::{self, Descriptor};
 use malloc_backend_preload::environment::{get, leave_preload, remove, restore, take};
+#[cfg(idle_release)]
+use malloc_backend_preload::options::Options;
 use malloc_backend_preload::own;
 use malloc_backend_preload::report::{json, write};
 
@@ -43,6 +47,10 @@ extern "C" fn start() {
         crate::background_threads::prepare();
         malloc_backend_preload::background_threads::allow();
     }
+    #[cfg(idle_release)]
+    let releases = idle_release();
+    #[cfg(not(idle_release))]
+    let releases = false;
     let launched = OF_LAUNCHERS.iter().any(|name| get(name).is_some());
     let report = descriptor::find(REPORT);
     remove(REPORT);
@@ -69,9 +77,21 @@ extern "C" fn start() {
         remove(CHILDREN);
         restore();
     }
-    if alone || launched && Backend::BACKEND == MemoryAllocatorBackend::Default {
+    if alone || launched && !releases && Backend::BACKEND == MemoryAllocatorBackend::Default {
         leave_preload();
     }
+}
+
+/// Prepares idle release, if it is asked for. Says whether that is so.
+#[cfg(idle_release)]
+fn idle_release() -> bool {
+    let options = Options::of(if cfg!(feature = "mimalloc") { MIMALLOC } else { DEFAULT });
+    let is_asked = options.is_on(IDLE_RELEASE);
+    if is_asked && Object::that_defines(c"malloc").is_some_and(serves) {
+        crate::background_threads::prepare();
+        crate::idle::allow();
+    }
+    is_asked
 }
 
 /// This library's file, for the C interface.

@@ -34,8 +34,6 @@ system_calls! {
     "__wrap_getsockopt" fn getsockopt(fd: c_int, level: c_int, name: c_int, value: *mut c_void, size: *mut c_uint) -> c_int
         = SYS_getsockopt(fd, level, name, value, size);
     "__wrap_gettimeofday" fn gettimeofday(time: *mut c_void, zone: *mut c_void) -> c_int = SYS_gettimeofday(time, zone);
-    "__wrap_mmap" fn mmap(address: *mut c_void, length: usize, protection: c_int, flags: c_int, fd: c_int, offset: i64) -> *mut c_void
-        = SYS_mmap(address, length, protection, flags, fd, offset);
     "__wrap_mprotect" fn mprotect(address: *mut c_void, length: usize, protection: c_int) -> c_int
         = SYS_mprotect(address, length, protection);
     "__wrap_open" fn open(path: *const c_char, flags: c_int, mode: c_uint) -> c_int
@@ -52,6 +50,26 @@ system_calls! {
     "__wrap_write" fn write(fd: c_int, buffer: *const c_void, size: usize) -> isize = SYS_write(fd, buffer, size);
     "__wrap_writev" fn writev(fd: c_int, parts: *const c_void, count: c_int) -> isize = SYS_writev(fd, parts, count);
 }
+
+unsafe extern "C" fn mmap(
+    address: *mut c_void,
+    length: usize,
+    protection: c_int,
+    flags: c_int,
+    fd: c_int,
+    offset: i64,
+) -> *mut c_void {
+    let given = [address as usize, length, protection as usize, flags as usize, fd as usize, offset as usize];
+    // SAFETY: the caller's obligations are those of libc's function.
+    let memory = in_c(unsafe { system_call(libc::SYS_mmap, &given) });
+    #[cfg(feature = "mimalloc")]
+    if memory != -1 && protection == libc::PROT_NONE {
+        crate::idle::reserve(memory as usize, length);
+    }
+    memory as *mut c_void
+}
+
+wrap!("__wrap_mmap", mmap);
 
 /// It takes as many arguments as the system call has. Those behind them are whatever the registers hold.
 unsafe extern "C" fn syscall(
@@ -96,6 +114,8 @@ unsafe fn system_call_without_errno(number: c_long, arguments: &[usize]) -> c_in
 }
 
 unsafe extern "C" fn munmap(address: *mut c_void, length: usize) -> c_int {
+    #[cfg(feature = "mimalloc")]
+    crate::idle::forget(address as usize, length);
     // SAFETY: the caller's obligations are those of libc's function.
     unsafe { system_call_without_errno(libc::SYS_munmap, &[address as usize, length]) }
 }
@@ -120,6 +140,14 @@ unsafe extern "C" fn madvise(address: *mut c_void, length: usize, advice: c_int)
 }
 
 wrap!("__wrap_madvise", madvise);
+
+/// Gives pages of the allocator's back to the system, if that takes them.
+#[cfg(idle_release)]
+pub fn give_back(address: *mut c_void, length: usize) {
+    let advice = [address as usize, length, libc::MADV_DONTNEED as usize];
+    // SAFETY: nobody needs what is in the pages, which is the caller's word; they stay mapped.
+    let _ = unsafe { system_call_without_errno(libc::SYS_madvise, &advice) };
+}
 
 /// A function of libc's own, once it is known.
 struct Own(AtomicPtr<c_void>);

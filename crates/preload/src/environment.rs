@@ -13,12 +13,12 @@ use alloc::ffi::CString;
 use alloc::vec::Vec;
 use core::ffi::{CStr, c_char};
 
-use malloc_backend::variables::{JEMALLOC, MIMALLOC, PRELOAD, RESTORE, decode};
+use malloc_backend::variables::{DEFAULT, JEMALLOC, MIMALLOC, PRELOAD, RESTORE, decode};
 
 use crate::own;
 
 /// Those need no record: they go, unless one says what an outer switch had in it.
-const OWN: [&CStr; 2] = [JEMALLOC, MIMALLOC];
+const OWN: [&CStr; 3] = [DEFAULT, JEMALLOC, MIMALLOC];
 
 /// The value of a variable.
 pub fn get(name: &CStr) -> Option<Vec<u8>> {

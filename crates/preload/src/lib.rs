@@ -16,8 +16,7 @@ mod fork;
 mod hand_over_jemalloc_options;
 #[cfg(feature = "mimalloc")]
 mod hand_over_mimalloc_options;
-#[cfg(any(feature = "jemalloc", feature = "mimalloc"))]
-mod options;
+pub mod options;
 pub mod report;
 mod runtime;
 mod wrap;

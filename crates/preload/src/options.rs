@@ -37,10 +37,15 @@ impl Options {
             None => c"",
         }
     }
+
+    /// Whether an option of this package's own is on: a 1.
+    pub fn is_on(self, key: &str) -> bool {
+        let all = pairs(self.preset()).chain(pairs(self.over_users().to_bytes()));
+        all.filter(|(name, _)| *name == key).last().is_some_and(|(_, value)| value == "1")
+    }
 }
 
 /// The keys and values in a part.
-#[cfg(feature = "mimalloc")]
 pub fn pairs(part: &[u8]) -> impl Iterator<Item = (&str, &str)> {
     part.split(|byte| *byte == b',').filter_map(|pair| str::from_utf8(pair).ok()?.split_once(':'))
 }

@@ -27,6 +27,13 @@ impl Mimalloc {
         unsafe { sys::mi_register_error(Some(failed), ptr::null_mut()) };
     }
 
+    /// Has mimalloc call the function now and then, as it looks for memory, where the function may allocate. The function may
+    /// be called by any thread.
+    pub fn call_now_and_then(function: unsafe extern "C" fn(bool, u64, *mut c_void)) {
+        // SAFETY: takes a function, which is never unloaded.
+        unsafe { sys::mi_register_deferred_free(Some(function), ptr::null_mut()) };
+    }
+
     /// Sets the default of an option. The user's variable overrides it: mimalloc reads this variable at the first use of the
     /// option. `option` is an index of [`crate::mimalloc_option_names::NAMES`].
     pub fn set_option_default(option: usize, value: i64) {

@@ -1,10 +1,13 @@
-//! The options of mimalloc. They go by a variable of ours, `MIMALLOC_*` being read by every mimalloc there is.
+//! The options of mimalloc. They go by a variable of ours, `MIMALLOC_*` being read by every mimalloc there is. One of them
+//! is this package's own.
 
-use super::set::{Judged, put};
+use malloc_backend::variables::IDLE_RELEASE;
+
+use super::set::{Judged, SWITCH, put, switch};
 
 /// mimalloc 2.3's options and the older names that it still takes (its src/options.c), but for those that do
 /// nothing in this build: deprecated_*, guarded_*, os_tag (macOS) and retry_on_oom (Windows).
-pub(super) const OPTIONS: [(&str, Option<&str>); 28] = [
+pub(super) const OPTIONS: [(&str, Option<&str>); 29] = [
     ("abandoned_page_purge", Some("abandoned_page_reset")),
     ("abandoned_reclaim_on_free", None),
     ("allow_large_os_pages", Some("large_os_pages")),
@@ -18,6 +21,7 @@ pub(super) const OPTIONS: [(&str, Option<&str>); 28] = [
     ("eager_commit", None),
     ("eager_commit_delay", None),
     ("generic_collect", None),
+    (IDLE_RELEASE, None),
     ("max_errors", None),
     ("max_segment_reclaim", None),
     ("max_warnings", None),
@@ -45,6 +49,7 @@ pub(super) fn why_not(key: &str, value: &str) -> Judged {
     let name = present_name(key).ok_or_else(|| ("mimalloc", OPTIONS.map(|(name, _)| name).to_vec()))?;
     let wanted = match (number(name, value), is_size(name)) {
         (Some(_), _) => return Ok(None),
+        _ if name == IDLE_RELEASE => SWITCH,
         (None, true) => "a whole number of bytes, or one with K, M, G or T behind it",
         (None, false) => "a whole number, or true or false",
     };
@@ -70,6 +75,7 @@ fn is_size(name: &str) -> bool {
 fn number(name: &str, value: &str) -> Option<i64> {
     let is = |words: [&str; 3]| words.into_iter().any(|word| value.eq_ignore_ascii_case(word));
     match value {
+        _ if name == IDLE_RELEASE => switch(value).map(i64::from),
         _ if is(["true", "yes", "on"]) => Some(1),
         _ if is(["false", "no", "off"]) => Some(0),
         // mimalloc takes these for the booleans.

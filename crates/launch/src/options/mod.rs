@@ -9,7 +9,7 @@ mod tests;
 
 use std::ffi::CStr;
 
-use malloc_backend::variables::{JEMALLOC, MIMALLOC};
+use malloc_backend::variables::{DEFAULT, IDLE_RELEASE, JEMALLOC, MIMALLOC};
 use malloc_backend::{MemoryAllocatorBackend, nearest};
 use set::{Variables, put};
 
@@ -18,7 +18,7 @@ use crate::presets::{Preset, has_presets, preset_options};
 use crate::refusal::{Code, Refusal};
 
 /// The variables of `crates/preload` that only our libraries read.
-pub const PRIVATE: [&CStr; 2] = [JEMALLOC, MIMALLOC];
+pub const PRIVATE: [&CStr; 3] = [DEFAULT, JEMALLOC, MIMALLOC];
 
 /// The environment variables that give the backend its preset (`None`: the one that is meant where nothing is said) and,
 /// over it, single options, of which the last of a name counts. What the user says in the allocator's own variables wins
@@ -51,13 +51,26 @@ pub fn option_variables(
     let table = preset_options(backend, preset.unwrap_or_default());
     let table: Vec<_> = table.iter().map(|option| (option.key, option.value)).collect();
     Ok(match backend {
-        MemoryAllocatorBackend::Default => glibc::variables(&table, &set, env),
+        MemoryAllocatorBackend::Default => {
+            let mut variables = glibc::variables(&table, &set, env);
+            variables.extend(private(DEFAULT, glibc::own(&table), glibc::own(&set)));
+            variables
+        }
         MemoryAllocatorBackend::Jemalloc => private(JEMALLOC, table.iter().map(pair), set.iter().map(pair)),
         MemoryAllocatorBackend::Mimalloc => {
             private(MIMALLOC, mimalloc::numbers(&table), mimalloc::numbers(&set))
         }
         MemoryAllocatorBackend::Snmalloc | MemoryAllocatorBackend::Rust => Variables::new(),
     })
+}
+
+/// Whether the environment asks the library for `default` for idle release. Of several values the last counts.
+pub fn releases_when_idle(env: &Environment) -> bool {
+    let value = env.get(DEFAULT.to_bytes()).map_or(&b""[..], Vec::as_slice);
+    let of_option = |entry: &[u8]| {
+        entry.strip_prefix(IDLE_RELEASE.as_bytes()).and_then(|rest| rest.strip_prefix(b":")) == Some(b"1")
+    };
+    value.split(|byte| b",;".contains(byte)).next_back().is_some_and(of_option)
 }
 
 fn pair((key, value): &(&str, &str)) -> String {

@@ -13,3 +13,15 @@ pub fn put<Key: PartialEq, Value>(list: &mut Vec<(Key, Value)>, key: Key, value:
         None => list.push((key, value)),
     }
 }
+
+/// The value of the option that is this package's own, `idle_release`, if it is one.
+pub fn switch(value: &str) -> Option<bool> {
+    match value {
+        "true" => Some(true),
+        "false" => Some(false),
+        _ => None,
+    }
+}
+
+/// What it must be.
+pub const SWITCH: &str = "true or false";

@@ -60,9 +60,15 @@ fn where_no_preset_is_named_each_backend_has_its_own() {
 
 #[test]
 fn glibc_s_variables() {
-    let (max, threshold) = ("MALLOC_ARENA_MAX=1", "MALLOC_MMAP_THRESHOLD_=131072");
-    sets(Default, LowRss, "", "MALLOC_ARENA_MAX=", &format!("{max} {threshold}"));
-    sets(Default, LowRss, "", "MALLOC_ARENA_MAX=5", threshold);
+    let (max, own) = ("MALLOC_ARENA_MAX=1", "MALLOC_BACKEND_DEFAULT=idle_release:1");
+    let tunable = "GLIBC_TUNABLES=glibc.malloc.mxfast=0";
+    sets(Default, LowRss, "", "MALLOC_ARENA_MAX=", &format!("{max} {tunable} {own}"));
+    sets(Default, LowRss, "", "MALLOC_ARENA_MAX=5", &format!("{tunable} {own}"));
+    sets(Default, LowRss, "idle_release=false", tunable, &format!("{max} {own};idle_release:0"));
+    let user = "GLIBC_TUNABLES=glibc.malloc.perturb=1";
+    let both = format!("{user}:glibc.malloc.mxfast=0");
+    sets(Default, LowRss, "", user, &format!("{max} {both} {own}"));
+    sets(Default, LowRss, "mxfast=16", "", &format!("{max} {tunable}:glibc.malloc.mxfast=16 {own}"));
     sets(Default, Balanced, "arena_max=9 arena_max=1", "", max);
     sets(Default, Balanced, "arena_max=1", "MALLOC_ARENA_MAX=5", max);
 }
@@ -105,18 +111,37 @@ fn the_preset_and_what_wins_over_the_user_s_are_apart() {
 
 #[test]
 fn mimalloc_s_are_numbers_under_their_present_names() {
-    let low = "MALLOC_BACKEND_MIMALLOC=purge_delay:0";
+    let low = "MALLOC_BACKEND_MIMALLOC=idle_release:1,purge_delay:0,eager_commit:0";
     sets(Mimalloc, LowRss, "", "MIMALLOC_PURGE_DELAY=1", low);
     sets(Mimalloc, LowRss, "reset_delay=7 purge_delay=3", "", &format!("{low};purge_delay:3"));
     let sizes = "arena_reserve=1GiB reserve_os_memory=1025 verbose=Yes max_errors=-1";
     let numbers = "arena_reserve:1048576,reserve_os_memory:2,verbose:1,max_errors:-1";
     sets(Mimalloc, LowRss, sizes, "", &format!("{low};{numbers}"));
+    sets(Mimalloc, LowRss, "idle_release=false", "", &format!("{low};idle_release:0"));
+}
+
+#[test]
+fn the_library_for_default_is_asked_by_the_last_value() {
+    let asks = |value: &str| {
+        releases_when_idle(&Environment::from([(DEFAULT.to_bytes().into(), value.as_bytes().into())]))
+    };
+    assert!(!releases_when_idle(&Environment::new()));
+    for (value, expected) in [
+        ("idle_release:1", true),
+        (";idle_release:1", true),
+        ("idle_release:0;idle_release:1", true),
+        ("idle_release:1;idle_release:0", false),
+        ("idle_release:0", false),
+        ("", false),
+    ] {
+        assert_eq!(asks(value), expected, "{value}");
+    }
 }
 
 #[test]
 fn mimalloc_s_options_have_numbers() {
     let names = malloc_backend::mimalloc_option_names::NAMES;
-    for (name, _) in mimalloc::OPTIONS {
+    for (name, _) in mimalloc::OPTIONS.into_iter().filter(|(name, _)| *name != IDLE_RELEASE) {
         assert!(names.contains(&name), "{name}");
     }
 }
@@ -138,7 +163,7 @@ fn unknown_options_are_refused() {
     let unknown = |backend, key, why: &str| refuses(backend, key, "1", Code::UnknownOption, why);
     unknown(Snmalloc, "a", "snmalloc has no options");
     unknown(Rust, "a", "rust has no options");
-    let glibc = "arena_max, arena_test, mmap_max, mmap_threshold, perturb, top_pad, trim_threshold";
+    let glibc = "arena_max, arena_test, idle_release, mmap_max, mmap_threshold, mxfast, perturb, top_pad, trim_threshold";
     unknown(Default, "tcache_count", &format!("glibc's malloc has the options {glibc}"));
     unknown(Default, "arena_mx", "glibc's malloc has no such option. Did you mean arena_max?");
     for (backend, key, meant) in [
@@ -169,6 +194,11 @@ fn values_that_are_not_read_are_refused() {
     invalid(Mimalloc, "reset_delay", "4K", "a whole number, or true or false");
     let size = "a whole number of bytes, or one with K, M, G or T behind it";
     invalid(Mimalloc, "arena_reserve", "4P", size);
+    for backend in [Default, Mimalloc] {
+        for value in ["1", "500", "yes", ""] {
+            invalid(backend, "idle_release", value, "true or false");
+        }
+    }
     invalid(Jemalloc, "narenas", "abc", "a whole number from 1 to 4294967295");
     invalid(Jemalloc, "thp", "sometimes", "one of default, always, never");
 }
@@ -185,6 +215,7 @@ fn numbers_as_glibc_reads_them() {
         ("arena_max", "1 -1", "0"),
         ("mmap_max", "0 0x7fffffff", "0x80000000"),
         ("mmap_threshold", "0 33554432", "33554433"),
+        ("mxfast", "0 160", "161"),
         ("perturb", "0 0377", "0400 -1"),
     ] {
         takes(Default, key, inside, true);
