@@ -55,14 +55,20 @@ export function write(exports: readonly Export[], results: CompareResults): unkn
 
 export const say = (message: string): void => console.error(message);
 
+/** A Ctrl-C that npm passes on comes twice, once from the terminal. */
+const TWICE_MS = 500;
+
 /** The first signal ends the comparison in order, and the second one at once. */
 export function onSignals(abort: AbortController): { status: number; end: () => void } {
   const names = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+  let first = 0;
   const state = { status: 130, end: () => names.forEach((name) => process.off(name, handler)) };
   const handler = (name: NodeJS.Signals): void => {
     state.status = 128 + constants.signals[name];
     // The launcher ends the program when this process is gone.
-    if (abort.signal.aborted) process.exit(state.status);
+    if (abort.signal.aborted && performance.now() - first > TWICE_MS) process.exit(state.status);
+    if (abort.signal.aborted) return;
+    first = performance.now();
     abort.abort();
   };
   for (const name of names) process.on(name, handler);

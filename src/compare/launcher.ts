@@ -178,7 +178,8 @@ function read(stream: Readable, samples: SampleEvent[]): Report {
     rest = lines.pop()!;
     for (const line of lines) {
       const event = JSON.parse(line) as LauncherEvent;
-      if (event.event === 'sample') samples.push(event);
+      // At the very end there may be nothing left to look at.
+      if (event.event === 'sample') samples.push(...(event.processes > 0 ? [event] : []));
       else if (event.event === 'start') tellStart(event);
       else if (event.event === 'end') found.end = event;
       else found.error = event;
