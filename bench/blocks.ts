@@ -8,17 +8,17 @@ const ways = {
   calloc: 'calloc, as Node’s Buffer.alloc and numpy.zeros',
 } as const;
 
-async function* run({ runs = 7, quick, progress }: Options): AsyncIterable<string> {
+async function* run({ runs = 7, quick, preset: only, progress }: Options): AsyncIterable<string> {
   const program = compile('blocks');
   for (const [way, title] of Object.entries(ways)) {
     const subjects = new Map<string, Subject>();
-    for (const { backend, preset, name } of variants()) {
+    for (const { backend, preset, name } of variants(only)) {
       const args = [quick ? '200' : '2000', way];
       subjects.set(name, { command: program, args, env: environmentOf(backend, preset) });
     }
     const costs = await interleaved(subjects, quick ? 3 : runs, (message) => progress(`${way} ${message}`));
     const cpu = (name: string): number => median(costs.get(name)!.map((cost) => cost.cpu));
-    const rows = variants().map(({ backend, preset, name }) => [
+    const rows = variants(only).map(({ backend, preset, name }) => [
       backend,
       preset,
       seconds(cpu(name)),

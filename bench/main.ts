@@ -1,4 +1,4 @@
-// npm run bench -- [table…] [--runs N] [--quick] [--python PATH] [--program NAME] [--against CHECKOUT]
+// npm run bench -- [table…] [--runs N] [--quick] [--python PATH] [--program NAME] [--preset NAME] [--against CHECKOUT]
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -52,6 +52,7 @@ const { values, positionals } = parseArgs({
     quick: { type: 'boolean', default: false },
     python: { type: 'string', default: '/usr/bin/python3' },
     program: { type: 'string' },
+    preset: { type: 'string' },
     // The folder of another checkout that is built. Each figure is measured in both, in turn, and compared.
     against: { type: 'string' },
   },
@@ -61,7 +62,7 @@ const unknown = chosen.find((name) => !Object.hasOwn(tables, name));
 const runs = values.runs === undefined ? undefined : Number(values.runs);
 if (unknown !== undefined || (runs !== undefined && !(runs >= 1))) {
   console.error(
-    `usage: npm run bench -- [${Object.keys(tables).join('|')}…] [--runs N] [--quick] [--python PATH] [--program NAME] [--against CHECKOUT]`,
+    `usage: npm run bench -- [${Object.keys(tables).join('|')}…] [--runs N] [--quick] [--python PATH] [--program NAME] [--preset NAME] [--against CHECKOUT]`,
   );
   process.exit(2);
 }
@@ -106,8 +107,8 @@ for (const name of chosen) {
     writeFileSync(join(results, `${name}.md`), `${head}\n\n${text}`);
   };
   try {
-    const { quick, python, program } = values;
-    for await (const part of run({ runs, quick, python, program, progress })) write(part);
+    const { quick, python, program, preset } = values;
+    for await (const part of run({ runs, quick, python, program, preset, progress })) write(part);
     const compared = against();
     if (compared !== undefined) write(compared);
   } catch (error) {

@@ -38,17 +38,17 @@ async function measureProgram(
   title: string,
   program: Program,
   runs: number,
-  progress: Options['progress'],
+  { preset: only, progress }: Options,
 ): Promise<string> {
   const subjects = new Map<string, Subject>();
-  for (const { backend, preset, name } of variants()) {
+  for (const { backend, preset, name } of variants(only)) {
     subjects.set(name, { ...program, env: { ...environmentOf(backend, preset), ...program.env } });
   }
   const costs = await interleaved(subjects, runs, (message) => progress(`${title}: ${message}`));
   const of = (name: string, figure: (cost: Cost) => number): number => median(costs.get(name)!.map(figure));
   const cpu = (name: string): number => of(name, (cost) => cost.cpu);
   const idle = (name: string): number => of(name, idleKb);
-  const rows = variants().map(({ backend, preset, name }) => [
+  const rows = variants(only).map(({ backend, preset, name }) => [
     backend,
     preset,
     seconds(cpu(name)),
@@ -58,7 +58,8 @@ async function measureProgram(
     ratio(idle(name) / idle('default none')),
   ]);
   const head = ['backend', 'preset', 'CPU', '÷ glibc', 'peak RSS', 'RSS after 2 s idle', '÷ glibc'];
-  return `### ${title}\n\n${markdown(head, rows)}\n\n${order(idle)}`;
+  const table = `### ${title}\n\n${markdown(head, rows)}`;
+  return only === undefined ? `${table}\n\n${order(idle)}` : table;
 }
 
 /** Whether RSS after idle falls from throughput to balanced to low-rss: measured, not promised. */
@@ -74,9 +75,11 @@ function order(idle: (name: string) => number): string {
   return `RSS after idle falls from throughput to balanced to low-rss: ${verdicts.join(', ')}.`;
 }
 
-async function* run({ runs = 5, quick, progress }: Options): AsyncIterable<string> {
+async function* run(options: Options): AsyncIterable<string> {
+  const { runs = 5, quick, program: only } = options;
   for (const [title, program] of await programs(quick)) {
-    yield await measureProgram(title, program, quick ? 1 : runs, progress);
+    if (only !== undefined && only !== title) continue;
+    yield await measureProgram(title, program, quick ? 1 : runs, options);
   }
 }
 

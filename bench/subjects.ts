@@ -8,13 +8,14 @@ export type Backend = (typeof backends)[number];
 export const presets = ['none', 'throughput', 'balanced', 'low-rss'] as const;
 export type Preset = (typeof presets)[number];
 
-/** Every backend with every preset that it has. */
-export function variants(): { backend: Backend; preset: Preset; name: string }[] {
-  return backends.flatMap((backend) =>
+/** Every backend with every preset that it has; or with one preset, and beside that glibc as it is. */
+export function variants(only?: string): { backend: Backend; preset: Preset; name: string }[] {
+  const all = backends.flatMap((backend) =>
     presets
       .filter((preset) => preset === 'none' || backend !== 'snmalloc')
       .map((preset) => ({ backend, preset, name: `${backend} ${preset}` })),
   );
+  return all.filter(({ preset, name }) => only === undefined || preset === only || name === 'default none');
 }
 
 /** This process's environment without what would switch or tune an allocator: a user's own settings win over a preset. */

@@ -8,8 +8,10 @@ export interface Options {
   quick: boolean;
   /** The interpreter of the tables about Python. */
   python: string;
-  /** One program of the table `python`, or one part of `fork`, instead of all. */
+  /** One program of the tables `python`, `presets` and `idle`, or one part of `fork`, instead of all. */
   program: string | undefined;
+  /** In the tables `presets` and `pagefault`: one preset instead of all, beside glibc without a preset. */
+  preset: string | undefined;
   progress: (message: string) => void;
 }
 

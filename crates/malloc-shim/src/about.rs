@@ -11,7 +11,7 @@ use malloc_backend::{MallInfo2, RawAllocator, Stats};
 use malloc_backend_preload::report::write;
 
 use crate::backend::Backend;
-use crate::wrap::GIVEN_BACK;
+use crate::given_back::GIVEN_BACK;
 
 /// Gives free memory back to the system, as the backend does (malloc_trim(3)): 1 where some went back, else 0. None of
 /// them can keep so many bytes.

@@ -15,9 +15,8 @@ use malloc_backend_preload::errno::{errno, set_errno};
 
 #[cfg(idle_release)]
 use crate::idle::{confine, program_makes_thread, run_here, set};
-use crate::next::Next;
+use crate::next::{Next, PTHREAD_CREATE};
 
-static PTHREAD_CREATE: Next = Next::new(c"pthread_create");
 static THRD_CREATE: Next = Next::new(c"thrd_create");
 static PRCTL: Next = Next::new(c"prctl");
 
@@ -28,18 +27,6 @@ pub fn prepare() {
     }
 }
 
-/// (Another library's constructor may be before this one's.)
-fn resolved(next: &Next) -> *mut c_void {
-    let address = next.get();
-    if address.is_null() { next.find() } else { address }
-}
-
-/// libc's own, or null.
-#[cfg(idle_release)]
-pub fn libc_s_pthread_create() -> *mut c_void {
-    resolved(&PTHREAD_CREATE)
-}
-
 #[unsafe(no_mangle)]
 unsafe extern "C" fn pthread_create(
     thread: *mut c_void,
@@ -48,7 +35,7 @@ unsafe extern "C" fn pthread_create(
     argument: *mut c_void,
 ) -> c_int {
     type Function = unsafe extern "C" fn(*mut c_void, *const c_void, *const c_void, *mut c_void) -> c_int;
-    let next = resolved(&PTHREAD_CREATE);
+    let next = PTHREAD_CREATE.resolved();
     if next.is_null() {
         return libc::ENOSYS;
     }
@@ -66,7 +53,7 @@ unsafe extern "C" fn thrd_create(
     type Function = unsafe extern "C" fn(*mut c_void, *const c_void, *mut c_void) -> c_int;
     /// thrd_error, in glibc and in musl.
     const ERROR: c_int = 2;
-    let next = resolved(&THRD_CREATE);
+    let next = THRD_CREATE.resolved();
     if next.is_null() {
         return ERROR;
     }
@@ -83,7 +70,7 @@ unsafe extern "C" fn prctl(option: c_int, a: c_ulong, b: c_ulong, c: c_ulong, d:
     if matches!(option, libc::PR_SET_NO_NEW_PRIVS | libc::PR_SET_SECCOMP) {
         confine();
     }
-    let next = resolved(&PRCTL);
+    let next = PRCTL.resolved();
     // SAFETY: the function has that type; the arguments are handed on.
     unsafe {
         if next.is_null() {

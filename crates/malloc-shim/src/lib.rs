@@ -24,6 +24,7 @@ mod backend;
 mod background_threads;
 #[cfg(any(feature = "jemalloc", feature = "snmalloc"))]
 mod fork;
+mod given_back;
 #[cfg(idle_release)]
 mod idle;
 #[cfg(feature = "jemalloc")]

@@ -24,8 +24,19 @@ impl Next {
         address
     }
 
+    /// Its address, looked up if nobody has done so: another library's constructor may be before this one's.
+    #[cfg(any(feature = "jemalloc", idle_release))]
+    pub fn resolved(&self) -> *mut c_void {
+        let address = self.get();
+        if address.is_null() { self.find() } else { address }
+    }
+
     /// Its address; null where there is none, or nobody has looked it up.
     pub fn get(&self) -> *mut c_void {
         self.address.load(Ordering::Relaxed)
     }
 }
+
+/// libc's own, which this library and the program call by way of the one that stands in front of it.
+#[cfg(any(feature = "jemalloc", idle_release))]
+pub static PTHREAD_CREATE: Next = Next::new(c"pthread_create");

@@ -6,12 +6,13 @@
 //! they would wait for it and it for them. So it calls none of them, and nor does the little that runs before `main`.
 
 use core::ffi::{CStr, c_char, c_int, c_long, c_uint, c_void};
-use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicPtr, Ordering};
 use core::{mem, ptr};
 
 use malloc_backend::owner::Object;
 use malloc_backend_preload::wrap;
 
+use crate::given_back::system_call_without_errno;
 use crate::system_calls::{in_c, system_call};
 
 /// Defines functions, each by a system call and its arguments.
@@ -64,7 +65,7 @@ unsafe extern "C" fn mmap(
     let memory = in_c(unsafe { system_call(libc::SYS_mmap, &given) });
     #[cfg(feature = "mimalloc")]
     if memory != -1 && protection == libc::PROT_NONE {
-        crate::idle::reserve(memory as usize, length);
+        crate::idle::mimalloc::reserve(memory as usize, length);
     }
     memory as *mut c_void
 }
@@ -99,23 +100,9 @@ unsafe extern "C" fn sched_getaffinity(pid: c_int, size: usize, set: *mut c_void
 
 wrap!("__wrap_sched_getaffinity", sched_getaffinity);
 
-/// How often memory has gone back to the system, or may have.
-pub static GIVEN_BACK: AtomicUsize = AtomicUsize::new(0);
-
-/// `free` keeps `errno` (POSIX.1-2024), also where the system refuses to take memory back, as it
-/// does under mlockall or a seccomp filter. None of the allocators sees to that, and to do so in `free` itself would cost every call.
-unsafe fn system_call_without_errno(number: c_long, arguments: &[usize]) -> c_int {
-    // SAFETY: the caller's obligation.
-    if unsafe { system_call(number, arguments) } < 0 {
-        return -1;
-    }
-    GIVEN_BACK.fetch_add(1, Ordering::Relaxed);
-    0
-}
-
 unsafe extern "C" fn munmap(address: *mut c_void, length: usize) -> c_int {
     #[cfg(feature = "mimalloc")]
-    crate::idle::forget(address as usize, length);
+    crate::idle::mimalloc::forget(address as usize, length);
     // SAFETY: the caller's obligations are those of libc's function.
     unsafe { system_call_without_errno(libc::SYS_munmap, &[address as usize, length]) }
 }
@@ -140,14 +127,6 @@ unsafe extern "C" fn madvise(address: *mut c_void, length: usize, advice: c_int)
 }
 
 wrap!("__wrap_madvise", madvise);
-
-/// Gives pages of the allocator's back to the system, if that takes them.
-#[cfg(idle_release)]
-pub fn give_back(address: *mut c_void, length: usize) {
-    let advice = [address as usize, length, libc::MADV_DONTNEED as usize];
-    // SAFETY: nobody needs what is in the pages, which is the caller's word; they stay mapped.
-    let _ = unsafe { system_call_without_errno(libc::SYS_madvise, &advice) };
-}
 
 /// A function of libc's own, once it is known.
 struct Own(AtomicPtr<c_void>);

@@ -9,17 +9,18 @@
 //! The thread looks at the process's CPU time now and then, and does this when that hardly grows any more. What it costs is
 //! bounded by what the program itself has spent ([`Watch::may_look`]).
 
+mod clock;
 mod lists;
 mod owned;
 
 use core::ffi::CStr;
-use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use malloc_backend::RawAllocator;
 
 use super::thread;
 use crate::backend::Backend;
+use clock::{IDLE, now, spent_by_program};
 use lists::Arena;
 
 /// No thread is worth less: bytes in the heap that the system extends for malloc (brk(2)).
@@ -29,9 +30,7 @@ const ENOUGH: usize = 16 << 20;
 const SOON: u32 = 250;
 /// Between two looks at one that does nothing.
 const LATE: u32 = 1000;
-/// A program that uses less than this part of one processor is idle: a tenth.
-const IDLE: u64 = 10;
-/// And where it would wait for malloc_trim(3), a thousandth.
+/// What [`IDLE`] is where the program would wait for malloc_trim(3): a thousandth.
 const IDLE_TO_TRIM: u64 = 1000;
 /// What a look may cost: a hundredth of what the program has spent since the last one, and of one processor at most.
 const SHARE: u64 = 100;
@@ -42,11 +41,10 @@ static HEAP: AtomicUsize = AtomicUsize::new(0);
 /// Whether all threads share one arena, which is then this thread's too. In others it can take nothing.
 static ONE_ARENA: AtomicBool = AtomicBool::new(false);
 
-/// Looks where malloc's lists are, in a process of one thread. Says whether glibc is there.
-pub fn prepare() -> bool {
+/// Looks where malloc's lists are, in a process of one thread. (glibc tells nobody when it pauses.)
+pub fn prepare(_pauses: fn()) {
     HEAP.store(end_of_heap(), Ordering::Relaxed);
     ONE_ARENA.store(is_one_arena() && !is_perturbed() && lists::find(), Ordering::Relaxed);
-    true
 }
 
 /// Whether the heap is so large that a thread is worth it. (A forked child that has its parent's may free that.)
@@ -163,21 +161,4 @@ impl Watch {
 /// Where there are more arenas than one, they are glibc's alone to lock.
 fn trim() {
     let _ = Backend::release();
-}
-
-/// The CPU time of all other threads.
-fn spent_by_program() -> u64 {
-    now(libc::CLOCK_PROCESS_CPUTIME_ID).saturating_sub(now(libc::CLOCK_THREAD_CPUTIME_ID))
-}
-
-fn now(clock: libc::clockid_t) -> u64 {
-    let mut time = MaybeUninit::<libc::timespec>::uninit();
-    // SAFETY: a place for the time; where the call succeeds it is filled in.
-    unsafe {
-        if libc::clock_gettime(clock, time.as_mut_ptr()) != 0 {
-            return 0;
-        }
-        let time = time.assume_init();
-        time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
-    }
 }

@@ -9,15 +9,17 @@
 
 use core::ffi::{c_int, c_void};
 use core::hint;
+use core::mem;
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicUsize, Ordering};
 
 use malloc_backend::Mimalloc;
 use malloc_backend_preload::wrap;
 
-use super::{OFF, STARTED, STATE, allocator_pauses, is_own, thread};
+use super::state::{OFF, STARTED, STATE, is_own};
+use super::thread;
+use crate::given_back::give_back;
 use crate::system_calls::system_call;
-use crate::wrap::give_back;
 
 /// In use, or unknown.
 const USED: u8 = 0;
@@ -62,13 +64,17 @@ static NOTED: AtomicUsize = AtomicUsize::new(0);
 /// Whether the thread sleeps until there is something.
 static SLEEPS: AtomicBool = AtomicBool::new(false);
 
+/// What to call where the allocator pauses: a `fn()`.
+static PAUSES: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
+
 /// A program of one thread may not wait for long. mimalloc, too, tells now and then that it is a good moment.
-pub fn prepare() -> bool {
+pub fn prepare(pauses: fn()) {
     unsafe extern "C" fn now(_force: bool, _count: u64, _: *mut c_void) {
-        allocator_pauses();
+        // SAFETY: `prepare` has put a function there before it told mimalloc of this one.
+        unsafe { mem::transmute::<*mut c_void, fn()>(PAUSES.load(Ordering::Acquire))() }
     }
+    PAUSES.store(pauses as *mut c_void, Ordering::Release);
     Mimalloc::call_now_and_then(now);
-    true
 }
 
 /// Whether so much may go that a thread is worth it.
@@ -162,8 +168,8 @@ fn hold(unit: &AtomicU8, least: u8) -> bool {
 unsafe extern "C" fn decommit(start: *mut c_void, size: usize, must_commit: *mut bool) -> c_int {
     let can_note = match STATE.load(Ordering::Relaxed) {
         OFF => false,
-        // A child of vfork(2) or clone(2) shares its parent's memory, and its thread as well.
-        STARTED => true,
+        // A child that was made without the fork handlers has no thread.
+        STARTED => is_own(),
         _ => NOTED.load(Ordering::Relaxed) < ENOUGH,
     };
     let is_noted = can_note && note(start as usize, size);

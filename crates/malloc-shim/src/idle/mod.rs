@@ -12,13 +12,14 @@
 #[cfg(not(feature = "mimalloc"))]
 mod glibc;
 #[cfg(feature = "mimalloc")]
-mod mimalloc;
+pub mod mimalloc;
+mod state;
 mod thread;
 mod waits;
 
 use core::ffi::c_void;
 use core::ptr;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use malloc_backend_preload::errno::{errno, set_errno};
 
@@ -26,23 +27,12 @@ use malloc_backend_preload::errno::{errno, set_errno};
 use glibc as backend;
 #[cfg(feature = "mimalloc")]
 use mimalloc as backend;
-#[cfg(feature = "mimalloc")]
-pub use mimalloc::{forget, reserve};
+use state::{OFF, PROCESS, STARTED, STARTING, STATE, WAITING, is_own, process};
 
 use crate::system_calls::system_call;
 
-/// There is no thread, and none is to start.
-const OFF: u8 = 0;
-/// None yet.
-const WAITING: u8 = 1;
-const STARTING: u8 = 2;
-const STARTED: u8 = 3;
-
-static STATE: AtomicU8 = AtomicU8::new(OFF);
 /// Whether the option asks for it, in this process and in its forked children.
 static WANTED: AtomicBool = AtomicBool::new(false);
-/// The process of which the state is told. A child of vfork(2) or clone(2) finds its parent's, and must leave it alone.
-static PROCESS: AtomicI32 = AtomicI32::new(0);
 /// Whether the program has made threads.
 static THREADED: AtomicBool = AtomicBool::new(false);
 /// A thread-specific value, whose destructor tells that the main thread ended.
@@ -51,10 +41,8 @@ static KEY: AtomicU32 = AtomicU32::new(0);
 /// Lets the thread start, from the constructor of a library whose backend serves: in the main thread.
 pub fn allow() {
     let mut key = 0;
-    if !backend::prepare() {
-        return;
-    }
-    waits::prepare();
+    backend::prepare(allocator_pauses);
+    waits::call(program_waits);
     // SAFETY: a key to fill in, and functions that are never unloaded.
     unsafe {
         if libc::pthread_key_create(&mut key, Some(main_thread_ends)) != 0
@@ -119,7 +107,6 @@ fn program_waits() {
 
 /// The allocator is about to look for memory, and locks nothing. That is a time to start in a process whose program has made
 /// no thread: libc frees what belonged to a thread, and allocates what will, under a lock that pthread_create(3) takes too.
-#[cfg(feature = "mimalloc")]
 fn allocator_pauses() {
     if STATE.load(Ordering::Relaxed) == WAITING && !THREADED.load(Ordering::Relaxed) && backend::has_enough()
     {
@@ -185,14 +172,4 @@ pub fn set(wanted: bool) -> bool {
         backend::stops();
     }
     is_started
-}
-
-/// Whether this process is the one that [`STATE`] tells of.
-fn is_own() -> bool {
-    PROCESS.load(Ordering::Relaxed) == process()
-}
-
-fn process() -> i32 {
-    // SAFETY: takes nothing, cannot fail.
-    unsafe { system_call(libc::SYS_getpid, &[]) as i32 }
 }

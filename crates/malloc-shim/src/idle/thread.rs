@@ -6,7 +6,7 @@ use core::mem::{MaybeUninit, transmute};
 use core::ptr;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-use crate::background_threads::libc_s_pthread_create;
+use crate::next::PTHREAD_CREATE;
 use crate::system_calls::system_call;
 
 /// As top and gdb show it.
@@ -35,7 +35,7 @@ pub fn start(routine: fn()) -> bool {
         ptr::null_mut()
     }
     type Create = unsafe extern "C" fn(*mut usize, *const c_void, Routine, *mut c_void) -> c_int;
-    let create = libc_s_pthread_create();
+    let create = PTHREAD_CREATE.resolved();
     if create.is_null() || THREAD.load(Ordering::Relaxed) != 0 {
         return !create.is_null();
     }

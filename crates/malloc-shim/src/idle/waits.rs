@@ -10,9 +10,8 @@ use core::{mem, ptr};
 
 use malloc_backend_preload::errno::{errno, set_errno};
 
-/// Whether [`called`] is to be called; at first, because libc's own functions are not looked up yet.
+/// Whether [`called`] is to be called; at first it is, because libc's own functions are not looked up yet.
 static WATCHED: AtomicBool = AtomicBool::new(true);
-static PREPARED: AtomicBool = AtomicBool::new(false);
 
 macro_rules! waits {
     ($($name:ident)*) => {
@@ -132,8 +131,22 @@ waits! {
     sem_wait sem_timedwait
 }
 
+/// What is to be called: a `fn()`.
+static CALLS: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
+
+/// Says what to call where the program waits, as long as that is watched.
+pub fn call(function: fn()) {
+    look_up();
+    CALLS.store(function as *mut c_void, Ordering::Release);
+}
+
+/// Whether it is to be called.
+pub fn watch(watched: bool) {
+    WATCHED.store(watched, Ordering::Relaxed);
+}
+
 /// Looks libc's functions up.
-pub fn prepare() {
+fn look_up() {
     /// In place of a function that this libc does not have.
     extern "C" fn missing() -> c_int {
         set_errno(libc::ENOSYS);
@@ -144,21 +157,18 @@ pub fn prepare() {
         let found = unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) };
         own.store(if found.is_null() { missing as *mut c_void } else { found }, Ordering::Relaxed);
     }
-    PREPARED.store(true, Ordering::Release);
-}
-
-/// Whether [`super::program_waits`] is to be told.
-pub fn watch(watched: bool) {
-    WATCHED.store(watched || !PREPARED.load(Ordering::Relaxed), Ordering::Relaxed);
 }
 
 extern "C" fn called() {
     let error = errno();
-    if !PREPARED.load(Ordering::Acquire) {
-        // (Another library's constructor may be before this one's.)
-        prepare();
-        watch(super::STATE.load(Ordering::Relaxed) == super::WAITING);
+    let function = CALLS.load(Ordering::Acquire);
+    if function.is_null() {
+        // Nobody wants to know, or another library's constructor is before this one's.
+        look_up();
+        watch(false);
+    } else {
+        // SAFETY: `call` has put a function there.
+        unsafe { mem::transmute::<*mut c_void, fn()>(function)() }
     }
-    super::program_waits();
     set_errno(error);
 }

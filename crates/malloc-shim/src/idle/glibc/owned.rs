@@ -7,12 +7,12 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use malloc_backend::RawAllocator;
 
+use super::clock::{IDLE, now, spent_by_program};
 use super::lists::{Arena, Chunk, HEADER, LEAST, allocate};
-use super::{IDLE, now, spent_by_program};
 use crate::backend::Backend;
+use crate::given_back::give_back as to_system;
 use crate::idle::thread;
 use crate::system_calls::system_call;
-use crate::wrap::give_back as to_system;
 
 /// The system takes so many bytes at a time: who asks it for memory meanwhile waits for that.
 const PIECE: usize = 1 << 20;

@@ -1,0 +1,27 @@
+//! Whether there is a thread, and of which process that is told.
+
+use core::sync::atomic::{AtomicI32, AtomicU8, Ordering};
+
+use crate::system_calls::system_call;
+
+/// There is no thread, and none is to start.
+pub const OFF: u8 = 0;
+/// None yet.
+pub const WAITING: u8 = 1;
+pub const STARTING: u8 = 2;
+pub const STARTED: u8 = 3;
+
+pub static STATE: AtomicU8 = AtomicU8::new(OFF);
+/// The process of which the state is told. A child of vfork(2) or clone(2) finds its parent's, and must leave it alone.
+pub static PROCESS: AtomicI32 = AtomicI32::new(0);
+
+/// Whether this process is the one that [`STATE`] tells of.
+pub fn is_own() -> bool {
+    PROCESS.load(Ordering::Relaxed) == process()
+}
+
+/// The calling process, also in a child of which libc knows nothing.
+pub fn process() -> i32 {
+    // SAFETY: takes nothing, cannot fail.
+    unsafe { system_call(libc::SYS_getpid, &[]) as i32 }
+}
