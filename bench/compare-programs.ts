@@ -75,7 +75,9 @@ async function measured(name: string, program: Program, budgetMs: number): Promi
     budgetMs,
     env: { ...process.env, PORT: String(PORT) },
     file: scratch(`results-${name}.json`),
-    ...(program.isService ? { service: { ready: url, load: url, connections: 8, duration: 8, idle: 8 } } : {}),
+    ...(program.isService
+      ? { service: { ready: url, load: url, connections: 8, duration: 8, idle: 8 } }
+      : {}),
   };
   let results: CompareResults | undefined;
   for await (const event of compare(options)) {
