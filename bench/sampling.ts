@@ -11,14 +11,13 @@ interface End {
   wall: number;
   user: number;
   system: number;
-  peakRss: number;
 }
 
 interface Run {
   /** CPU time of the program. */
   cpu: number;
-  /** Peak RSS of the program, in bytes. */
-  peak: number;
+  /** Peak RSS of the largest process, which the kernel records without samples. */
+  peakKb: number;
   wall: number;
   /** CPU time of the launcher itself. */
   launcher: number;
@@ -43,8 +42,8 @@ function programs(quick: boolean): Map<string, string[]> {
   const forty = `for i in $(seq 40); do "$0" "$1" memset & done; wait`;
   return new Map([
     ['C: blocks of 5–25 MiB', [blocks, amount(2000), 'memset']],
-    ['C: small blocks on two threads', [compile('workloads'), 'larson', amount(60_000_000)]],
-    ['C: 40 processes', ['sh', '-c', forty, blocks, amount(100)]],
+    ['C: small blocks on two threads', [compile('workloads'), 'larson', amount(30_000_000)]],
+    ['C: 40 processes', ['sh', '-c', forty, blocks, amount(50)]],
     ['Node: buffers of 1 KiB to 1 MiB', node('buffers', 40_000)],
     ['Node: JSON and gzip', node('json', 400)],
     ['Python: objects', [python.trim(), join(root, 'bench/programs/objects.py'), amount(600_000)]],
@@ -55,15 +54,19 @@ async function launch(words: readonly string[], way: Way): Promise<Run> {
   const launcher = join(binaryFolder(), 'malloc-backend');
   const options = ['measure', 'default', '--preset', 'none', '--report-fd', '4', ...ways[way], '--'];
   // What the launcher itself uses is what it all uses, but for the program.
-  const { cpu: whole, stdout } = await measure({
+  const {
+    cpu: whole,
+    peakKb,
+    stdout,
+  } = await measure({
     command: 'sh',
     args: ['-c', 'exec 4>&1 >/dev/null; exec "$@"', 'sh', launcher, ...options, ...words],
     env: neutral(),
   });
   const lines = stdout.trimEnd().split('\n');
-  const { user, system, peakRss, wall } = JSON.parse(lines.at(-1)!) as End;
+  const { user, system, wall } = JSON.parse(lines.at(-1)!) as End;
   const cpu = user + system;
-  return { cpu, peak: peakRss, wall, launcher: whole - cpu, samples: lines.length - 2 };
+  return { cpu, peakKb, wall, launcher: whole - cpu, samples: lines.length - 2 };
 }
 
 /** The ratio of both ways, run by run, with its 95 % interval. */
@@ -73,7 +76,7 @@ function ratio(pairs: readonly (readonly [number, number])[]): string {
   return `${middle} [${interval.join(', ')}]`;
 }
 
-async function* run({ runs = 21, quick, progress }: Options): AsyncIterable<string> {
+async function* run({ runs = 15, quick, progress }: Options): AsyncIterable<string> {
   const rows: string[][] = [];
   const count = quick ? 3 : runs;
   for (const [name, words] of programs(quick)) {
@@ -94,8 +97,8 @@ async function* run({ runs = 21, quick, progress }: Options): AsyncIterable<stri
       name,
       seconds(middle(({ cpu }) => cpu)),
       ratio(pairs(({ cpu }) => cpu)),
-      megabytes(middle(({ peak }) => peak / 1024)),
-      ratio(pairs(({ peak }) => peak)),
+      megabytes(middle(({ peakKb }) => peakKb)),
+      ratio(pairs(({ peakKb }) => peakKb)),
       `${Math.round(middle(({ samples, wall }) => wall / samples) * 1000)} ms`,
       `${median(shares).toFixed(2)} %`,
     ]);

@@ -260,6 +260,16 @@ describe('measure', { skip: cannotPreload }, () => {
     });
   });
 
+  test('samples show the memory of a program whose first thread has ended', async () => {
+    const program = await compiled('measured');
+    const words = ['measure', 'default', '--stdin', '--', program, 'outlive', '64'];
+    const { child, closed, says, sample } = launched(words);
+    await says();
+    await sample('the memory', ({ rss }) => rss > 64 * MIB);
+    child.stdin?.end();
+    assert.deepEqual(await closed, [0, null]);
+  });
+
   test('the time is that of process.hrtime()', async () => {
     const now = () => Number(process.hrtime.bigint()) / 1e6;
     const before = now();
@@ -290,8 +300,9 @@ describe('measure', { skip: cannotPreload }, () => {
     assert.deepEqual([crashed.last.code, crashed.last.signal], [null, 'SIGSEGV']);
     const killed = await measured(['sh', '-c', 'kill -KILL $$']);
     assert.equal(killed.last.signal, 'SIGKILL');
-    // A signal to its own group is not one to the launcher.
-    assert.equal((await measured(['sh', '-c', 'kill -TERM 0'])).last.signal, 'SIGTERM');
+    // A signal to its own group is not one to the launcher, which would kill it after the grace.
+    const group = `trap : TERM; kill -TERM 0; ${await compiled('measured')} work 300; exit 6`;
+    assert.equal((await measured(['sh', '-c', group], ['--grace', '50'])).last.code, 6);
   });
 
   describe('leaves nothing running', () => {
@@ -383,8 +394,9 @@ describe('measure', { skip: cannotPreload }, () => {
         'hop',
       ];
       const { child, closed, events, says } = launched(words);
-      await says();
-      await until('some of them', () => events.filter(({ event }) => event === 'sample').length > 3);
+      // The first of them has ended, and others go on.
+      const { pid } = JSON.parse((await says())[0]!) as Own;
+      await until('the next', () => !lives(pid));
       child.kill('SIGTERM');
       await closed;
       assert.equal(events.at(-1)?.event, 'end');

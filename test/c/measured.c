@@ -6,6 +6,7 @@
  *   ignore N MS        likewise, but the kernel forgets the children (SIGCHLD is ignored)
  *   daemon MS          in a daemon: two forks and a session of its own; the program waits for the end of the daemon
  *   hold MIB           touches so much; gives it back at the first line from stdin, and ends with the last
+ *   outlive MIB        likewise, in a thread that outlives the first one
  *   hop                is replaced by its child, which has a session of its own, again and again
  *   sleep              sleeps in a daemon that ignores SIGTERM, and in itself
  * `… then COMMAND` becomes that command in the end. */
@@ -61,6 +62,16 @@ static long high_water_mark(void) {
 static void say(double cpu) {
   printf("{\"pid\":%d,\"cpu\":%.6f,\"peak\":%ld}\n", getpid(), cpu, high_water_mark());
   fflush(stdout);
+}
+
+static void *hold(void *mebibytes) {
+  size_t size = (size_t) * (double *)mebibytes << 20;
+  char *memory = touched(size), line[16];
+  say(used(RUSAGE_SELF));
+  if (fgets(line, sizeof line, stdin)) munmap(memory, size);
+  while (fgets(line, sizeof line, stdin))
+    ;
+  return NULL;
 }
 
 static void in_children(int count, double milliseconds) {
@@ -120,12 +131,13 @@ int main(int argc, char **argv) {
     double cpu = in_daemon(first);
     say(used(RUSAGE_SELF) + used(RUSAGE_CHILDREN) + cpu);
   } else if (strcmp(what, "hold") == 0) {
-    size_t size = (size_t)first << 20;
-    char *memory = touched(size), line[16];
-    say(used(RUSAGE_SELF));
-    if (fgets(line, sizeof line, stdin)) munmap(memory, size);
-    while (fgets(line, sizeof line, stdin))
-      ;
+    hold(&first);
+  } else if (strcmp(what, "outlive") == 0) {
+    static double mebibytes;
+    pthread_t thread;
+    mebibytes = first;
+    pthread_create(&thread, NULL, hold, &mebibytes);
+    pthread_exit(NULL);
   } else if (strcmp(what, "hop") == 0) {
     say(0);
     for (;;) {

@@ -177,7 +177,7 @@ impl<'a> Run<'a> {
 
     /// Waits until no process is left, and samples meanwhile.
     fn follow(&mut self, mut signals: Signals, reporter: &mut Reporter) {
-        while self.reap() {
+        loop {
             self.wait(&signals, reporter);
             while let Some(signal) = signals.next() {
                 match signal {
@@ -186,15 +186,20 @@ impl<'a> Run<'a> {
                     _ => {}
                 }
             }
+            // Before the sample: one that is taken after the end delays the end and shows no memory.
+            if !self.reap() {
+                break;
+            }
             if reporter.is_lost() {
                 self.kill();
             }
             self.prove(reporter);
             let now = now();
             if self.is_sampled() && now >= self.sampling.due() {
-                let sample = self.sampling.take(now, &self.reaped, self.total.cpu());
+                if let Some(sample) = self.sampling.take(now, &self.reaped, self.total.cpu()) {
+                    reporter.tell(&Event::Sample(sample));
+                }
                 self.reaped.clear();
-                reporter.tell(&Event::Sample(sample));
             }
             reporter.flush(now, false);
             let is_time = match self.ending {

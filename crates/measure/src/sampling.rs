@@ -70,8 +70,8 @@ impl Sampling {
     }
 
     /// Takes a sample. `reaped`: the ids of the processes for which this process has waited since the last sample. `waited`: the
-    /// CPU time of all processes for which this process has waited.
-    pub fn take(&mut self, now: Duration, reaped: &[i32], waited: Duration) -> Sample {
+    /// CPU time of all processes for which this process has waited. `None` if all processes are about to end.
+    pub fn take(&mut self, now: Duration, reaped: &[i32], waited: Duration) -> Option<Sample> {
         let before = *self.spent.get_or_insert_with(own_cpu);
         let search = if now >= self.search.due() { self.search(now) } else { Duration::ZERO };
         let used = self.tree.used(reaped, waited);
@@ -90,7 +90,7 @@ impl Sampling {
         let spent = own_cpu();
         self.samples.done(now, spent.saturating_sub(before + search + pss));
         self.spent = Some(spent);
-        sample
+        (used.processes > 0).then_some(sample)
     }
 
     /// The values of all samples, when no process is left. `reaped` as in [`Sampling::take`].

@@ -37,6 +37,9 @@ pub fn allow_many_files() {
     }
 }
 
+/// With more threads than these, a process has too many files to keep them open.
+const MANY_THREADS: u64 = 256;
+
 /// The memory and CPU time of all processes at a moment.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Used {
@@ -67,7 +70,7 @@ struct Process {
     statm: File,
     stat: File,
     tasks: File,
-    /// The children of each of its threads.
+    /// The children of each of its threads, unless there are too many threads to keep the files open.
     children: Vec<File>,
     threads: u64,
     /// Its own CPU time in the last sample.
@@ -205,17 +208,22 @@ impl Process {
             return;
         }
         self.threads = threads;
-        let folder = format!("/proc/self/fd/{}", self.tasks.as_raw_fd());
-        let paths = || fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
-        self.children = paths().filter_map(|thread| File::open(thread.join("children")).ok()).collect();
+        self.children = if threads <= MANY_THREADS { self.files("children").collect() } else { Vec::new() };
         // After the end of the first thread, only the files of other threads show the memory.
         if threads > 1 && self.resident() == Some(0) {
-            let others = paths().filter_map(|thread| File::open(thread.join("statm")).ok());
-            if let Some(statm) = others.into_iter().find(|statm| pages(statm).is_some_and(|pages| pages > 0))
-            {
+            let shows = |statm: &File| pages(statm).is_some_and(|pages| pages > 0);
+            let other = self.files("statm").find(shows);
+            if let Some(statm) = other {
                 self.statm = statm;
             }
         }
+    }
+
+    /// The file of that name of each thread.
+    fn files(&self, name: &str) -> impl Iterator<Item = File> {
+        let folder = format!("/proc/self/fd/{}", self.tasks.as_raw_fd());
+        let threads = fs::read_dir(folder).into_iter().flatten().flatten();
+        threads.filter_map(move |thread| File::open(thread.path().join(name)).ok())
     }
 
     /// Reads the CPU time of children from `stat` (proc_pid_stat(5)). Any character may occur in the name before.
@@ -229,24 +237,34 @@ impl Process {
     }
 
     /// The children of its threads. The kernel may skip children while others end. The next search finds these.
-    fn children(&self) -> Vec<i32> {
-        let mut found = Vec::new();
-        let mut buffer = [0; 4096];
-        for thread in &self.children {
-            let (mut offset, mut text) = (0, Vec::new());
-            while let Some(part) = read(thread, &mut buffer, offset).filter(|part| !part.is_empty()) {
-                offset += part.len() as u64;
-                text.extend_from_slice(part);
-            }
-            let text = String::from_utf8_lossy(&text);
-            found.extend(text.split_ascii_whitespace().filter_map(|pid| pid.parse::<i32>().ok()));
+    fn children(&mut self) -> Vec<i32> {
+        let found: Vec<_> = match self.threads > MANY_THREADS {
+            true => self.files("children").map(|file| ids(&file)).collect(),
+            false => self.children.iter().map(ids).collect(),
+        };
+        if found.iter().any(Option::is_none) {
+            // A thread has ended, and another one may have begun. The number of threads does not show that.
+            self.threads = 0;
         }
-        found
+        found.into_iter().flatten().flatten().collect()
     }
 
     fn resident(&self) -> Option<u64> {
         pages(&self.statm)
     }
+}
+
+/// The process ids in a file. `None` if the file cannot be read any more.
+fn ids(file: &File) -> Option<Vec<i32>> {
+    let (mut buffer, mut text) = ([0; 4096], Vec::new());
+    loop {
+        match read(file, &mut buffer, text.len() as u64)? {
+            [] => break,
+            part => text.extend_from_slice(part),
+        }
+    }
+    let text = String::from_utf8_lossy(&text);
+    Some(text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect())
 }
 
 /// RSS in pages (proc_pid_statm(5)).
