@@ -30,6 +30,7 @@ describe('completions', { skip: cannotPreload }, () => {
       assert.deepEqual(await offered('r'), ['run']);
       for (const name of ['run', 'python', 'env', 'doctor', 'path', 'completions', '--version'])
         assert.ok((await offered('')).includes(name), name);
+      assert.deepEqual(await offered('mea'), [], 'a hidden command');
       assert.deepEqual(await offered('run', '--pre'), ['--preset']);
       assert.deepEqual(await offered('run', 'jem'), ['jemalloc']);
       assert.deepEqual(await offered('run', '--preset', 'b'), ['balanced']);

@@ -23,8 +23,9 @@ pub struct Completions {
 }
 
 /// `command` is the whole program's.
-pub fn main(asked: &Completions, mut command: Command) -> Answer {
+pub fn main(asked: &Completions, command: &Command) -> Answer {
     let (name, mut script) = ("malloc-backend", Vec::new());
+    let mut command = visible(command);
     match asked.shell.as_str() {
         "bash" => {
             generate(shells::Bash, &mut command, name, &mut script);
@@ -42,4 +43,13 @@ pub fn main(asked: &Completions, mut command: Command) -> Answer {
         }
     }
     Ok(script)
+}
+
+/// The command without its hidden subcommands: clap_complete offers these, too.
+fn visible(command: &Command) -> Command {
+    let subcommands = command.get_subcommands().filter(|subcommand| !subcommand.is_hide_set());
+    Command::new("malloc-backend")
+        .disable_version_flag(true)
+        .args(command.get_arguments().cloned())
+        .subcommands(subcommands.cloned())
 }

@@ -80,7 +80,7 @@ fn answer(words: &[OsString]) -> Answer {
             Command::Compare(asked) => compare::main(*asked),
             Command::Tune(asked) => tune::main(*asked),
             Command::Path(asked) => path::main(&asked),
-            Command::Completions(asked) => completions::main(&asked, Cli::command()),
+            Command::Completions(asked) => completions::main(&asked, &Cli::command()),
         },
         Err(error) => unparsed(&error, words),
     }
