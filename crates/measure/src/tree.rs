@@ -201,15 +201,16 @@ impl Process {
         Some(process)
     }
 
-    /// Opens the files of the threads again if their number has changed. The folder's link count is two and one for each thread.
+    /// Opens the files of the threads again if they have changed.
     fn look_for_threads(&mut self) {
+        // The folder's link count is two, and one for each thread.
         let threads = self.tasks.metadata().map_or(0, |folder| folder.nlink().saturating_sub(2));
-        if threads == self.threads {
-            return;
+        if threads != self.threads {
+            self.threads = threads;
+            let is_few = threads <= MANY_THREADS;
+            self.children = if is_few { self.files("children").collect() } else { Vec::new() };
         }
-        self.threads = threads;
-        self.children = if threads <= MANY_THREADS { self.files("children").collect() } else { Vec::new() };
-        // After the end of the first thread, only the files of other threads show the memory.
+        // The first thread counts until the process ends. But after its own end, only the files of other threads show the memory.
         if threads > 1 && self.resident() == Some(0) {
             let shows = |statm: &File| pages(statm).is_some_and(|pages| pages > 0);
             let other = self.files("statm").find(shows);
