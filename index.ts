@@ -90,6 +90,7 @@ export { compare } from './src/compare/compare.js';
 export { type CompareEvent, type Progress } from './src/compare/events.js';
 export { type CompareOptions } from './src/compare/options.js';
 export { type TuneEvent, type TuneGoal, type TuneOptions, type TuneResults, tune } from './src/tune/tune.js';
+export { type ServiceSettings } from './src/compare/service-options.js';
 export { type SubjectOptions } from './src/compare/subjects.js';
 export { renderConfig } from './src/compare/decision.js';
 export { renderCsv } from './src/compare/export/csv.js';

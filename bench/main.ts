@@ -8,6 +8,7 @@ import { compare } from './compare.js';
 import { doctor } from './doctor.js';
 import { fork } from './fork.js';
 import { idle } from './idle.js';
+import { load } from './load.js';
 import { comparisons, geometricMean, measureAgainst, root } from './measure.js';
 import { pair } from './pair.js';
 import { presets } from './presets.js';
@@ -36,6 +37,7 @@ const tables: Readonly<Record<string, Table>> = {
   fork,
   compare,
   idle,
+  load,
   python,
   'python-rust': pythonRust,
   'python-pair': pythonPair,

@@ -330,7 +330,7 @@ describe('compare()', { skip: cannotPreload }, () => {
         /command must be an array of strings with the program first, not undefined/,
       ],
       [{ command: [] }, 'ERR_INVALID_ARGUMENT', /command must be/],
-      [{ comand: ['true'] }, 'ERR_INVALID_ARGUMENT', /no option "comand" here. Did you mean command\?/],
+      [{ comand: ['true'] }, 'ERR_INVALID_ARGUMENT', /unknown option "comand". Did you mean command\?/],
       [{ runs: 0 }, 'ERR_INVALID_ARGUMENT', /runs must be an integer of at least 1, not 0/],
       [{ runs: 1.5 }, 'ERR_INVALID_ARGUMENT', /runs must be an integer/],
       [{ budgetMs: -1 }, 'ERR_INVALID_ARGUMENT', /budgetMs must be a number of at least 1/],

@@ -17,11 +17,12 @@ import { checkWritable } from '../compare/store.js';
 import { type SubjectWords, subjectsOf } from '../compare/subjects.js';
 import { MallocBackendError } from '../errors.js';
 import { fail } from './fail.js';
+import { type ServiceWords, serviceOf } from './service-words.js';
 import { type Export, defined, number, onSignals, say, time, write } from './words.js';
 import { ProgressLine, painter, report } from './terminal.js';
 
 /** The words of the command line, as the native program names them. */
-interface Words extends SubjectWords {
+interface Words extends SubjectWords, ServiceWords {
   baseline: string | null;
   runs: string | null;
   budget: string | null;
@@ -62,6 +63,7 @@ function optionsOf(
     warmup: number('--warmup', words.warmup),
     seed: number('--seed', words.seed),
     intervalMs: time('--interval', words.interval),
+    service: serviceOf(words),
     ignoreFailure: words.ignoreFailure || undefined,
     setup: words.setup,
     prepare: words.prepare,

@@ -5,22 +5,52 @@ import { join } from 'node:path';
 import { binaryFolder } from '../native/loader.js';
 import { count, verdict } from './export/format.js';
 import { METRIC } from './metrics.js';
-import type { Advice, CompareResults, Comparison, MetricName, Subject, Summary } from './results.js';
+import type { Advice, CompareResults, Comparison, MetricName, Subject, Summary, Verdict } from './results.js';
 import { completeRounds } from './summary.js';
 import { LOOKS } from './verdict.js';
 
 /** What is to be low, the more important first, and what may not rise for it. */
 export const GOALS: Readonly<Record<CompareResults['mode'], { memory: MetricName[]; cost: MetricName[] }>> = {
   batch: { memory: ['treePeakRss', 'meanRss'], cost: ['cpu', 'wall'] },
-  service: { memory: ['rssAfterIdle', 'treePeakRss'], cost: ['cpu', 'p99'] },
+  service: { memory: ['rssAfterIdle', 'rssAtPeak'], cost: ['cpu', 'p99', 'throughput'] },
 };
 
 /** What memory may cost. */
 export const TOLERATED = 1.03;
 
-const isLower = (comparison: Comparison | undefined): boolean => comparison?.verdict === 'lower';
-const isTolerated = (comparison: Comparison | undefined): boolean =>
-  comparison === undefined || comparison.verdict === 'no difference' || comparison.ratio <= TOLERATED;
+type Against = Partial<Record<MetricName, Comparison>>;
+
+const TURNED: Partial<Record<Verdict, Verdict>> = { lower: 'higher', higher: 'lower' };
+
+/** Turned so that less is better: of throughput, more is. */
+export function asCost<Found extends Pick<Comparison, 'ratio' | 'low' | 'high'> & { verdict?: Verdict }>(
+  name: MetricName,
+  found: Found,
+): Found {
+  if (name !== 'throughput') return found;
+  const { ratio, low, high, verdict } = found;
+  return {
+    ...found,
+    ratio: 1 / ratio,
+    low: 1 / high,
+    high: 1 / low,
+    ...(verdict === undefined ? {} : { verdict: TURNED[verdict] ?? verdict }),
+  };
+}
+
+function isBetterBy(name: MetricName, against: Against): boolean {
+  const comparison = against[name];
+  return comparison !== undefined && asCost(name, comparison).verdict === 'lower';
+}
+
+function isTolerated(name: MetricName, against: Against): boolean {
+  const comparison = against[name];
+  return (
+    comparison === undefined ||
+    comparison.verdict === 'no difference' ||
+    asCost(name, comparison).ratio <= TOLERATED
+  );
+}
 
 /**
  * The subject to take: the one that lowers memory most and costs nothing; else the one that lowers CPU time most; else none.
@@ -43,18 +73,18 @@ export function advise(results: CompareResults): Advice | undefined {
   return { subject: null, sentence: withoutWinner(results, others, rounds) };
 }
 
-/** The subject that is lowest by the first of the metrics in which any is lower, where the others are tolerated. */
+/** The subject that is best by the first of the metrics in which any is better, where the others are tolerated. */
 function best(
   all: readonly Summary[],
-  lower: readonly MetricName[],
+  better: readonly MetricName[],
   tolerated: readonly MetricName[],
 ): Summary | undefined {
-  const [first, ...rest] = lower;
+  const [first, ...rest] = better;
   if (first === undefined) return undefined;
   const able = all.filter(
-    ({ against }) => isLower(against![first]) && tolerated.every((name) => isTolerated(against![name])),
+    ({ against }) => isBetterBy(first, against!) && tolerated.every((name) => isTolerated(name, against!)),
   );
-  const ratio = ({ against }: Summary): number => against![first]!.ratio;
+  const ratio = ({ against }: Summary): number => asCost(first, against![first]!).ratio;
   if (able.length === 0) return best(all, rest, [...tolerated, first]);
   return able.reduce((lowest, next) => (ratio(next) < ratio(lowest) ? next : lowest));
 }
@@ -68,7 +98,7 @@ function withoutWinner({ mode, baseline }: CompareResults, all: readonly Summary
   const isOpen = all.some(({ against }) =>
     [...memory, ...cost].some((name) => against![name]?.verdict === 'undecided'),
   );
-  const isBetter = memory.some((name) => isLower(near.against![name]));
+  const isBetter = memory.some((name) => isBetterBy(name, near.against!));
   if (isOpen && rounds < LOOKS[0])
     return `Nothing is certain after ${count(rounds, 'round')}; a verdict needs ${LOOKS[0]}. So far ${named(near.subject)}: ${figures(near, mode)}.`;
   if (isBetter)
@@ -83,10 +113,14 @@ const named = (id: string): string => id.replace('/', ' ').replace(' none', '');
 
 function figures({ against }: Summary, mode: CompareResults['mode']): string {
   const { memory, cost } = GOALS[mode];
-  return [...memory, ...cost]
-    .filter((name) => against![name] !== undefined)
-    .map((name) => `${METRIC[name].title} ${verdict(against![name]!)}`)
-    .join(', ');
+  return (
+    [...memory, ...cost]
+      // At a fixed rate the throughput is that rate.
+      .filter((name) => name !== 'throughput' || against![name]?.verdict !== 'no difference')
+      .filter((name) => against![name] !== undefined)
+      .map((name) => `${METRIC[name].title} ${verdict(against![name]!)}`)
+      .join(', ')
+  );
 }
 
 /** The lines of a Dockerfile that apply the subject, as `malloc-backend env` prints them. */

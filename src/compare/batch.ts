@@ -54,7 +54,8 @@ export function commandFailed({ command, subject }: Task, { end, stderr }: Measu
   );
 }
 
-const howItEnded = ({ code, signal }: EndEvent): string =>
+/** In words. */
+export const howItEnded = ({ code, signal }: EndEvent): string =>
   signal === null ? `exit status ${code}` : `ended by ${signal}`;
 
 /** The run's figures. */

@@ -4,12 +4,14 @@ import { MallocBackendError } from '../errors.js';
 import { prepareLaunch } from '../process/program.js';
 import { version } from '../version.js';
 import { advise, dockerfile } from './advice.js';
-import { aborted, runBatch } from './batch.js';
+import { type Outcome, aborted, runBatch } from './batch.js';
 import type { CompareEvent, Progress } from './events.js';
 import { machine } from './machine.js';
 import { type CompareOptions, checkOptions, measureOptions, resumedOptions } from './options.js';
 import { type CompareResults, type Run, type Subject, type Warning, readResults } from './results.js';
 import { type EndReason, endReason, orderOf, remainder, roundsAhead } from './schedule.js';
+import { isUrl, loadTask, probe, rateOf } from './service-options.js';
+import { type ServiceTask, runService } from './service.js';
 import { shell } from './shell.js';
 import { median } from './statistics.js';
 import { checkWritable, replaceFile } from './store.js';
@@ -33,7 +35,8 @@ import { OF_RUNS, warningsBefore, warningsOf } from './warnings.js';
  *
  * @throws {@link MallocBackendError} as {@link spawn}; `ERR_COMMAND_FAILED`: the command failed; `ERR_NOT_APPLIED`: a run has no
  * proof; `ERR_EXPORT_FAILED`: `file` cannot be written; `ERR_RESULTS_INVALID`: `resume` is no file of results;
- * `ERR_MEASURE_FAILED`; `ERR_ABORTED`: the signal was aborted
+ * `ERR_MEASURE_FAILED`; `ERR_ABORTED`: the signal was aborted; of a service `ERR_PORT_IN_USE`, `ERR_SERVICE_NOT_READY`,
+ * `ERR_SERVICE_FAILED`, `ERR_LOAD_FAILED`
  */
 export async function* compare(options: CompareOptions): AsyncGenerator<CompareEvent, void, void> {
   checkOptions(options);
@@ -68,7 +71,7 @@ function begin(options: CompareOptions, env: NodeJS.ProcessEnv): CompareResults 
     tool: `malloc-backend ${version()}`,
     created: new Date().toISOString(),
     finished: false,
-    mode: 'batch',
+    mode: options.service === undefined ? 'batch' : 'service',
     command,
     options: measureOptions(options),
     machine: here,
@@ -179,6 +182,7 @@ class Comparison {
     let ended: EndReason | undefined;
     try {
       if (setup !== undefined) await shell('--setup', setup, this.#surroundings(), signal);
+      yield* this.#findRate();
       yield* this.#warmUp();
       ended = yield* this.#rounds();
     } finally {
@@ -187,6 +191,21 @@ class Comparison {
       if (cleanup !== undefined) await shell('--cleanup', cleanup, this.#surroundings());
     }
     yield* this.#end(ended);
+  }
+
+  /** Finds the rate of the load, where none is given: a fast service and a slow one can each keep half of what they can do. */
+  async *#findRate(): AsyncGenerator<CompareEvent, void, void> {
+    const { subjects, baseline, options } = this.#results;
+    const { service } = this.#options;
+    // A resumed comparison has a rate.
+    if (options.service === undefined || service === undefined) return;
+    if (service.rate !== undefined || !isUrl(service.load)) return;
+    yield { type: 'run-start', subject: baseline, round: 0, progress: this.#progress() };
+    const subject = subjects.find(({ id }) => id === baseline)!;
+    const load = probe(options.service);
+    const run = await this.#run(subject, { service: { ...options.service, idle: 0 }, load });
+    const rate = rateOf(run.service!.throughput!);
+    this.#results = { ...this.#results, options: { ...options, service: { ...options.service, rate } } };
   }
 
   async *#warmUp(): AsyncGenerator<CompareEvent, void, void> {
@@ -229,14 +248,17 @@ class Comparison {
     }
   }
 
-  async #run(subject: Subject): ReturnType<typeof runBatch> {
+  async #run(subject: Subject, load?: Pick<ServiceTask, 'service' | 'load'>): Promise<Outcome> {
     const { command, options } = this.#results;
     const { signal, input } = this.#options;
     const surroundings = this.#surroundings();
     if (options.prepare !== undefined) await shell('--prepare', options.prepare, surroundings, signal);
     if (signal?.aborted) throw aborted();
-    const { intervalMs, ignoreFailure } = options;
-    return runBatch({ command, subject, intervalMs, ignoreFailure, signal, input, ...surroundings });
+    const { intervalMs, ignoreFailure, service } = options;
+    const task = { command, subject, intervalMs, signal, input, ...surroundings };
+    if (service === undefined) return runBatch({ ...task, ignoreFailure });
+    const isShown = surroundings.output === 'inherit';
+    return runService({ ...task, ...(load ?? { service, load: loadTask(service, isShown) }) });
   }
 
   async *#end(reason: EndReason): AsyncGenerator<CompareEvent, void, void> {

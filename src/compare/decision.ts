@@ -5,11 +5,12 @@ import { MallocBackendError } from '../errors.js';
 import { readConfigFile } from '../process/config.js';
 import schema = require('../process/config.schema.json');
 import { type Schema, mismatch } from '../schema.js';
-import { GOALS, TOLERATED } from './advice.js';
+import { GOALS, TOLERATED, asCost } from './advice.js';
 import { verdict } from './export/format.js';
 import { METRIC } from './metrics.js';
 import type { CompareOptions } from './options.js';
 import type { CompareResults, Comparison, MeasureOptions, MetricName } from './results.js';
+import { serviceSettings } from './service-options.js';
 import { type SubjectOptions, subjectId, subjectOptions } from './subjects.js';
 import { completeRounds } from './summary.js';
 
@@ -106,8 +107,14 @@ export function readDecision(file: string): Decision {
 
 /** The options that measure the decision again. */
 export function repeated({ subject, measured }: Decision): CompareOptions {
-  const { seed: _seed, service: _service, ...options } = measured.options;
-  return { ...options, command: measured.command, baseline: measured.baseline, subjects: [subject] };
+  const { seed: _seed, service, ...options } = measured.options;
+  return {
+    ...options,
+    ...(service === undefined ? {} : { service: serviceSettings(service) }),
+    command: measured.command,
+    baseline: measured.baseline,
+    subjects: [subject],
+  };
 }
 
 /**
@@ -121,12 +128,16 @@ export function lostGains({ subject, measured }: Decision, results: CompareResul
   const against = results.summaries.find((summary) => summary.subject === id)?.against ?? {};
   const lost: string[] = [];
   for (const name of Object.keys(measured.gain) as MetricName[]) {
-    const [before, now] = [measured.gain[name]!, against[name]];
+    const [gain, comparison] = [measured.gain[name]!, against[name]];
     const { title } = METRIC[name];
-    const was = `${title} was ${percent(before.ratio)}`;
-    if (now === undefined) lost.push(`${was}, and was not measured this time`);
-    else if (before.high < 1 ? isGone(before, now) : isCostlier(before, now))
-      lost.push(`${was}, and is ${verdict(now)}`);
+    const was = `${title} was ${percent(gain.ratio)}`;
+    if (comparison === undefined) {
+      lost.push(`${was}, and was not measured this time`);
+      continue;
+    }
+    const [before, now] = [asCost(name, gain), asCost(name, comparison)];
+    if (before.high < 1 ? isGone(before, now) : isCostlier(before, now))
+      lost.push(`${was}, and is ${verdict(comparison)}`);
   }
   return lost;
 }

@@ -22,6 +22,8 @@ export interface Task {
   input: string | undefined;
   /** What happens to standard output and error. `ignore` keeps the end of standard error for a message. */
   output: 'ignore' | 'inherit';
+  /** Is told what the program writes to standard output and standard error, as it arrives. */
+  watch?: (text: string) => void;
 }
 
 /** The events of the launcher, as crates/measure writes them. `at` is in milliseconds of CLOCK_MONOTONIC. */
@@ -86,8 +88,6 @@ export interface Launched {
   readonly ended: Promise<Measured>;
   /** The samples so far. */
   readonly samples: readonly SampleEvent[];
-  /** Standard output, where the task wants it as a stream. */
-  readonly stdout: Readable | null;
   /** Ends the program, and everything that it started, by SIGTERM, and by SIGKILL where that takes too long. */
   stop(): void;
 }
@@ -96,7 +96,7 @@ export interface Launched {
 const QUOTED = 2000;
 
 export function launch(task: Task): Launched {
-  const { command, subject, env, cwd, intervalMs, output } = task;
+  const { command, subject, env, cwd, intervalMs, output, watch } = task;
   const options = Object.entries(subject.set).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
   const interval = ['--interval', String(intervalMs), ...(task.input === undefined ? [] : ['--stdin'])];
   const words = [
@@ -118,7 +118,12 @@ export function launch(task: Task): Launched {
       // A terminal sends Ctrl-C to its foreground group: the program must get it from the launcher alone, or it would seem
       // to fail by itself.
       detached: true,
-      stdio: [input, output, output === 'ignore' ? 'pipe' : output, 'pipe'],
+      stdio: [
+        input,
+        watch === undefined ? output : 'pipe',
+        watch === undefined && output === 'inherit' ? output : 'pipe',
+        'pipe',
+      ],
     });
   } finally {
     closeSync(input);
@@ -127,6 +132,7 @@ export function launch(task: Task): Launched {
   const report = read(child.stdio[3] as Readable, samples);
   let stderr = '';
   child.stderr?.setEncoding('utf8').on('data', (text: string) => (stderr = (stderr + text).slice(-QUOTED)));
+  if (watch !== undefined) observe(child, watch, output === 'inherit');
   const exit = exitOf(child, subject.id);
   const failed = async (): Promise<never> => {
     const { error } = await report.finished;
@@ -147,7 +153,20 @@ export function launch(task: Task): Launched {
   // Whoever waits for one alone is told by that one.
   started.catch(() => {});
   ended.catch(() => {});
-  return { started, ended, samples, stdout: child.stdout, stop: () => void child.kill('SIGTERM') };
+  return { started, ended, samples, stop: () => void child.kill('SIGTERM') };
+}
+
+/** Tells what the program writes, and shows it where that is wanted. */
+function observe({ stdout, stderr }: ChildProcess, watch: (text: string) => void, isShown: boolean): void {
+  for (const [from, to] of [
+    [stdout, process.stdout],
+    [stderr, process.stderr],
+  ] as const) {
+    from?.setEncoding('utf8').on('data', (text: string) => {
+      watch(text);
+      if (isShown) to.write(text);
+    });
+  }
 }
 
 /** How the launcher itself ended, in words. */

@@ -17,9 +17,10 @@ export const METRIC: Readonly<Record<MetricName, Metric>> = {
   treePeakRss: { title: 'peak RSS', unit: 'bytes', of: ({ treePeakRss }) => treePeakRss },
   meanRss: { title: 'mean RSS', unit: 'bytes', of: ({ meanRss }) => meanRss },
   throughput: { title: 'throughput', unit: 'rate', of: ({ service }) => service?.throughput },
-  p50: { title: 'p50', unit: 'milliseconds', of: ({ service }) => service?.latency.p50 },
-  p99: { title: 'p99', unit: 'milliseconds', of: ({ service }) => service?.latency.p99 },
-  p999: { title: 'p99.9', unit: 'milliseconds', of: ({ service }) => service?.latency.p999 },
+  p50: { title: 'p50', unit: 'milliseconds', of: ({ service }) => service?.latency?.p50 },
+  p99: { title: 'p99', unit: 'milliseconds', of: ({ service }) => service?.latency?.p99 },
+  p999: { title: 'p99.9', unit: 'milliseconds', of: ({ service }) => service?.latency?.p999 },
+  rssAtPeak: { title: 'RSS at peak', unit: 'bytes', of: ({ service }) => service?.rssAtPeak },
   rssAfterLoad: { title: 'RSS after load', unit: 'bytes', of: ({ service }) => service?.rssAfterLoad },
   rssAfterIdle: { title: 'RSS after idle', unit: 'bytes', of: ({ service }) => service?.rssAfterIdle },
 };
@@ -27,5 +28,5 @@ export const METRIC: Readonly<Record<MetricName, Metric>> = {
 /** The metrics that a table shows, and that must be decided before the comparison stops early. */
 export const DECIDING: Readonly<Record<CompareResults['mode'], readonly MetricName[]>> = {
   batch: ['wall', 'cpu', 'treePeakRss', 'meanRss'],
-  service: ['cpu', 'throughput', 'p50', 'p99', 'treePeakRss', 'rssAfterIdle'],
+  service: ['rssAfterIdle', 'rssAfterLoad', 'rssAtPeak', 'cpu', 'p50', 'p99', 'throughput'],
 };

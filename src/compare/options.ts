@@ -5,6 +5,7 @@ import { MallocBackendError, shown } from '../errors.js';
 import { namesOf, requireOptions } from '../options.js';
 import { anySeed } from './random.js';
 import type { MeasureOptions } from './results.js';
+import { type ServiceSettings, checkService, serviceOptions } from './service-options.js';
 import type { SubjectOptions } from './subjects.js';
 
 /** What to compare, and how. */
@@ -20,14 +21,16 @@ export interface CompareOptions {
   baseline?: string | SubjectOptions;
   /** The rounds to measure. Default: as many as the decision needs, within the budget. */
   runs?: number;
-  /** The milliseconds after which no round begins. Default: ten minutes, and none where `runs` is given. */
+  /** The milliseconds after which no round begins. Default: ten minutes, of a service 30, and none where `runs` is given. */
   budgetMs?: number;
-  /** The runs of each subject that do not count, before the others. Default: 1. */
+  /** The runs of each subject that do not count, before the others. Default: 1, of a service 0. */
   warmup?: number;
   /** Decides the order of the runs, and the bootstrap. Default: any. */
   seed?: number;
   /** The milliseconds between two samples of RSS. Default: 20. */
   intervalMs?: number;
+  /** The command is a service: it is started, loaded and stopped. Default: the command ends by itself. */
+  service?: ServiceSettings;
   /** Whether runs that fail count. Default: a run that fails ends the comparison. */
   ignoreFailure?: boolean;
   /** A shell command before everything, also before the warm-up. */
@@ -61,6 +64,7 @@ const NAMES = namesOf<CompareOptions>({
   warmup: true,
   seed: true,
   intervalMs: true,
+  service: true,
   ignoreFailure: true,
   setup: true,
   prepare: true,
@@ -76,6 +80,9 @@ const NAMES = namesOf<CompareOptions>({
 
 /** Ten minutes: ten rounds of the seven default subjects, if a run takes eight seconds. */
 export const DEFAULT_BUDGET_MS = 600_000;
+
+/** Thirty minutes: ten rounds of the seven default subjects with the default load, if the service starts in two seconds. */
+export const SERVICE_BUDGET_MS = 1_800_000;
 
 function misused(message: string): MallocBackendError {
   return new MallocBackendError('ERR_INVALID_ARGUMENT', message);
@@ -111,13 +118,18 @@ export function checkOptions(options: CompareOptions): void {
     throw misused(`output must be 'ignore' or 'inherit', not ${shown(output)}`);
   if (signal !== undefined && !(signal instanceof AbortSignal))
     throw misused(`signal must be an AbortSignal, not ${shown(signal)}`);
+  if (options.service !== undefined) checkService(options.service);
+  if (options.service !== undefined && options.ignoreFailure === true)
+    throw misused(
+      'ignoreFailure is for commands that end by themselves; a service must run until it is stopped',
+    );
   if (resume !== undefined) checkResumed(options);
   if (options.input !== undefined) checkReadable(options.input);
 }
 
 /** What the file decides cannot be given anew: half of the runs would be of another comparison. */
 function checkResumed(options: CompareOptions): void {
-  const fixed = ['subjects', 'baseline', 'warmup', 'seed', 'intervalMs', 'ignoreFailure'] as const;
+  const fixed = ['subjects', 'baseline', 'warmup', 'seed', 'intervalMs', 'ignoreFailure', 'service'] as const;
   const given = [...fixed, 'setup', 'prepare', 'cleanup'].find(
     (name) => options[name as keyof CompareOptions] !== undefined,
   );
@@ -141,18 +153,20 @@ function checkReadable(file: string): void {
 
 /** What the results keep of the options, with the defaults. */
 export function measureOptions(options: CompareOptions): MeasureOptions {
-  const { runs, setup, prepare, cleanup } = options;
-  const budgetMs = options.budgetMs ?? (runs === undefined ? DEFAULT_BUDGET_MS : undefined);
+  const { runs, setup, prepare, cleanup, service } = options;
+  const standard = service === undefined ? DEFAULT_BUDGET_MS : SERVICE_BUDGET_MS;
+  const budgetMs = options.budgetMs ?? (runs === undefined ? standard : undefined);
   return {
     ...(runs === undefined ? {} : { runs }),
     ...(budgetMs === undefined ? {} : { budgetMs }),
-    warmup: options.warmup ?? 1,
+    warmup: options.warmup ?? (service === undefined ? 1 : 0),
     seed: options.seed ?? anySeed(),
     intervalMs: options.intervalMs ?? 20,
     ignoreFailure: options.ignoreFailure ?? false,
     ...(setup === undefined ? {} : { setup }),
     ...(prepare === undefined ? {} : { prepare }),
     ...(cleanup === undefined ? {} : { cleanup }),
+    ...(service === undefined ? {} : { service: serviceOptions(service) }),
   };
 }
 

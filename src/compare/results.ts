@@ -71,13 +71,20 @@ export interface ServiceOptions {
   ready: string;
   /** What loads the service: a URL, or a shell command. */
   load: string;
-  /** The requests in a second. */
+  /** The requests in a second of the built-in load. Without it each connection sends the next request after an answer. */
   rate?: number;
+  /** The most connections at a time of the built-in load. */
   connections?: number;
-  /** The seconds of load that are measured. */
+  /** The seconds of the built-in load that are measured. */
   duration?: number;
+  /** The seconds of the built-in load before that. */
+  warmup?: number;
   /** The seconds without load before the service is stopped. */
   idle: number;
+  /** The seconds that the service may take to become ready. */
+  readyTimeout?: number;
+  /** The seconds that a load command may take. */
+  loadTimeout?: number;
 }
 
 /** Where it was measured. */
@@ -172,20 +179,34 @@ export interface Sample {
 
 /** What a service did under load. */
 export interface ServiceRun {
-  /** Answered requests in a second. */
-  throughput: number;
+  /** Answered requests in a second. Absent where a load command does not print it, as are the others. */
+  throughput?: number;
   /** Requests without an answer, or with an error for an answer. */
-  errors: number;
-  /** Milliseconds from when a request was due to its answer. */
-  latency: { p50: number; p90: number; p99: number; p999: number; max: number };
-  /** Percentiles and their latency in milliseconds. */
-  histogram: [percentile: number, ms: number][];
+  errors?: number;
+  /** The first error. */
+  problem?: string;
+  /** Milliseconds from when a request was due to its answer. Absent without a rate, too. */
+  latency?: { p50?: number; p90?: number; p99?: number; p999?: number; max?: number };
+  /** Percentiles and their latency in milliseconds, at the same percentiles in every run. */
+  histogram?: [percentile: number, ms: number][];
+  generator?: LoadGenerator;
   /** Milliseconds since the run began. */
   phases: { ready: number; loadStart: number; loadEnd: number; idleEnd: number };
-  /** Of the process and everything that it started. */
+  /** The highest since the load began, of the process and everything that it started. */
   rssAtPeak: number;
   rssAfterLoad: number;
   rssAfterIdle: number;
+}
+
+/** How the built-in load did, which tells whether the figures are the service's. */
+export interface LoadGenerator {
+  /** The milliseconds by which requests began late although a connection was free. */
+  lateP50: number;
+  lateP99: number;
+  /** The part of the time in which the generator's own thread was busy. */
+  busy: number;
+  /** The part of the requests that waited for a connection. */
+  waited: number;
 }
 
 /** A subject's runs in figures. */
@@ -213,6 +234,7 @@ export const METRICS = [
   'p50',
   'p99',
   'p999',
+  'rssAtPeak',
   'rssAfterLoad',
   'rssAfterIdle',
 ] as const;

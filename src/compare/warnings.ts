@@ -2,6 +2,7 @@
 
 import { METRIC } from './metrics.js';
 import type { CompareResults, Machine, Run, Warning } from './results.js';
+import { OF_SERVICE, warningsOfService } from './service-warnings.js';
 import { median, outliers, trend } from './statistics.js';
 import { LOOKS } from './verdict.js';
 
@@ -44,15 +45,16 @@ export const OF_RUNS: ReadonlySet<string> = new Set([
   'OUTLIERS',
   'FAILED_RUNS',
   'LEFT_BEHIND',
+  ...OF_SERVICE,
 ]);
 
 /** What the runs show. */
-export function warningsOf({ runs, subjects, baseline, machine }: CompareResults): Warning[] {
+export function warningsOf({ runs, subjects, baseline, machine, options }: CompareResults): Warning[] {
   const found: Warning[] = [];
   for (const { id: subject } of subjects) {
     const own = runs.filter((run) => run.subject === subject);
     if (own.length === 0) continue;
-    found.push(...warningsOfSubject(own, subject));
+    found.push(...warningsOfSubject(own, subject), ...warningsOfService(own, subject, options.service));
   }
   const base = runs.filter((run) => run.subject === baseline);
   if (base.length === 0) return found;
@@ -93,7 +95,10 @@ function warningsOfSubject(own: readonly Run[], subject: string): Warning[] {
       subject,
       message: `${failed} of ${own.length} runs under ${subject} failed, and count (--ignore-failure)`,
     });
-  const left = own.filter(({ leftBehind }) => leftBehind !== undefined).length;
+  // A service is ended from outside, and whoever it started as well.
+  const left = own.filter(
+    ({ leftBehind, service }) => leftBehind !== undefined && service === undefined,
+  ).length;
   if (left > 0)
     found.push({
       code: 'LEFT_BEHIND',

@@ -79,6 +79,7 @@ const NAMES: OptionNames = namesOf<TuneOptions>({
   cwd: true,
   input: true,
   output: true,
+  service: true,
   signal: true,
 });
 

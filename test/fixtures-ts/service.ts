@@ -1,6 +1,8 @@
 // A service of known latencies, as a program and as figures. Every answer waits for a time that its number decides; once, the
 // whole service stands still.
 
+import { spawn } from 'node:child_process';
+import { appendFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
@@ -20,6 +22,12 @@ export interface Behaviour {
   crashAt?: number;
   /** The milliseconds before the service listens. */
   listenAfter?: number;
+  /** The file that the program writes when it starts. */
+  mark?: string;
+  /** Whether the program heeds SIGTERM. Default: true. */
+  isMeek?: boolean;
+  /** Whether it starts a child that stays. */
+  hasChild?: boolean;
 }
 
 /** What the service notes of each request, in the order of arrival. Milliseconds of CLOCK_MONOTONIC. */
@@ -58,14 +66,21 @@ export function latencies(
 
 const now = (): number => Number(process.hrtime.bigint()) / 1e6;
 
-function serve({ port, delay, stallAt, stallMs = 0, failEach, crashAt, listenAfter = 0 }: Behaviour): void {
+function serve(behaviour: Behaviour): void {
+  const { port, delay, stallAt, stallMs = 0, failEach, crashAt, listenAfter = 0 } = behaviour;
+  if (behaviour.isMeek === false) process.on('SIGTERM', () => {});
+  if (behaviour.hasChild) spawn('sleep', ['1000'], { stdio: 'ignore' });
+  if (behaviour.mark !== undefined) appendFileSync(behaviour.mark, 'started\n');
   const notes: Note[] = [];
   const server = createServer((request, response) => {
     if (request.url === '/notes') return void response.end(JSON.stringify(notes));
     const number = notes.length;
     const note = { arrived: now(), answered: Infinity };
     notes.push(note);
-    if (number === crashAt) process.exit(3);
+    if (number === crashAt) {
+      console.error('out of luck');
+      process.exit(3);
+    }
     if (number === stallAt) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, stallMs);
     if (failEach !== undefined && number % failEach === failEach - 1) response.statusCode = 500;
     setTimeout(

@@ -243,9 +243,10 @@ const OF: Record<MetricName, (run: Run) => number | undefined> = {
   treePeakRss: ({ treePeakRss }) => treePeakRss,
   meanRss: ({ meanRss }) => meanRss,
   throughput: ({ service }) => service?.throughput,
-  p50: ({ service }) => service?.latency.p50,
-  p99: ({ service }) => service?.latency.p99,
-  p999: ({ service }) => service?.latency.p999,
+  p50: ({ service }) => service?.latency?.p50,
+  p99: ({ service }) => service?.latency?.p99,
+  p999: ({ service }) => service?.latency?.p999,
+  rssAtPeak: ({ service }) => service?.rssAtPeak,
   rssAfterLoad: ({ service }) => service?.rssAfterLoad,
   rssAfterIdle: ({ service }) => service?.rssAfterIdle,
 };

@@ -63,7 +63,8 @@ export async function runLoad(task: LoadTask, place: LoadPlace, signal: AbortSig
   }
 }
 
-function loadFailed(task: LoadTask, why: string): MallocBackendError {
+/** The error for a load that fails as a whole. */
+export function loadFailed(task: LoadTask, why: string): MallocBackendError {
   const name =
     task.kind === 'http' ? `the load by ${task.url}` : `the load command ${JSON.stringify(task.command)}`;
   return new MallocBackendError('ERR_LOAD_FAILED', `${name} failed: ${why}`);

@@ -1,6 +1,7 @@
 // What the comparison and the process that makes the load say to each other.
 
 import type { Latency } from '../latency.js';
+import type { LoadGenerator } from '../results.js';
 
 /** Requests to a URL. */
 export interface HttpTask {
@@ -37,20 +38,9 @@ export interface LoadReport {
   /** Absent also without a rate: who waits for an answer before the next request leaves the slow moments out. */
   latency?: Partial<Latency>;
   histogram?: [percentile: number, ms: number][];
-  generator?: Generator;
+  generator?: LoadGenerator;
   /** The first error, in words. */
   problem?: string;
-}
-
-/** How the built-in load did, which tells whether the figures are the service's. */
-export interface Generator {
-  /** The milliseconds by which requests began late although a connection was free. */
-  lateP50: number;
-  lateP99: number;
-  /** The part of the time in which the generator's own thread was busy. */
-  busy: number;
-  /** The part of the requests that had to wait for a connection. */
-  waited: number;
 }
 
 /** From the process that makes the load. */

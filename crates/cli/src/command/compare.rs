@@ -21,6 +21,9 @@ Subjects without --backends, --presets and --subject: default/none, default/low-
 jemalloc/low-rss, mimalloc/balanced, mimalloc/low-rss and snmalloc/none.
 Times: 500ms, 90s, 10m, 2h. Defaults: --budget 10m, --warmup 1, --interval 20ms, --baseline default/none.
 
+A service: --rate is half of what the baseline can answer, --connections 100, --duration 10s, --warmup-load 3s, --idle 10s,
+--ready-timeout 60s, --load-timeout 10m, --warmup 0, --budget 30m.
+
 Exit status: 0 the comparison ended; 1 the command failed, a file could not be written, --save found no gain or --check
 a lost one; 2 wrong usage, 126 the command cannot be switched, 127 it was not found, 130 interrupted (--resume goes on).
 
@@ -28,6 +31,7 @@ Examples:
   malloc-backend compare -- node build.js
   malloc-backend compare --backends jemalloc --budget 5m --export-markdown result.md -- python3 job.py
   malloc-backend compare --subject jemalloc/low-rss --subject jemalloc/low-rss,narenas=1 -- ./program
+  malloc-backend compare --service --ready 3000 --load http://127.0.0.1:3000/ --rate 200 -- node server.js
   malloc-backend compare --export-json result.json -- ./program
   malloc-backend compare --resume result.json
   malloc-backend compare --save malloc-backend.json -- node build.js
@@ -67,6 +71,36 @@ pub struct Compare {
     /// Run this shell command after everything, also after a failure
     #[arg(long, value_name = "command")]
     cleanup: Option<String>,
+    /// The program is a service: start it, load it, let it idle, and stop it
+    #[arg(long)]
+    service: bool,
+    /// What says that the service is ready: a URL, a port, or a text in its output
+    #[arg(long, value_name = "URL|port|text")]
+    ready: Option<String>,
+    /// Load the service: a URL for the built-in load, or a shell command
+    #[arg(long, value_name = "URL|command")]
+    load: Option<String>,
+    /// Send so many requests in a second; max: as many as the connections allow
+    #[arg(long, value_name = "number")]
+    rate: Option<String>,
+    /// Use at most so many connections at a time
+    #[arg(long, value_name = "number")]
+    connections: Option<String>,
+    /// Measure the load for this time
+    #[arg(long, value_name = "time")]
+    duration: Option<String>,
+    /// Load the service for this time before that
+    #[arg(long, value_name = "time")]
+    warmup_load: Option<String>,
+    /// Let the service idle for this time after the load
+    #[arg(long, value_name = "time")]
+    idle: Option<String>,
+    /// Fail if the service is not ready after this time
+    #[arg(long, value_name = "time")]
+    ready_timeout: Option<String>,
+    /// Fail if the load command takes longer
+    #[arg(long, value_name = "time")]
+    load_timeout: Option<String>,
     /// Count the runs that fail
     #[arg(long)]
     ignore_failure: bool,

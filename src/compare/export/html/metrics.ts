@@ -12,7 +12,7 @@ export interface Metric {
 /** In the order of the columns: what the reader decides by comes first. */
 const ORDER: Record<CompareResults['mode'], readonly MetricName[]> = {
   batch: ['treePeakRss', 'peakRss', 'meanRss', 'cpu', 'wall'],
-  service: ['rssAfterIdle', 'rssAfterLoad', 'treePeakRss', 'cpu', 'throughput', 'p50', 'p99', 'p999'],
+  service: ['rssAfterIdle', 'rssAfterLoad', 'rssAtPeak', 'cpu', 'throughput', 'p50', 'p99', 'p999'],
 };
 
 /** Where the title of a narrow column says too little. */

@@ -27,10 +27,13 @@ export function commandLine({ subjects, baseline, options, command }: CompareRes
     service !== undefined && ['--service'],
     service !== undefined && ['--ready', service.ready],
     service !== undefined && ['--load', service.load],
-    service?.rate !== undefined && ['--rate', service.rate],
+    service?.connections !== undefined && ['--rate', service.rate ?? 'max'],
     service?.connections !== undefined && ['--connections', service.connections],
     service?.duration !== undefined && ['--duration', duration(service.duration * 1000)],
+    service?.warmup !== undefined && ['--warmup-load', duration(service.warmup * 1000)],
     service !== undefined && ['--idle', duration(service.idle * 1000)],
+    service?.readyTimeout !== undefined && ['--ready-timeout', duration(service.readyTimeout * 1000)],
+    service?.loadTimeout !== undefined && ['--load-timeout', duration(service.loadTimeout * 1000)],
   ];
   const lines = words
     .filter((word) => word !== false)
