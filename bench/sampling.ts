@@ -36,14 +36,14 @@ function programs(quick: boolean): Map<string, string[]> {
     join(root, `dist/bench/programs/${name}.js`),
     amount(full),
   ];
-  const blocks = compile('blocks');
   // pyenv and others put a shell script in python3's place.
   const python = execFileSync('python3', ['-c', 'import sys; print(sys.executable)'], { encoding: 'utf8' });
-  const forty = `for i in $(seq 40); do "$0" "$1" memset & done; wait`;
+  const workloads = compile('workloads');
+  const forty = `for i in $(seq 40); do "$0" churn "$1" & done; wait`;
   return new Map([
-    ['C: blocks of 5–25 MiB', [blocks, amount(2000), 'memset']],
-    ['C: small blocks on two threads', [compile('workloads'), 'larson', amount(30_000_000)]],
-    ['C: 40 processes', ['sh', '-c', forty, blocks, amount(50)]],
+    ['C: blocks of 5–25 MiB', [compile('blocks'), amount(1000), 'memset']],
+    ['C: small blocks on two threads', [workloads, 'larson', amount(30_000_000)]],
+    ['C: 40 processes', ['sh', '-c', forty, workloads, amount(5_000_000)]],
     ['Node: buffers of 1 KiB to 1 MiB', node('buffers', 40_000)],
     ['Node: JSON and gzip', node('json', 400)],
     ['Python: objects', [python.trim(), join(root, 'bench/programs/objects.py'), amount(600_000)]],
