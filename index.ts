@@ -114,4 +114,6 @@ export {
   type Verdict,
   type Warning,
   readResults,
+  type LoadGenerator,
+  METRICS,
 } from './src/compare/results.js';

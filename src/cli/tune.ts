@@ -16,11 +16,12 @@ import {
   tune,
 } from '../tune/tune.js';
 import { fail } from './fail.js';
+import { type ServiceWords, serviceOf } from './service-words.js';
 import { ProgressLine, painter, report } from './terminal.js';
 import { type Export, defined, number, onSignals, say, time, write } from './words.js';
 
 /** The words of the command line, as the native program names them. */
-interface Words {
+interface Words extends ServiceWords {
   goal: string;
   cpuWithin: string | null;
   rssWithin: string | null;
@@ -66,6 +67,7 @@ function optionsOf(words: Words, program: string[], signal: AbortSignal): TuneOp
     cleanup: words.cleanup,
     input: words.input,
     output: words.showOutput ? 'inherit' : undefined,
+    service: serviceOf(words),
     signal,
   });
 }

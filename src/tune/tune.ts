@@ -10,6 +10,7 @@ import { METRIC } from '../compare/metrics.js';
 import type { CompareOptions } from '../compare/options.js';
 import { type Random, anySeed, random } from '../compare/random.js';
 import type { CompareResults, Comparison, MetricName } from '../compare/results.js';
+import { type ServiceSettings, serviceSettings } from '../compare/service-options.js';
 import { DEFAULT_BASELINE, parseSubject, subjectId } from '../compare/subjects.js';
 import { completeRounds, summarize } from '../compare/summary.js';
 import { MallocBackendError, shown } from '../errors.js';
@@ -133,7 +134,7 @@ function misused(message: string): MallocBackendError {
   return new MallocBackendError('ERR_INVALID_ARGUMENT', message);
 }
 
-const isService = (options: object): boolean => 'service' in options && options.service !== undefined;
+const isService = ({ service }: Pick<TuneOptions, 'service'>): boolean => service !== undefined;
 
 function aimOf(options: TuneOptions): Aim {
   const { goal, cpuWithin = 0.03, rssWithin = 0.05 } = options;
@@ -154,6 +155,7 @@ class Search {
   readonly #began = performance.now();
   readonly #records = new Map<string, Record>();
   readonly #candidates = new Map<string, Candidate>();
+  #service: ServiceSettings | undefined;
   #races = 0;
   #runs = 0;
   #runningMs = 0;
@@ -161,6 +163,7 @@ class Search {
   constructor(options: TuneOptions) {
     this.#options = options;
     this.#aim = aimOf(options);
+    this.#service = options.service;
     this.#next = random(options.seed ?? anySeed(), 7);
     this.#budgetMs = options.budgetMs ?? DEFAULT_BUDGET_MS;
   }
@@ -220,17 +223,21 @@ class Search {
     yield { type: 'race', race: ++this.#races, kind, subjects: ids };
     const began = performance.now();
     let results: CompareResults | undefined;
-    const warmup = this.#races === 1 ? (options.warmup ?? 1) : 0;
+    const warmup = this.#races === 1 ? (options.warmup ?? (isService(options) ? 0 : 1)) : 0;
     for await (const event of compare({
       ...options,
       subjects: candidates,
       baseline: DEFAULT_BASELINE,
       runs,
       warmup,
+      ...(this.#service === undefined ? {} : { service: this.#service }),
     })) {
       if (event.type === 'start' || event.type === 'end') results = event.results;
       else yield event;
     }
+    const { service } = results!.options;
+    // The first race has found out the rate. All others have the same.
+    if (service !== undefined) this.#service = serviceSettings(service);
     this.#runs += results!.runs.length;
     this.#runningMs += performance.now() - began;
     // The runs of the confirmation must not choose what they confirm.

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::answer::{Answer, misused};
 use super::arguments::{BACKENDS, PRESETS};
 use super::node::become_node;
+use super::service::Service;
 
 /// Measure a command on several allocators, and say which one to take
 // Rust parses the words, and src/cli/compare.ts does the rest: it knows the keys below in camel case.
@@ -71,36 +72,9 @@ pub struct Compare {
     /// Run this shell command after everything, also after a failure
     #[arg(long, value_name = "command")]
     cleanup: Option<String>,
-    /// The program is a service: start it, load it, let it idle, and stop it
-    #[arg(long)]
-    service: bool,
-    /// What says that the service is ready: a URL, a port, or a text in its output
-    #[arg(long, value_name = "URL|port|text")]
-    ready: Option<String>,
-    /// Load the service: a URL for the built-in load, or a shell command
-    #[arg(long, value_name = "URL|command")]
-    load: Option<String>,
-    /// Send so many requests in a second; max: as many as the connections allow
-    #[arg(long, value_name = "number")]
-    rate: Option<String>,
-    /// Use at most so many connections at a time
-    #[arg(long, value_name = "number")]
-    connections: Option<String>,
-    /// Measure the load for this time
-    #[arg(long, value_name = "time")]
-    duration: Option<String>,
-    /// Load the service for this time before that
-    #[arg(long, value_name = "time")]
-    warmup_load: Option<String>,
-    /// Let the service idle for this time after the load
-    #[arg(long, value_name = "time")]
-    idle: Option<String>,
-    /// Fail if the service is not ready after this time
-    #[arg(long, value_name = "time")]
-    ready_timeout: Option<String>,
-    /// Fail if the load command takes longer
-    #[arg(long, value_name = "time")]
-    load_timeout: Option<String>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    service: Service,
     /// Count the runs that fail
     #[arg(long)]
     ignore_failure: bool,

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::answer::{Answer, misused};
 use super::arguments::{BACKENDS, OneOf};
 use super::node::become_node;
+use super::service::Service;
 
 const GOALS: OneOf = OneOf(&["rss", "cpu", "latency"]);
 
@@ -20,13 +21,15 @@ The search races the presets, and then sets of options that differ from the best
 worse half of the sets and measures the rest again. At the end, fresh runs measure the best set.
 
 Goals: rss (of a service after idle, else the peak), cpu, latency (p99, needs --service).
-Times: 500ms, 90s, 10m, 2h. Defaults: --budget 20m, --warmup 1, --cpu-within 3%, --rss-within 5%.
+Times: 500ms, 90s, 10m, 2h. Defaults: --budget 20m, --warmup 1, of a service 0, --cpu-within 3%, --rss-within 5%; those of a
+service are those of compare.
 
 Exit status: 0 the search ended; 1 the command failed, or a file could not be written, or --save found no gain; 2 wrong
 usage, 126 the command cannot be switched, 127 it was not found, 130 interrupted.
 
 Examples:
   malloc-backend tune --for rss --cpu-within 3% -- node build.js
+  malloc-backend tune --for rss --service --ready 3000 --load http://127.0.0.1:3000/ -- node server.js
   malloc-backend tune --for cpu --rss-within 10% --backends jemalloc --save malloc-backend.json -- ./program"
 )]
 pub struct Tune {
@@ -57,6 +60,9 @@ pub struct Tune {
     /// Run this shell command after each race, also after a failure
     #[arg(long, value_name = "command")]
     cleanup: Option<String>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    service: Service,
     /// Count the runs that fail
     #[arg(long)]
     ignore_failure: bool,
