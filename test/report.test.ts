@@ -135,7 +135,7 @@ describe('the report', () => {
     const html = renderHtml(results);
     const { sentence, dockerfile } = results.advice!;
     const said = textOf(html);
-    assert.ok(textOf(/<h1>.*?<\/h1>/s.exec(html)![0]).includes(sentence));
+    assert.ok(textOf(/<h1[^>]*>.*?<\/h1>/s.exec(html)![0]).includes(sentence));
     assert.ok(said.includes(dockerfile!.join(' ')));
     assert.ok(said.indexOf('Apply it') < said.indexOf('Medians with'));
   });
@@ -201,6 +201,21 @@ describe('the report', () => {
     assert.ok(said.includes(String.raw`-- sh -c 'echo '\''a b'\'' $x'`), said);
   });
 
+  test('has the subject with the least memory first, and those without a figure last', () => {
+    const results = compared();
+    results.summaries.find(({ subject }) => subject === 'jemalloc/low-rss')!.metrics = {};
+    const rows = renderHtml(results).split('<tr role="row" ').slice(1);
+    const order = rows.map((row) => /class="name">(.*?)<\/span>/.exec(row)![1]!.replaceAll('<wbr>', ''));
+    const memory = (id: string) =>
+      results.summaries.find(({ subject }) => subject === id)!.metrics.treePeakRss?.median ?? Infinity;
+    assert.equal(order.length, 7);
+    assert.equal(order.at(-1), 'jemalloc/low-rss');
+    assert.deepEqual(
+      order,
+      order.toSorted((a, b) => memory(a) - memory(b)),
+    );
+  });
+
   test('without advice and unfinished says so', () => {
     const { advice: _, ...results } = compared({ rounds: 2 });
     const said = textOf(renderHtml({ ...results, finished: false }));
@@ -258,7 +273,7 @@ describe("the report's curves", () => {
     const html = renderHtml(
       made([
         { subject: 'default/none', wall: 2, samples: form(2, 400) },
-        { subject: 'default/none', wall: 1, samples: form(1, 400) },
+        { subject: 'default/none', wall: 1, samples: form(1, 300) },
         { subject: 'default/none', wall: 2, samples: form(2, 900) },
         { subject: 'jemalloc/none', wall: 1, samples: form(1, 200) },
       ]),
@@ -487,6 +502,11 @@ describe('the report in Chromium', { skip: noBrowser }, () => {
       await page.title(),
       'Allocators compared: ' + (await page.locator('header .command').innerText()).trim(),
     );
+    // A quote does not end an attribute.
+    const shown = HOSTILE.replace('\u0000', '\u2400');
+    const generator = await page.locator('meta[name=generator]').getAttribute('content');
+    assert.equal(generator, `malloc-backend${shown}`);
+    assert.equal(await page.locator('header time').getAttribute('datetime'), shown);
     assert.match(await page.locator('h1').innerText(), /<\/script><\/style><\/title><img src=x/);
   });
 

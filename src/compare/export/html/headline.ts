@@ -7,9 +7,13 @@ import type { Row } from './rows.js';
 import { commandText } from './shell.js';
 import { effect } from './summary.js';
 
+/** A longer sentence than this has smaller letters. */
+const LONG = 90;
+
 /** What was found, in one sentence, and from how many runs. */
 export function headline(results: CompareResults, rows: readonly Row[]): Markup {
   const { created, tool, command, finished, runs, subjects } = results;
+  const said = sentence(results);
   const rounds = new Set(runs.map(({ round }) => round)).size;
   const facts = [
     count(subjects.length, 'subject'),
@@ -19,7 +23,7 @@ export function headline(results: CompareResults, rows: readonly Row[]): Markup 
   ];
   return markup`<header>
 <p class="over">${tool} <span aria-hidden="true">·</span> compare</p>
-<h1>${sentence(results)}</h1>
+<h1${said.length > LONG && markup` class="long"`}>${said}</h1>
 <p class="command"><code>${commandText(command)}</code></p>
 <p class="facts"><time datetime="${created}">${moment(created)}</time>${facts.map((fact) => markup` <span aria-hidden="true">·</span> <span>${fact}</span>`)}</p>
 ${!finished && markup`<p class="notice"><strong>Not finished.</strong> ${runs.length === 0 ? 'Each run that ends adds its figures.' : 'The figures are those of the runs so far, and may still change.'}</p>`}

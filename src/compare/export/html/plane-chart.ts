@@ -46,8 +46,8 @@ export function planeChart(results: CompareResults, rows: readonly Row[]): Marku
   if (metric === undefined || places.length === 0) return undefined;
   const [times, amounts] = [places.map(({ cpu }) => cpu.median), places.map(({ memory }) => memory.median)];
   const [time, memory] = [unitFor('seconds', times), unitFor('bytes', amounts)];
-  const x = around(times.map((value) => value / time.size));
-  const y = around(amounts.map((value) => value / memory.size));
+  const x = around(places.flatMap(({ cpu }) => three(cpu).map((value) => value / time.size)));
+  const y = around(places.flatMap((place) => three(place.memory).map((value) => value / memory.size)));
   const within = (part: number) => Math.min(1, Math.max(0, part));
   const drawn = places.map((place): Drawn => {
     const [left, from, to] = three(place.cpu).map((value) => within(x.place(value / time.size)));

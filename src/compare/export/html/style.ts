@@ -71,6 +71,7 @@ header{padding-block:2.5rem 1rem}
 h1{margin:.25rem 0 1rem;font-size:clamp(1.4rem,3.4vw,2.1rem);line-height:1.25;letter-spacing:-.012em;text-wrap:balance;overflow-wrap:anywhere}
 h2{margin:0 0 .25rem;font-size:1.3rem;line-height:1.3;letter-spacing:-.008em}
 h3{margin:1.25rem 0 .5rem;font-size:1rem}
+h1.long{font-size:clamp(1.2rem,2.4vw,1.5rem);letter-spacing:0}
 .command{margin:0 0 .5rem;overflow-wrap:anywhere;max-height:12rem;overflow:hidden}
 .command code{background:var(--tint);padding:.2rem .5rem;border-radius:5px;-webkit-box-decoration-break:clone;box-decoration-break:clone}
 .facts{margin:0;color:var(--soft);font-size:.875rem}
@@ -113,7 +114,7 @@ tbody th{font-weight:400;white-space:normal;overflow-wrap:anywhere;min-width:9re
 .text{text-align:left}
 td.long{white-space:pre-wrap;min-width:18rem;max-width:28rem}
 table.summary{font-size:.9375rem}
-.summary td{min-width:11.4rem;padding-inline:.5rem}
+.summary td{min-width:9.6rem;padding-inline:.5rem;white-space:normal}
 .summary thead th{padding-inline:.5rem}
 .summary tbody th{min-width:14rem}
 .summary tbody td,.summary tbody th{padding-block:.6rem}
