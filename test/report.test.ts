@@ -181,10 +181,20 @@ describe('the report', () => {
     assert.ok(said.includes('2026-11-30 01:40 UTC'));
     assert.ok(
       said.includes(
-        'malloc-backend compare \\ --budget 10m \\ --warmup 1 \\ --interval 20ms \\ --seed 20261130 \\ --service \\ --ready 8080 \\ --load http://127.0.0.1:8080/ \\ --rate 500 \\ --connections 50 \\ --duration 4s \\ --idle 3s \\ -- node server.js --port 8080',
+        'malloc-backend compare \\ --budget 10m \\ --warmup 1 \\ --interval 20ms \\ --seed 20261130 \\ --service \\ --ready 8080 \\ --load http://127.0.0.1:8080/ \\ --rate 500 \\ --connections 50 \\ --duration 4s \\ --warmup-load 2500ms \\ --idle 3s \\ -- node server.js --port 8080',
       ),
     );
     for (const { message } of results.warnings) assert.ok(said.includes(message), message);
+  });
+
+  test('reproduces a load without a rate as one at full speed', () => {
+    const results = compared({ mode: 'service', rounds: 0 });
+    const { rate: _, ...service } = results.options.service!;
+    const said = textOf(renderHtml({ ...results, options: { ...results.options, service } }));
+    assert.ok(said.includes('--rate max \\ --connections 50'));
+    const { connections: __, duration: ___, ...command } = { ...service, load: 'oha -n 9 http://a/' };
+    const other = textOf(renderHtml({ ...results, options: { ...results.options, service: command } }));
+    assert.ok(other.includes("--load 'oha -n 9 http://a/' \\ --warmup-load"));
   });
 
   test('reproduces other subjects one by one, with quotes where the shell needs them', () => {

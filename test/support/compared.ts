@@ -92,6 +92,7 @@ export function compared({
               rate: 500,
               connections: 50,
               duration: 4,
+              warmup: 2.5,
               idle: 3,
             },
           }

@@ -1,4 +1,4 @@
-import type { CompareResults } from '../../results.js';
+import type { CompareResults, ServiceOptions } from '../../results.js';
 import { DEFAULT_BASELINE, DEFAULT_SUBJECTS } from '../../subjects.js';
 import { quoted } from '../markdown.js';
 
@@ -12,7 +12,7 @@ export function commandLine({ subjects, baseline, options, command }: CompareRes
     ids.length === DEFAULT_SUBJECTS.length && ids.every((id, at) => id === DEFAULT_SUBJECTS[at]);
   const { runs, budgetMs, warmup, seed, intervalMs, ignoreFailure, setup, prepare, cleanup, service } =
     options;
-  const words: (readonly [option: string, value?: string | number] | false)[] = [
+  const words: (Word | false)[] = [
     ...(isStandard ? [] : ids.map((id) => ['--subject', id] as const)),
     baseline !== DEFAULT_BASELINE && ['--baseline', baseline],
     runs !== undefined && ['--runs', runs],
@@ -24,22 +24,46 @@ export function commandLine({ subjects, baseline, options, command }: CompareRes
     setup !== undefined && ['--setup', setup],
     prepare !== undefined && ['--prepare', prepare],
     cleanup !== undefined && ['--cleanup', cleanup],
-    service !== undefined && ['--service'],
-    service !== undefined && ['--ready', service.ready],
-    service !== undefined && ['--load', service.load],
-    service?.connections !== undefined && ['--rate', service.rate ?? 'max'],
-    service?.connections !== undefined && ['--connections', service.connections],
-    service?.duration !== undefined && ['--duration', duration(service.duration * 1000)],
-    service?.warmup !== undefined && ['--warmup-load', duration(service.warmup * 1000)],
-    service !== undefined && ['--idle', duration(service.idle * 1000)],
-    service?.readyTimeout !== undefined && ['--ready-timeout', duration(service.readyTimeout * 1000)],
-    service?.loadTimeout !== undefined && ['--load-timeout', duration(service.loadTimeout * 1000)],
+    ...(service === undefined ? [] : serviceWords(service)),
   ];
   const lines = words
     .filter((word) => word !== false)
     .map(([option, value]) => (value === undefined ? option : `${option} ${quoted(String(value))}`));
   return ['malloc-backend compare', ...lines, `-- ${commandText(command)}`].join(' \\\n  ');
 }
+
+type Word = readonly [option: string, value?: string | number];
+
+function serviceWords(service: ServiceOptions): Word[] {
+  const {
+    ready,
+    load,
+    rate,
+    connections,
+    duration: measured,
+    warmup,
+    idle,
+    readyTimeout,
+    loadTimeout,
+  } = service;
+  // The built-in load has a number of connections. Without a rate it sends as fast as these allow.
+  const speed = rate ?? (connections === undefined ? undefined : 'max');
+  const words: (Word | false)[] = [
+    ['--service'],
+    ['--ready', ready],
+    ['--load', load],
+    speed !== undefined && ['--rate', speed],
+    connections !== undefined && ['--connections', connections],
+    measured !== undefined && ['--duration', seconds(measured)],
+    warmup !== undefined && ['--warmup-load', seconds(warmup)],
+    ['--idle', seconds(idle)],
+    readyTimeout !== undefined && ['--ready-timeout', seconds(readyTimeout)],
+    loadTimeout !== undefined && ['--load-timeout', seconds(loadTimeout)],
+  ];
+  return words.filter((word) => word !== false);
+}
+
+const seconds = (value: number): string => duration(Math.round(value * 1000));
 
 /** As the options take it: `10m`, `90s`, `20ms`. */
 export function duration(ms: number): string {
