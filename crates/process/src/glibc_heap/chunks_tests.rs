@@ -242,3 +242,31 @@ fn an_array_of_one_number_is_no_row_of_chunks() {
     let stretch = Stretch { begins: START..end, end, synchronised: false, main: true };
     assert_eq!(walk(&mut image, stretch, PAGE), Tally { lost: 32000, ..Tally::default() });
 }
+
+#[test]
+fn a_header_that_contradicts_the_one_before_it_frees_nothing() {
+    let block = |units, is_free| Block { units, is_free };
+    let blocks: Vec<_> = (0..40).map(|index| block(10, index % 2 == 1)).collect();
+    let (mut words, ..) = heap_of(&blocks, 4, true, 0x7f00_0000_1234);
+    let whole = Image::new(words.clone()).walk(true);
+    // Behind the first free chunk, which ends after 20 units, the size of that chunk is another one.
+    words[20 * 2] = 96;
+    let torn = Image::new(words).walk(true);
+    assert_eq!((torn.free, torn.losses), (whole.free - 160, 1));
+}
+
+#[test]
+fn a_few_numbers_that_look_like_headers_prove_nothing() {
+    let block = |units, is_free| Block { units, is_free };
+    let blocks: Vec<_> = (0..40).map(|index| block(10, index % 2 == 1)).collect();
+    let (behind, chunks, free) = heap_of(&blocks, 4, true, 0x7f00_0000_1234);
+    // Two sizes that lead from one to the other, and to something else.
+    let mut words = vec![7; 16];
+    (words[1], words[5]) = (32 | 1, 48 | 1);
+    words.extend(behind);
+    let mut image = Image::new(words);
+    let end = START + image.bytes();
+    let stretch = Stretch { begins: START..end, end, synchronised: false, main: true };
+    let tally = walk(&mut image, stretch, PAGE);
+    assert_eq!((tally.chunks, tally.free, tally.losses, tally.lost), (chunks, free, 0, 128));
+}
