@@ -8,6 +8,8 @@ import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { type CompareResults, type Run, readResults } from '../index.js';
+import { asCost } from '../src/compare/advice.js';
+import { type Decision, repeated } from '../src/compare/decision.js';
 import { rateOf } from '../src/compare/service-options.js';
 import { warningsOfService } from '../src/compare/service-warnings.js';
 import type { Behaviour, Note } from './fixtures-ts/service.js';
@@ -215,6 +217,9 @@ describe('compare --service', { skip: cannotPreload }, () => {
   });
 
   test('refuses options that contradict one another', async () => {
+    const { code, stderr } = await tools.command(['tune', '--for', 'rss', '--ready', '3000', '--', 'true']);
+    assert.equal(code, 2, stderr);
+    assert.match(stderr, /--ready is for a service; add --service/);
     for (const [message, ...given] of [
       ['--ready is for a service; add --service', '--ready', '3000'],
       ['--warmup-load is for a service; add --service', '--warmup-load', '1s'],
@@ -425,6 +430,33 @@ function commandOf(pid: number): string {
     return '';
   }
 }
+
+describe('the decision for a service', () => {
+  const service = { ready: '3000', load: 'http://x/', connections: 10, duration: 10, warmup: 3, idle: 10 };
+  const decision = (options: object): Decision => ({
+    subject: { backend: 'jemalloc' },
+    measured: { command: ['node'], baseline: 'default/none', options } as unknown as Decision['measured'],
+  });
+
+  test('is measured again with the same load', () => {
+    const again = (options: object) => repeated(decision({ warmup: 0, service: options })).service;
+    assert.deepEqual(again({ ...service, rate: 200 }), { ...service, rate: 200 });
+    assert.deepEqual(again(service), { ...service, rate: 'max' });
+    assert.deepEqual(again({ ...service, load: 'k6 run x' }), { ...service, load: 'k6 run x' });
+  });
+
+  test('counts less throughput as a cost, and less of all else as a gain', () => {
+    const found = { ratio: 0.8, low: 0.5, high: 1, p: 0.01, verdict: 'lower' } as const;
+    assert.deepEqual(asCost('p99', found), found);
+    assert.deepEqual(asCost('throughput', found), {
+      ratio: 1.25,
+      low: 1,
+      high: 2,
+      p: 0.01,
+      verdict: 'higher',
+    });
+  });
+});
 
 describe('the warnings of a service', () => {
   const service = { ready: '1', load: 'http://x/', rate: 100, connections: 10, duration: 10, idle: 1 };
