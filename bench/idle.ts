@@ -122,6 +122,7 @@ async function during<T>(
 let launcher: string | undefined;
 
 async function measure(program: Program, env: NodeJS.ProcessEnv): Promise<Found> {
+  execFileSync(compile('warm'));
   const [found, { cpu }] = await during(program, env, async (child, socket) => {
     const [, pid, peakKb] = (await said(child, FREED, socket)).map(Number);
     await sleep(IDLE);
