@@ -79,4 +79,16 @@ describe('a decision', { skip: cannotPreload || notGlibc }, () => {
     const both = await command(['compare', '--check', file, '--backends', 'jemalloc']);
     assert.equal(both.code, 2, both.stderr);
   });
+
+  test('is resumed and checked with the input of the first runs', async () => {
+    const [input, results] = [tools.file('input.txt', 'hello'), tools.scratch('with-input.json')];
+    const words = ['--subject', 'jemalloc/none', '--warmup', '0', '--input', input, '--export-json', results];
+    const program = ['sh', '-c', '[ "$(cat)" = hello ]'];
+    const first = await command(['compare', ...words, '--runs', '1', '--', ...program]);
+    assert.equal(first.code, 0, first.stderr);
+    const { code, stderr } = await command(['compare', '--resume', results, '--runs', '2']);
+    assert.equal(code, 0, stderr);
+    const other = await command(['compare', '--resume', results, '--runs', '3', '--input', input]);
+    assert.equal(other.code, 2, other.stderr);
+  });
 });

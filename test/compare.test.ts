@@ -231,6 +231,17 @@ describe('compare()', { skip: cannotPreload }, () => {
     assert.deepEqual(readFileSync(log, 'utf8').trim().split('\n'), ['setup', ...runs, 'cleanup']);
     await tools.rejects(results(options({ ...one, ...around, command: ['false'] })), 'ERR_COMMAND_FAILED');
     assert.equal(readFileSync(log, 'utf8').trim().split('\n').at(-1), 'cleanup');
+    // A cleanup that fails too does not hide why the runs ended.
+    await tools.rejects(
+      results(options({ ...one, cleanup: 'exit 4', command: ['false'] })),
+      'ERR_COMMAND_FAILED',
+      /^(?!the command of --cleanup)/,
+    );
+    await tools.rejects(
+      results(options({ ...one, cleanup: 'exit 4', command: ['true'] })),
+      'ERR_COMMAND_FAILED',
+      /^the command of --cleanup/,
+    );
     await tools.rejects(
       results(options({ ...one, setup: 'echo why >&2; exit 4' })),
       'ERR_COMMAND_FAILED',

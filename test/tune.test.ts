@@ -4,6 +4,8 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { type TuneResults, tune } from '../index.js';
+import type { Run } from '../src/compare/results.js';
+import { Record as TuneRecord, score } from '../src/tune/score.js';
 import { SPACE } from '../src/tune/space.js';
 import * as tools from './fixtures-ts/tools.js';
 import { cannotPreload, notGlibc } from './support/shims.js';
@@ -92,6 +94,19 @@ describe('tune', { skip: cannotPreload || notGlibc }, () => {
     const none = await command([...words, '--save', nothing, '--', tools.cc('same', program('20'))]);
     assert.deepEqual([none.code, existsSync(nothing)], [1, false], none.stderr);
     assert.match(none.stderr, /there is no decision to save/);
+  });
+
+  test('prefers a set that keeps the bounds to any that breaks one', () => {
+    const of = (rss: number, cpu: number) => {
+      const run = (treePeakRss: number, user: number) => ({ treePeakRss, user, system: 0 }) as Run;
+      const record = new TuneRecord();
+      record.add(run(rss, cpu), run(100, 1), ['treePeakRss', 'cpu']);
+      return score(record, { metric: 'treePeakRss', bounds: [{ metric: 'cpu', within: 0.03 }] });
+    };
+    assert.ok(of(80, 1) < of(60, 1.031), 'a little more CPU time than the bound');
+    assert.ok(of(60, 1.029) < of(80, 1));
+    assert.ok(of(60, 1.04) < of(60, 1.05));
+    assert.equal(score(undefined, { metric: 'cpu', bounds: [] }), Infinity);
   });
 
   test('refuses what does nothing', async () => {

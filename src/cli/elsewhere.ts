@@ -76,7 +76,7 @@ async function command([name, ...args]: string[], failure: unknown): Promise<voi
   if (name !== undefined && ['--version', '-v', '-V'].includes(name)) return console.log(version());
   if (failure !== undefined) throw failure;
   if (name === 'doctor') return doctor(args);
-  if (name === 'compare')
+  if (name === 'compare' || name === 'tune')
     throw new MallocBackendError('ERR_BACKEND_UNAVAILABLE', whyNotSupported('comparing allocators'));
   if (name === 'run') {
     const { program } = read(args, options.run, 'the program runs without a switch');

@@ -15,7 +15,14 @@ import { type ServiceTask, runService } from './service.js';
 import { shell } from './shell.js';
 import { median } from './statistics.js';
 import { checkWritable, replaceFile } from './store.js';
-import { DEFAULT_BASELINE, DEFAULT_SUBJECTS, resolveSubject, subjectId, subjectOptions } from './subjects.js';
+import {
+  DEFAULT_BASELINE,
+  DEFAULT_SUBJECTS,
+  isUnavailable,
+  resolveSubject,
+  subjectId,
+  subjectOptions,
+} from './subjects.js';
 import { completeRounds, summarize } from './summary.js';
 import { LOOKS } from './verdict.js';
 import { OF_RUNS, warningsBefore, warningsOf } from './warnings.js';
@@ -82,11 +89,6 @@ function begin(options: CompareOptions, env: NodeJS.ProcessEnv): CompareResults 
     warnings: [...warnings, ...warningsBefore(here, env)],
   };
 }
-
-/** musl has no options, and so no presets; a package may lack a library. */
-const isUnavailable = (error: unknown): boolean =>
-  error instanceof MallocBackendError &&
-  ['ERR_UNKNOWN_PRESET', 'ERR_BACKEND_UNAVAILABLE', 'ERR_SHIM_MISSING'].includes(error.code);
 
 /** Results from a file, with the options' length. */
 function resume(file: string, options: CompareOptions): CompareResults {
@@ -180,6 +182,7 @@ class Comparison {
     const { setup, cleanup } = this.#results.options;
     const { signal } = this.#options;
     let ended: EndReason | undefined;
+    let failure: unknown;
     try {
       if (setup !== undefined) await shell('--setup', setup, this.#surroundings(), signal);
       yield* this.#findRate();
@@ -188,9 +191,15 @@ class Comparison {
     } finally {
       if (ended === undefined && this.#results.runs.length > 0) this.#keep(this.#results);
       // Not with the signal: what the setup began is to end after an abort, too.
-      if (cleanup !== undefined) await shell('--cleanup', cleanup, this.#surroundings());
+      if (cleanup !== undefined) {
+        await shell('--cleanup', cleanup, this.#surroundings()).catch((error: unknown) => {
+          // The error that ended the runs says more.
+          if (ended !== undefined) failure = error;
+        });
+      }
     }
     yield* this.#end(ended);
+    if (failure !== undefined) throw failure;
   }
 
   /** Finds the rate of the load, where none is given: a fast service and a slow one can each keep half of what they can do. */
@@ -250,12 +259,12 @@ class Comparison {
 
   async #run(subject: Subject, load?: Pick<ServiceTask, 'service' | 'load'>): Promise<Outcome> {
     const { command, options } = this.#results;
-    const { signal, input } = this.#options;
+    const { signal } = this.#options;
     const surroundings = this.#surroundings();
     if (options.prepare !== undefined) await shell('--prepare', options.prepare, surroundings, signal);
     if (signal?.aborted) throw aborted();
     const { intervalMs, ignoreFailure, service } = options;
-    const task = { command, subject, intervalMs, signal, input, ...surroundings };
+    const task = { command, subject, intervalMs, signal, input: options.input, ...surroundings };
     if (service === undefined) return runBatch({ ...task, ignoreFailure });
     const isShown = surroundings.output === 'inherit';
     return runService({ ...task, ...(load ?? { service, load: loadTask(service, isShown) }) });

@@ -1,6 +1,7 @@
 // The options of `compare`, checked before anything runs.
 
 import { accessSync, constants } from 'node:fs';
+import { resolve } from 'node:path';
 import { MallocBackendError, shown } from '../errors.js';
 import { namesOf, requireOptions } from '../options.js';
 import { anySeed } from './random.js';
@@ -130,7 +131,7 @@ export function checkOptions(options: CompareOptions): void {
 /** What the file decides cannot be given anew: half of the runs would be of another comparison. */
 function checkResumed(options: CompareOptions): void {
   const fixed = ['subjects', 'baseline', 'warmup', 'seed', 'intervalMs', 'ignoreFailure', 'service'] as const;
-  const given = [...fixed, 'setup', 'prepare', 'cleanup'].find(
+  const given = [...fixed, 'setup', 'prepare', 'cleanup', 'input'].find(
     (name) => options[name as keyof CompareOptions] !== undefined,
   );
   if (given !== undefined)
@@ -153,7 +154,7 @@ function checkReadable(file: string): void {
 
 /** What the results keep of the options, with the defaults. */
 export function measureOptions(options: CompareOptions): MeasureOptions {
-  const { runs, setup, prepare, cleanup, service } = options;
+  const { runs, setup, prepare, cleanup, input, service } = options;
   const standard = service === undefined ? DEFAULT_BUDGET_MS : SERVICE_BUDGET_MS;
   const budgetMs = options.budgetMs ?? (runs === undefined ? standard : undefined);
   return {
@@ -166,6 +167,7 @@ export function measureOptions(options: CompareOptions): MeasureOptions {
     ...(setup === undefined ? {} : { setup }),
     ...(prepare === undefined ? {} : { prepare }),
     ...(cleanup === undefined ? {} : { cleanup }),
+    ...(input === undefined ? {} : { input: resolve(input) }),
     ...(service === undefined ? {} : { service: serviceOptions(service) }),
   };
 }

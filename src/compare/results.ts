@@ -62,6 +62,8 @@ export interface MeasureOptions {
   prepare?: string;
   /** The shell command after everything. */
   cleanup?: string;
+  /** The absolute path of the file that the command gets as standard input. */
+  input?: string;
   service?: ServiceOptions;
 }
 

@@ -137,3 +137,8 @@ function parseSet(text: string): { backend: ProcessBackend; key: string; value: 
     );
   return { backend: processBackend(name), key, value };
 }
+
+/** musl has no options, and so no presets; a package may lack a library. */
+export const isUnavailable = (error: unknown): boolean =>
+  error instanceof MallocBackendError &&
+  ['ERR_UNKNOWN_PRESET', 'ERR_BACKEND_UNAVAILABLE', 'ERR_SHIM_MISSING'].includes(error.code);

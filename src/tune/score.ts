@@ -29,8 +29,8 @@ export class Record {
   }
 }
 
-/** A bound that is broken weighs more than any gain that breaks it. */
-const PENALTY = 10;
+/** What a broken bound adds: more than any gain. */
+const BROKEN = 1000;
 
 /** The lower the better. A candidate without runs is the worst. */
 export function score(record: Record | undefined, { metric, bounds }: Aim): number {
@@ -39,7 +39,8 @@ export function score(record: Record | undefined, { metric, bounds }: Aim): numb
   const broken = bounds.map(({ metric: name, within }) =>
     Math.max(0, (record!.difference(name) ?? 0) - Math.log(1 + within)),
   );
-  return gain + PENALTY * broken.reduce((sum, each) => sum + each, 0);
+  const excess = broken.reduce((sum, each) => sum + each, 0);
+  return excess > 0 ? BROKEN + excess : gain;
 }
 
 /** Adds every pair of runs of one round. */

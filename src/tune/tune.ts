@@ -11,7 +11,13 @@ import type { CompareOptions } from '../compare/options.js';
 import { type Random, anySeed, random } from '../compare/random.js';
 import type { CompareResults, Comparison, MetricName } from '../compare/results.js';
 import { type ServiceSettings, serviceSettings } from '../compare/service-options.js';
-import { DEFAULT_BASELINE, parseSubject, subjectId } from '../compare/subjects.js';
+import {
+  DEFAULT_BASELINE,
+  isUnavailable,
+  parseSubject,
+  resolveSubject,
+  subjectId,
+} from '../compare/subjects.js';
 import { completeRounds, summarize } from '../compare/summary.js';
 import { MallocBackendError, shown } from '../errors.js';
 import { type OptionNames, namesOf, requireOptions } from '../options.js';
@@ -134,6 +140,17 @@ function misused(message: string): MallocBackendError {
   return new MallocBackendError('ERR_INVALID_ARGUMENT', message);
 }
 
+/** musl has no options, and so no presets; a package may lack a library. */
+function isPossible(candidate: Candidate, env: NodeJS.ProcessEnv): boolean {
+  try {
+    resolveSubject(candidate, env);
+    return true;
+  } catch (error) {
+    if (isUnavailable(error)) return false;
+    throw error;
+  }
+}
+
 const isService = ({ service }: Pick<TuneOptions, 'service'>): boolean => service !== undefined;
 
 function aimOf(options: TuneOptions): Aim {
@@ -170,7 +187,11 @@ class Search {
 
   async *steps(): AsyncGenerator<TuneEvent, void, void> {
     const backends = this.#options.backends ?? (Object.keys(SPACE) as ProcessBackend[]);
-    const all = presetCandidates(backends).filter((each) => subjectId(each) !== DEFAULT_BASELINE);
+    const isNamed = this.#options.backends !== undefined;
+    const env = this.#options.env ?? process.env;
+    const all = presetCandidates(backends).filter(
+      (each) => subjectId(each) !== DEFAULT_BASELINE && (isNamed || isPossible(each, env)),
+    );
     yield* this.#halve('presets', all, 1);
     const preset = this.#best(all);
     yield* this.#climb(preset);
@@ -255,7 +276,9 @@ class Search {
     const others = subjects.filter((each) => subjectId(each) !== DEFAULT_BASELINE);
     const leftMs = this.#budgetMs - (performance.now() - this.#began);
     const roundMs = (this.#runningMs / Math.max(1, this.#runs)) * (others.length + 1);
-    const rounds = Math.min(MOST_ROUNDS, Math.max(LEAST_ROUNDS, Math.floor(leftMs / roundMs)));
+    // With one candidate there was no race, and nothing is known of the time.
+    const fitting = this.#runs === 0 ? LEAST_ROUNDS : Math.floor(leftMs / roundMs);
+    const rounds = Math.min(MOST_ROUNDS, Math.max(LEAST_ROUNDS, fitting));
     const results = yield* this.#race('confirmation', others, rounds);
     yield { type: 'end', tuned: this.#outcome(results, preset, best) };
   }
@@ -266,14 +289,11 @@ class Search {
     const { metric } = this.#aim;
     const over = bestId === presetId ? undefined : this.#against(results, presetId, bestId);
     const isBeaten = over?.[metric]?.verdict === 'lower';
-    const taken = isBeaten ? bestId : presetId;
-    const gain = results.summaries.find(({ subject }) => subject === taken)?.against;
-    const isWithin = this.#aim.bounds.every(({ metric: name, within }) => {
-      const found = gain?.[name];
-      return found === undefined || found.ratio <= 1 + within;
-    });
-    const winner = gain?.[metric]?.verdict === 'lower' && isWithin ? taken : null;
-    const mattered = isBeaten
+    // The preset is simpler: it is taken unless the other set is certainly better, or the preset is no gain.
+    const order = isBeaten ? [bestId, presetId] : [presetId, bestId];
+    const winner = order.find((id) => this.#isGain(results, id)) ?? null;
+    const isOwn = winner === bestId && bestId !== presetId;
+    const mattered = isOwn
       ? Object.entries(best.set).flatMap(([key, value]) => {
           const without = this.#against(results, bestId, subjectId(withoutOption(best, key)))?.[metric];
           return without === undefined ? [] : [{ key, value: String(value), without }];
@@ -290,11 +310,20 @@ class Search {
       results: { ...results, advice },
       preset: presetId,
       winner,
-      ...(isBeaten ? { overPreset: over![metric]! } : {}),
+      ...(isOwn && over?.[metric] !== undefined ? { overPreset: over[metric] } : {}),
       mattered,
       tried,
       sentence,
     };
+  }
+
+  /** Whether the subject is certainly lower than the baseline, and within the bounds. */
+  #isGain({ summaries }: CompareResults, id: string): boolean {
+    const gain = summaries.find(({ subject }) => subject === id)?.against;
+    const isWithin = this.#aim.bounds.every(
+      ({ metric, within }) => (gain?.[metric]?.ratio ?? 1) <= 1 + within,
+    );
+    return isWithin && gain?.[this.#aim.metric]?.verdict === 'lower';
   }
 
   #sentence(

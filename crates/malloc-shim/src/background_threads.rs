@@ -129,12 +129,20 @@ fn without_threads(call: impl Fn() -> c_long, can_go_on: bool) -> c_int {
     if there_were {
         let error = errno();
         // Where they cannot start, the allocator is to know it: free pages then go back as the program allocates.
-        if (result != 0 || can_go_on) && !set(true) {
+        if result == 0 && !can_go_on {
+            stay_without();
+        } else if !set(true) {
             set(false);
         }
         set_errno(error);
     }
     result as c_int
+}
+
+/// No thread starts in this process any more. (jemalloc knows that from `set(false)`.)
+fn stay_without() {
+    #[cfg(idle_release)]
+    crate::idle::end();
 }
 
 /// Whether this process is known to have one thread only: a child of clone(2) in a new PID namespace may have its

@@ -133,8 +133,9 @@ struct Watch {
 impl Watch {
     /// What the program does, since the last time that this was asked.
     fn sees(&mut self) -> Seen {
-        let (at, spent) = (now(libc::CLOCK_MONOTONIC), spent_by_program());
-        let (time, work) = (at.saturating_sub(self.at), spent.saturating_sub(self.spent));
+        // Two clocks that are read one after the other: what the program has spent may seem to shrink.
+        let (at, spent) = (now(libc::CLOCK_MONOTONIC), spent_by_program().max(self.spent));
+        let (time, work) = (at.saturating_sub(self.at), spent - self.spent);
         (self.at, self.spent) = (at, spent);
         let part = if ONE_ARENA.load(Ordering::Relaxed) { IDLE } else { IDLE_TO_TRIM };
         if work > time / part { Seen::Busy } else { Seen::Idle }

@@ -107,11 +107,15 @@ pub fn stops() {
 /// What the parent's thread held is free again. (Nobody else is here.)
 pub fn in_child() {
     SLEEPS.store(false, Ordering::Relaxed);
+    // Another thread of the parent may have been between a note and its sum.
+    let mut noted = 0;
     each_notes(|notes| {
         for unit in &notes.units {
             let _ = unit.compare_exchange(GOING, OLD, Ordering::Relaxed, Ordering::Relaxed);
+            noted += if matches!(unit.load(Ordering::Relaxed), NEW | OLD) { UNIT } else { 0 };
         }
     });
+    NOTED.store(noted, Ordering::Relaxed);
 }
 
 /// mimalloc's `mi_collect(true)` says that all goes.

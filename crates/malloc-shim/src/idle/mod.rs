@@ -115,7 +115,7 @@ fn allocator_pauses() {
 }
 
 /// Ends the thread, if there is one, and starts none in this process any more.
-fn end() {
+pub fn end() {
     if !is_own() {
         return;
     }
