@@ -354,7 +354,7 @@ describe('compare()', { skip: cannotPreload }, () => {
       [{ subjects: ['jemalloc/none/x'] }, 'ERR_INVALID_ARGUMENT', /a subject is <backend>\/<preset>/],
       [{ subjects: ['jemalloc/none,narenas'] }, 'ERR_INVALID_ARGUMENT', /options of a subject are key=value/],
       [{ subjects: ['jemalloc/none,narena=1'] }, 'ERR_UNKNOWN_OPTION', /narena/],
-      [{ subjects: ['snmalloc/low-rss'] }, 'ERR_UNKNOWN_PRESET', /no presets/],
+      [{ subjects: ['snmalloc/low-rss'] }, 'ERR_UNKNOWN_PRESET', /has no options; omit the preset/],
       [{ subjects: [{ backend: 'rust' }] }, 'ERR_BACKEND_UNAVAILABLE', /Rust/],
       [{ baseline: 'default/nine' }, 'ERR_UNKNOWN_PRESET', /Did you mean none/],
       [{ command: ['no-such-program'] }, 'ERR_PROGRAM_NOT_FOUND', /no-such-program/],
