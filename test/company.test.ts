@@ -272,7 +272,7 @@ describe('linked', { skip: cannotPreload || notGlibc }, () => {
           }
           assert.deepEqual([code, stdout], [126, ''], stderr);
           const caller = program === needs ? library : program;
-          const reason = `: ${caller} calls (mallocx|mi_malloc|tc_malloc) of .*${name}.*, which the library of ${backend} does not have`;
+          const reason = `: ${caller} calls (mallocx|mi_malloc|tc_malloc) of .*${name}.*, and the ${backend} library does not have this function`;
           assert.match(stderr, new RegExp(reason));
           tools.refuses(() => spawn(program, { backend }), 'ERR_CANNOT_SWITCH', new RegExp(reason));
         }
