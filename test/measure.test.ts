@@ -7,6 +7,7 @@ import { once } from 'node:events';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
+import type { EndEvent as End, SampleEvent as Sample, StartEvent as Start } from '../src/compare/launcher.js';
 import * as tools from './fixtures-ts/tools.js';
 import { environment } from './support/environment.js';
 import { compiled } from './support/native.js';
@@ -16,42 +17,6 @@ import { describe, test } from './support/suite.js';
 
 const { native, until } = tools;
 const MIB = 2 ** 20;
-
-interface Start {
-  event: 'start';
-  at: number;
-  pid: number;
-  proof: { pid: number; backend: string; version: string; library: string; owner: string };
-}
-
-interface Sample {
-  event: 'sample';
-  at: number;
-  rss: number;
-  pss?: number;
-  processes: number;
-  treeRss: number;
-  treePss?: number;
-  cpu: number;
-}
-
-interface End {
-  event: 'end';
-  at: number;
-  wall: number;
-  user: number;
-  system: number;
-  peakRss: number;
-  treePeakRss: number;
-  minorFaults: number;
-  majorFaults: number;
-  voluntarySwitches: number;
-  involuntarySwitches: number;
-  code: number | null;
-  signal: string | null;
-  counters: Record<string, number> | null;
-  leftBehind: number;
-}
 
 interface Failed {
   event: 'error';

@@ -17,24 +17,15 @@ import { checkWritable } from '../compare/store.js';
 import { type SubjectWords, subjectsOf } from '../compare/subjects.js';
 import { MallocBackendError } from '../errors.js';
 import { fail } from './fail.js';
-import { type ServiceWords, serviceOf } from './service-words.js';
+import { type MeasureWords, measuring } from './measure-words.js';
 import { type Export, defined, number, onSignals, say, time, write } from './words.js';
 import { ProgressLine, painter, report } from './terminal.js';
 
 /** The words of the command line, as the native program names them. */
-interface Words extends SubjectWords, ServiceWords {
+interface Words extends SubjectWords, MeasureWords {
   baseline: string | null;
   runs: string | null;
-  budget: string | null;
-  warmup: string | null;
-  setup: string | null;
-  prepare: string | null;
-  cleanup: string | null;
-  ignoreFailure: boolean;
-  showOutput: boolean;
-  input: string | null;
   interval: string | null;
-  seed: string | null;
   exportJson: string | null;
   exportCsv: string | null;
   exportHtml: string | null;
@@ -59,17 +50,8 @@ function optionsOf(
     subjects: subjectsOf(words),
     baseline: words.baseline,
     runs: number('--runs', words.runs),
-    budgetMs: time('--budget', words.budget),
-    warmup: number('--warmup', words.warmup),
-    seed: number('--seed', words.seed),
     intervalMs: time('--interval', words.interval),
-    service: serviceOf(words),
-    ignoreFailure: words.ignoreFailure || undefined,
-    setup: words.setup,
-    prepare: words.prepare,
-    cleanup: words.cleanup,
-    input: words.input,
-    output: words.showOutput ? 'inherit' : undefined,
+    ...measuring(words),
     file: exportJson ?? resume ?? ownFile(),
     resume,
     signal,

@@ -16,25 +16,16 @@ import {
   tune,
 } from '../tune/tune.js';
 import { fail } from './fail.js';
-import { type ServiceWords, serviceOf } from './service-words.js';
+import { type MeasureWords, measuring } from './measure-words.js';
 import { ProgressLine, painter, report } from './terminal.js';
-import { type Export, defined, number, onSignals, say, time, write } from './words.js';
+import { type Export, defined, onSignals, say, write } from './words.js';
 
 /** The words of the command line, as the native program names them. */
-interface Words extends ServiceWords {
+interface Words extends MeasureWords {
   goal: string;
   cpuWithin: string | null;
   rssWithin: string | null;
   backends: readonly string[];
-  budget: string | null;
-  warmup: string | null;
-  setup: string | null;
-  prepare: string | null;
-  cleanup: string | null;
-  ignoreFailure: boolean;
-  showOutput: boolean;
-  input: string | null;
-  seed: string | null;
   exportJson: string | null;
   exportMarkdown: string | null;
   save: string | null;
@@ -58,16 +49,7 @@ function optionsOf(words: Words, program: string[], signal: AbortSignal): TuneOp
     cpuWithin: part('--cpu-within', words.cpuWithin),
     rssWithin: part('--rss-within', words.rssWithin),
     backends: words.backends.length > 0 ? (words.backends as ProcessBackend[]) : undefined,
-    budgetMs: time('--budget', words.budget),
-    warmup: number('--warmup', words.warmup),
-    seed: number('--seed', words.seed),
-    ignoreFailure: words.ignoreFailure || undefined,
-    setup: words.setup,
-    prepare: words.prepare,
-    cleanup: words.cleanup,
-    input: words.input,
-    output: words.showOutput ? 'inherit' : undefined,
-    service: serviceOf(words),
+    ...measuring(words),
     signal,
   });
 }

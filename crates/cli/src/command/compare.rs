@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::answer::{Answer, misused};
 use super::arguments::{BACKENDS, PRESETS};
 use super::node::become_node;
-use super::service::Service;
+use super::runs::Runs;
 
 /// Measure a command on several allocators, and say which one to take
 // Rust parses the words, and src/cli/compare.ts does the rest: it knows the keys below in camel case.
@@ -66,24 +66,12 @@ pub struct Compare {
     /// Run this shell command before everything
     #[arg(long, value_name = "command")]
     setup: Option<String>,
-    /// Run this shell command before each run
-    #[arg(long, value_name = "command")]
-    prepare: Option<String>,
     /// Run this shell command after everything, also after a failure
     #[arg(long, value_name = "command")]
     cleanup: Option<String>,
     #[command(flatten)]
     #[serde(flatten)]
-    service: Service,
-    /// Count the runs that fail
-    #[arg(long)]
-    ignore_failure: bool,
-    /// Show what the program prints
-    #[arg(long)]
-    show_output: bool,
-    /// Give the program this file as standard input
-    #[arg(long, value_name = "file", value_hint = ValueHint::FilePath)]
-    input: Option<String>,
+    each: Runs,
     /// Sample RSS so often
     #[arg(long, value_name = "time")]
     interval: Option<String>,

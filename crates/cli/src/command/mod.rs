@@ -13,6 +13,7 @@ mod path;
 mod python;
 mod quoting;
 mod run;
+mod runs;
 mod service;
 mod system;
 mod tune;

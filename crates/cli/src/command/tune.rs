@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::answer::{Answer, misused};
 use super::arguments::{BACKENDS, OneOf};
 use super::node::become_node;
-use super::service::Service;
+use super::runs::Runs;
 
 const GOALS: OneOf = OneOf(&["rss", "cpu", "latency"]);
 
@@ -54,24 +54,12 @@ pub struct Tune {
     /// Run this shell command before each race
     #[arg(long, value_name = "command")]
     setup: Option<String>,
-    /// Run this shell command before each run
-    #[arg(long, value_name = "command")]
-    prepare: Option<String>,
     /// Run this shell command after each race, also after a failure
     #[arg(long, value_name = "command")]
     cleanup: Option<String>,
     #[command(flatten)]
     #[serde(flatten)]
-    service: Service,
-    /// Count the runs that fail
-    #[arg(long)]
-    ignore_failure: bool,
-    /// Show what the program prints
-    #[arg(long)]
-    show_output: bool,
-    /// Give the program this file as standard input
-    #[arg(long, value_name = "file", value_hint = ValueHint::FilePath)]
-    input: Option<String>,
+    each: Runs,
     /// Decide the random choices by this number
     #[arg(long, value_name = "number")]
     seed: Option<String>,
