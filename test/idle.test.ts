@@ -4,17 +4,13 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { request } from 'node:http';
-import { dirname } from 'node:path';
-import { text } from 'node:stream/consumers';
 import { environment, type Preset } from '../index.js';
 import * as tools from './fixtures-ts/tools.js';
-import { FREED, freed, givenBack } from './support/idle.js';
+import { givenBack, gunicornGivesBack } from './support/idle.js';
 import { compiled } from './support/native.js';
 import { fixture } from './support/programs.js';
-import { until } from './support/progress.js';
 import { noPython, pythons } from './support/pythons.js';
-import { ended, kill, run, start, succeed } from './support/run.js';
+import { kill, run, start, succeed } from './support/run.js';
 import { cannotPreload, isGlibc, notGlibc } from './support/shims.js';
 import { describe, test } from './support/suite.js';
 
@@ -41,24 +37,9 @@ for (const backend of BACKENDS)
       );
 
     const gunicorn = tools.which('gunicorn');
-    test('gunicorn', { skip: gunicorn === undefined && 'gunicorn is not installed' }, async () => {
-      const socketPath = tools.scratch(`gunicorn-${backend}.sock`);
-      const options = ['-w', '1', '-b', `unix:${socketPath}`, '--chdir', dirname(fixture('spike.py'))];
-      const server = start(tools.native, [...on(backend), gunicorn ?? '', ...options, 'spike:application']);
-      const outcome = ended(server);
-      try {
-        const answer = await until('gunicorn', async () => {
-          const asked = request({ socketPath, path: '/' }).end();
-          const [response] = await once(asked, 'response').catch(() => []);
-          return response === undefined ? undefined : text(response);
-        });
-        await freed(FREED.exec(answer) ?? assert.fail(answer));
-        server.kill('SIGTERM');
-        assert.equal((await outcome).code, 0);
-      } finally {
-        kill(server);
-      }
-    });
+    test('gunicorn', { skip: gunicorn === undefined && 'gunicorn is not installed' }, () =>
+      gunicornGivesBack(on(backend), gunicorn ?? ''),
+    );
   });
 
 for (const backend of BACKENDS)

@@ -2,10 +2,16 @@
 
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { request } from 'node:http';
+import { dirname } from 'node:path';
 import type { Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
+import * as tools from '../fixtures-ts/tools.js';
+import { fixture } from './programs.js';
 import { until } from './progress.js';
-import { ended } from './run.js';
+import { ended, kill, start } from './run.js';
 
 /** KiB of a process that are in memory. */
 function rss(pid: number): number {
@@ -41,4 +47,24 @@ export async function givenBack(child: ChildProcess): Promise<void> {
   }
   const { code, stderr } = await outcome;
   assert.equal(code, 0, stderr);
+}
+
+/** A forked worker of gunicorn gives back what a request has freed. `words` are those before a program's. */
+export async function gunicornGivesBack(words: readonly string[], gunicorn: string): Promise<void> {
+  const socketPath = tools.scratch(`gunicorn-${words[1]}.sock`);
+  const options = ['-w', '1', '-b', `unix:${socketPath}`, '--chdir', dirname(fixture('spike.py'))];
+  const server = start(tools.native, [...words, gunicorn, ...options, 'spike:application']);
+  const outcome = ended(server);
+  try {
+    const answer = await until('gunicorn', async () => {
+      const asked = request({ socketPath, path: '/' }).end();
+      const [response] = await once(asked, 'response').catch(() => []);
+      return response === undefined ? undefined : text(response);
+    });
+    await freed(FREED.exec(answer) ?? assert.fail(answer));
+    server.kill('SIGTERM');
+    assert.equal((await outcome).code, 0);
+  } finally {
+    kill(server);
+  }
 }
