@@ -1,26 +1,29 @@
-// npm run compare:programs -- [program…] [--budget MINUTES] [--out FILE]
+// npm run compare:programs -- [program…] [--rounds N] [--page]
 //
-// Compares the allocators on the programs in bench/services, and writes docs/results.md. Without --out, a part of the programs
-// or another budget is printed only.
+// Compares the allocators on the programs in bench/services, and writes docs/results.md. With names of programs, the page of
+// these programs is printed instead.
 
-import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { type CompareOptions, type CompareResults, compare, renderHtml, renderMarkdown } from '../index.js';
+import { type CompareOptions, compare, readResults, renderMarkdown } from '../index.js';
+import { quoted } from '../src/compare/export/markdown.js';
 import { root, scratch } from './measure.js';
 import { photo } from './photo.js';
 
 const folder = join(root, 'bench/services');
 const venv = scratch('services-venv');
 const python = join(venv, 'bin/python');
-const PORT = 18_700;
+const FIRST_PORT = 18_700;
 
 interface Program {
   title: string;
   command: () => Promise<string[]> | string[];
-  /** A service is loaded by HTTP, and then idles. Other programs end by themselves. */
-  isService: boolean;
+  /** The requests that a service answers, eight at a time, before it idles. Other programs end by themselves. */
+  requests?: number;
 }
 
 const node = (name: string, ...args: string[]): string[] => [process.execPath, join(folder, name), ...args];
@@ -29,33 +32,31 @@ const PROGRAMS: Readonly<Record<string, Program>> = {
   image: {
     title: 'sharp: three sizes of a 12-megapixel photo for each request',
     command: async () => node('image.mjs', await photo()),
-    isService: true,
+    requests: 24,
   },
-  api: { title: 'Fastify: a JSON API', command: () => node('api.mjs'), isService: true },
-  ssr: { title: 'React: server-side rendering', command: () => node('ssr.mjs'), isService: true },
-  sqlite: { title: 'better-sqlite3', command: () => node('sqlite.mjs'), isService: true },
-  gzip: { title: 'zlib, JSON and Buffers', command: () => node('gzip.mjs'), isService: true },
+  api: { title: 'Fastify: a JSON API', command: () => node('api.mjs'), requests: 2000 },
+  ssr: { title: 'React: server-side rendering', command: () => node('ssr.mjs'), requests: 300 },
+  sqlite: { title: 'better-sqlite3', command: () => node('sqlite.mjs'), requests: 200 },
+  gzip: { title: 'zlib, JSON and Buffers', command: () => node('gzip.mjs'), requests: 300 },
   tables: {
     title: 'FastAPI on uvicorn, with pandas',
     command: () => [python, join(folder, 'tables.py')],
-    isService: true,
+    requests: 80,
   },
   frames: {
     title: 'FastAPI on uvicorn, with polars',
     command: () => [python, join(folder, 'frames.py')],
-    isService: true,
+    requests: 120,
   },
   compile: {
     title: 'TypeScript 6 compiles this package',
     command: () => node('compile.mjs', join(root, 'src')),
-    isService: false,
   },
-  bundle: { title: 'rolldown', command: () => node('bundle.mjs'), isService: false },
-  matrices: { title: 'numpy', command: () => [python, join(folder, 'matrices.py')], isService: false },
+  bundle: { title: 'rolldown', command: () => node('bundle.mjs') },
+  matrices: { title: 'numpy', command: () => [python, join(folder, 'matrices.py')] },
   prefork: {
     title: 'A Python task queue with four forked workers',
     command: () => [python, join(folder, 'prefork.py')],
-    isService: false,
   },
 };
 
@@ -68,52 +69,80 @@ function install(): void {
   execFileSync(python, ['-m', 'pip', 'install', '-q', '-r', join(folder, 'requirements.txt')], { stdio });
 }
 
-async function measured(name: string, program: Program, budgetMs: number): Promise<CompareResults> {
-  const url = `http://127.0.0.1:${PORT}/`;
+const fileOf = (name: string): string => scratch(`results-${name}.json`);
+
+/** Compares on one program, in this process. */
+async function compareOn(name: string, rounds: number): Promise<void> {
+  const program = PROGRAMS[name]!;
+  const port = FIRST_PORT + Object.keys(PROGRAMS).indexOf(name);
+  const url = `http://127.0.0.1:${port}/`;
+  const load = node('load.mjs').map(quoted).join(' ');
   const options: CompareOptions = {
     command: await program.command(),
-    budgetMs,
-    env: { ...process.env, PORT: String(PORT) },
-    file: scratch(`results-${name}.json`),
-    ...(program.isService
-      ? { service: { ready: url, load: url, connections: 8, duration: 8, idle: 8 } }
-      : {}),
+    runs: rounds,
+    env: { ...process.env, PORT: String(port) },
+    file: fileOf(name),
+    ...(program.requests === undefined
+      ? {}
+      : { service: { ready: url, load: `${load} ${url} ${program.requests}`, idle: 5 } }),
   };
-  let results: CompareResults | undefined;
   for await (const event of compare(options)) {
-    if (event.type === 'end') results = event.results;
+    if (event.type === 'end') console.error(`${name}: ${event.results.advice?.sentence ?? 'no advice'}`);
     if (event.type === 'warning') console.error(`${name}: ${event.warning.message}`);
     if (event.type === 'run') console.error(`${name}: round ${event.run.round} ${event.run.subject}`);
   }
-  return results!;
+}
+
+/** Compares on all of the programs: one for each processor at a time, which it has for itself. */
+async function compareOnEach(names: readonly string[], rounds: number): Promise<void> {
+  const waiting = [...names];
+  const work = async (processor: number): Promise<void> => {
+    for (let name = waiting.shift(); name !== undefined; name = waiting.shift()) {
+      const words = [process.execPath, import.meta.filename, '--here', name, '--rounds', String(rounds)];
+      const child = spawn('taskset', ['-c', String(processor), ...words], {
+        stdio: ['ignore', 'ignore', 'inherit'],
+      });
+      const [code] = (await once(child, 'close')) as [number | null];
+      if (code !== 0) throw new Error(`the comparison on ${name} ended with ${code}`);
+    }
+  };
+  await Promise.all(Array.from({ length: availableParallelism() }, (_, processor) => work(processor)));
+}
+
+function page(names: readonly string[]): string {
+  const parts = names.map((name) => {
+    const results = readResults(fileOf(name));
+    return `## ${PROGRAMS[name]!.title}\n\n${renderMarkdown(results).trim()}`;
+  });
+  return `# Results\n\nMade by \`npm run compare:programs\`. [How compare measures and decides](compare.md).\n\n${parts.join('\n\n')}\n`;
 }
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { budget: { type: 'string', default: '15' }, out: { type: 'string' } },
+  options: {
+    rounds: { type: 'string', default: '8' },
+    // Compares on the one program, in this process.
+    here: { type: 'string' },
+    // Measures nothing, and writes the page of what was measured last.
+    page: { type: 'boolean', default: false },
+  },
 });
-const unknown = positionals.find((name) => !Object.hasOwn(PROGRAMS, name));
-const minutes = Number(values.budget);
-if (unknown !== undefined || !(minutes > 0)) {
+const named = values.here === undefined ? positionals : [values.here];
+const rounds = Number(values.rounds);
+if (named.some((name) => !Object.hasOwn(PROGRAMS, name)) || !(rounds >= 1)) {
   console.error(
-    `usage: npm run compare:programs -- [${Object.keys(PROGRAMS).join('|')}…] [--budget MINUTES] [--out FILE]`,
+    `usage: npm run compare:programs -- [${Object.keys(PROGRAMS).join('|')}…] [--rounds N] [--page]`,
   );
   process.exit(2);
 }
-install();
-const chosen = positionals.length > 0 ? positionals : Object.keys(PROGRAMS);
-const isWhole = positionals.length === 0 && values.budget === '15';
-const parts: string[] = [];
-for (const name of chosen) {
-  const program = PROGRAMS[name]!;
-  const results = await measured(name, program, minutes * 60_000);
-  const pictures = scratch('pictures');
-  mkdirSync(pictures, { recursive: true });
-  writeFileSync(join(pictures, `${name}.html`), renderHtml(results));
-  parts.push(`## ${program.title}\n\n${renderMarkdown(results).trim()}`);
-  console.error(`${name}: ${results.advice?.sentence ?? 'no advice'}`);
+if (values.here !== undefined) await compareOn(values.here, rounds);
+else {
+  const chosen = positionals.length > 0 ? positionals : Object.keys(PROGRAMS);
+  if (!values.page) {
+    install();
+    await photo();
+    await compareOnEach(chosen, rounds);
+  }
+  if (positionals.length > 0) process.stdout.write(page(chosen));
+  else writeFileSync(join(root, 'docs/results.md'), page(chosen));
 }
-const page = `# Results\n\nMade by \`npm run compare:programs\`. [How compare measures and decides](compare.md).\n\n${parts.join('\n\n')}\n`;
-const out = values.out ?? (isWhole ? join(root, 'docs/results.md') : undefined);
-if (out === undefined) process.stdout.write(page);
-else writeFileSync(out, page);
