@@ -143,6 +143,7 @@ describe('the configuration file', { skip: cannotPreload }, () => {
       ],
       ['{\n  "backend": "jemalloc",\n  "children": true\n}', 3, /invalid type: boolean `true`/],
       ['{\n  "backend": "jemalloc",\n  "measured": {\n    "at": 1\n  }\n}', 4, /invalid type: integer `1`/],
+      ['{\n  "backend": "jemalloc",\n  "preset": null\n}', 3, /invalid type: null, expected a string/],
       ['{\n  "backend": "jemalloc"\n', 3, /EOF while parsing/],
       ['', 1, /EOF while parsing/],
     ];
@@ -169,17 +170,28 @@ describe('the configuration file', { skip: cannotPreload }, () => {
     assert.match(stderr, /:2: mimalloc is not there: the preloadable library .* does not exist/);
   });
 
-  test('has a JSON Schema that allows and refuses the same', () => {
+  test('has a JSON Schema that allows and refuses the same', async () => {
     assert.equal(mismatch(FULL, schema as Schema), undefined);
     const { gain } = MEASURED;
+    const measured = (part: object): object => ({ ...FULL, measured: { ...MEASURED, ...part } });
     for (const [value, why] of [
       [{ ...FULL, backend: 'rust' }, /backend/],
       [{ ...FULL, presett: 'none' }, /presett/],
       [{ preset: 'none' }, /backend/],
       [{ ...FULL, set: { narenas: [1] } }, /narenas/],
-      [{ ...FULL, measured: { ...MEASURED, gain: { ...gain, wall: { ratio: 1 } } } }, /gain/],
-    ] as const)
+      [measured({ gain: { ...gain, wall: { ratio: 1 } } }), /gain/],
+      [measured({ gain: { wall: { ratio: 0, low: 0.1, high: 1 } } }), /ratio/],
+      [measured({ runs: 0 }), /runs/],
+      [measured({ command: [] }), /command/],
+      [measured({ machine: { cpu: [] } }), /cpu/],
+      ...(['$schema', 'preset', 'set', 'children', 'measured'] as const).map(
+        (key) => [{ ...FULL, [key]: null }, new RegExp(key.replace('$', '\\$'))] as const,
+      ),
+    ] as const) {
       assert.match(mismatch(value, schema as Schema) ?? assert.fail(JSON.stringify(value)), why);
+      const { code, stderr } = await command(['run', '--config', config(value), '--', 'true']);
+      assert.equal(code, 2, `${JSON.stringify(value)}: ${stderr}`);
+    }
     const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { exports: object };
     assert.ok(Object.hasOwn(exports, './config.schema.json'));
   });

@@ -1,5 +1,6 @@
 // What may spoil a result, and how a reader can see that.
 
+import { cpus } from 'node:os';
 import { METRIC } from './metrics.js';
 import type { CompareResults, Machine, Run, Warning } from './results.js';
 import { OF_SERVICE, warningsOfService } from './service-warnings.js';
@@ -9,7 +10,9 @@ import { LOOKS } from './verdict.js';
 /** What can be seen before the first run. */
 export function warningsBefore(machine: Machine, env: NodeJS.ProcessEnv): Warning[] {
   const found: Warning[] = [];
-  const { governor, load, cores } = machine;
+  const { governor, load } = machine;
+  // The load is of the whole machine, also where this process may use a part of it only.
+  const cores = cpus().length;
   if (governor !== undefined && !['performance', 'schedutil'].includes(governor))
     found.push({
       code: 'GOVERNOR',

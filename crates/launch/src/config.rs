@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::num::NonZeroU64;
 use std::path::Path;
 use std::str::FromStr;
 use std::{fs, io};
 
 use malloc_backend::MemoryAllocatorBackend;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{Error, IgnoredAny};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::environment::{Children, is_musl, why_not_process};
@@ -97,15 +98,22 @@ fn line_of(text: &str, key: &str) -> usize {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    #[serde(rename = "$schema")]
+    #[serde(rename = "$schema", default, deserialize_with = "there")]
     _schema: Option<String>,
     backend: String,
+    #[serde(default, deserialize_with = "there")]
     preset: Option<String>,
     #[serde(default)]
     set: BTreeMap<String, Value>,
+    #[serde(default, deserialize_with = "there")]
     children: Option<String>,
-    #[serde(rename = "measured")]
+    #[serde(rename = "measured", default, deserialize_with = "there")]
     _measured: Option<Measured>,
+}
+
+/// The value of a key that may be absent, but not null.
+fn there<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
 }
 
 /// The measurement behind the decision. `compare --check` repeats it.
@@ -115,11 +123,13 @@ struct File {
 struct Measured {
     at: String,
     tool: String,
+    #[serde(deserialize_with = "not_empty")]
     command: Vec<String>,
+    #[serde(deserialize_with = "scalars")]
     machine: BTreeMap<String, Value>,
     versions: BTreeMap<String, String>,
     baseline: String,
-    runs: u64,
+    runs: NonZeroU64,
     gain: BTreeMap<String, Gain>,
     options: BTreeMap<String, IgnoredAny>,
 }
@@ -129,9 +139,28 @@ struct Measured {
 #[serde(deny_unknown_fields)]
 #[allow(dead_code, reason = "only the types are checked here")]
 struct Gain {
+    #[serde(deserialize_with = "positive")]
     ratio: f64,
+    #[serde(deserialize_with = "positive")]
     low: f64,
+    #[serde(deserialize_with = "positive")]
     high: f64,
+}
+
+fn not_empty<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let words = Vec::deserialize(from)?;
+    if words.is_empty() { Err(D::Error::custom("the command is empty")) } else { Ok(words) }
+}
+
+fn scalars<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, Value>, D::Error> {
+    let values = BTreeMap::deserialize(from)?;
+    values.values().try_for_each(|value: &Value| scalar(value.clone()).map(drop)).map_err(D::Error::custom)?;
+    Ok(values)
+}
+
+fn positive<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    let number = f64::deserialize(from)?;
+    if number > 0.0 { Ok(number) } else { Err(D::Error::custom(format!("{number} is not above 0"))) }
 }
 
 #[cfg(test)]

@@ -48,6 +48,8 @@ extern "C" fn start() {
         malloc_backend_preload::background_threads::allow();
     }
     #[cfg(idle_release)]
+    crate::idle::prepare();
+    #[cfg(idle_release)]
     let releases = idle_release();
     #[cfg(not(idle_release))]
     let releases = false;

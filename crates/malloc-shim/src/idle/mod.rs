@@ -38,6 +38,11 @@ static THREADED: AtomicBool = AtomicBool::new(false);
 /// A thread-specific value, whose destructor tells that the main thread ended.
 static KEY: AtomicU32 = AtomicU32::new(0);
 
+/// Finds what the library stands in front of, in its constructor.
+pub fn prepare() {
+    waits::prepare();
+}
+
 /// Lets the thread start, from the constructor of a library whose backend serves: in the main thread.
 pub fn allow() {
     let mut key = 0;

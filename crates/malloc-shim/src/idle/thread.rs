@@ -14,6 +14,13 @@ const NAME: &core::ffi::CStr = c"malloc-idle";
 /// A program's thread-local variables are on it too; where they are more, the thread gets a stack of the usual size.
 const STACK: usize = 64 << 10;
 
+/// As pthread.h has it, in glibc and in musl.
+const PTHREAD_CANCEL_DISABLE: c_int = 1;
+
+unsafe extern "C" {
+    fn pthread_setcancelstate(state: c_int, before: *mut c_int) -> c_int;
+}
+
 type Routine = extern "C" fn(*mut c_void) -> *mut c_void;
 
 /// What the thread sleeps on, while it is [`NOTHING`].
@@ -21,8 +28,24 @@ static ASKED: AtomicU32 = AtomicU32::new(NOTHING);
 const NOTHING: u32 = 0;
 const TO_WAKE: u32 = 1;
 const TO_END: u32 = 2;
-/// The thread's pthread_t, of which 0 is none in glibc and in musl.
-static THREAD: AtomicUsize = AtomicUsize::new(0);
+/// The thread's pthread_t, [`NONE`], or [`BUSY`]. A pthread_t is an address in glibc and in musl.
+static THREAD: AtomicUsize = AtomicUsize::new(NONE);
+const NONE: usize = 0;
+/// Some thread starts it, or waits for its end.
+const BUSY: usize = 1;
+
+/// The pthread_t, as soon as nobody is busy with it; or [`NONE`]. The caller is the one that is busy now.
+fn claim() -> usize {
+    loop {
+        let thread = THREAD.load(Ordering::SeqCst);
+        if thread == BUSY {
+            // SAFETY: a system call without arguments.
+            unsafe { system_call(libc::SYS_sched_yield, &[]) };
+        } else if THREAD.compare_exchange(thread, BUSY, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
+            return thread;
+        }
+    }
+}
 
 /// Starts it; says whether it runs.
 pub fn start(routine: fn()) -> bool {
@@ -36,8 +59,13 @@ pub fn start(routine: fn()) -> bool {
     }
     type Create = unsafe extern "C" fn(*mut usize, *const c_void, Routine, *mut c_void) -> c_int;
     let create = PTHREAD_CREATE.resolved();
-    if create.is_null() || THREAD.load(Ordering::Relaxed) != 0 {
-        return !create.is_null();
+    if create.is_null() {
+        return false;
+    }
+    let running = claim();
+    if running != NONE {
+        THREAD.store(running, Ordering::SeqCst);
+        return true;
     }
     ASKED.store(NOTHING, Ordering::Relaxed);
     let mut thread = 0;
@@ -59,27 +87,30 @@ pub fn start(routine: fn()) -> bool {
         libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), ptr::null_mut());
         error
     };
-    if error == 0 {
-        THREAD.store(thread, Ordering::SeqCst);
-    }
+    THREAD.store(if error == 0 { thread } else { NONE }, Ordering::SeqCst);
     error == 0
 }
 
 /// Ends it and waits for that.
 pub fn stop() {
-    let thread = THREAD.swap(0, Ordering::SeqCst);
-    if thread == 0 {
-        return;
+    let mut cancelled = 0;
+    // SAFETY: the state that was is filled in. Who is cancelled while it waits would leave the thread claimed for ever.
+    unsafe { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &mut cancelled) };
+    let thread = claim();
+    if thread != NONE {
+        ASKED.store(TO_END, Ordering::SeqCst);
+        interrupt();
+        // SAFETY: a thread that was started here, is not detached, and is joined once: by who has claimed it.
+        unsafe { libc::pthread_join(thread as libc::pthread_t, ptr::null_mut()) };
     }
-    ASKED.store(TO_END, Ordering::SeqCst);
-    interrupt();
-    // SAFETY: a thread that was started here, is not detached, and is joined once.
-    unsafe { libc::pthread_join(thread as libc::pthread_t, ptr::null_mut()) };
+    THREAD.store(NONE, Ordering::SeqCst);
+    // SAFETY: the state that was.
+    unsafe { pthread_setcancelstate(cancelled, ptr::null_mut()) };
 }
 
 /// In a forked child: the thread is the parent's.
 pub fn forget() {
-    THREAD.store(0, Ordering::Relaxed);
+    THREAD.store(NONE, Ordering::Relaxed);
     ASKED.store(NOTHING, Ordering::Relaxed);
 }
 

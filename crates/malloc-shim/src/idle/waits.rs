@@ -134,9 +134,14 @@ waits! {
 /// What is to be called: a `fn()`.
 static CALLS: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
 
+/// Looks libc's functions up, in the library's constructor: later the first call would, in a signal handler perhaps.
+pub fn prepare() {
+    look_up();
+    watch(false);
+}
+
 /// Says what to call where the program waits, as long as that is watched.
 pub fn call(function: fn()) {
-    look_up();
     CALLS.store(function as *mut c_void, Ordering::Release);
 }
 
@@ -163,7 +168,7 @@ extern "C" fn called() {
     let error = errno();
     let function = CALLS.load(Ordering::Acquire);
     if function.is_null() {
-        // Nobody wants to know, or another library's constructor is before this one's.
+        // Another library's constructor is before this one's.
         look_up();
         watch(false);
     } else {
