@@ -5,16 +5,19 @@
 
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { type CompareOptions, compare, readResults, renderMarkdown } from '../index.js';
+import { type CompareOptions, compare, readResults } from '../index.js';
 import { quoted } from '../src/compare/export/markdown.js';
 import { root, scratch } from './measure.js';
 import { photo } from './photo.js';
+import { picture } from './picture.js';
+import { type Measured, resultsPage } from './results-page.js';
 
 const folder = join(root, 'bench/services');
+const pictures = join(root, 'docs/results');
 const venv = scratch('services-venv');
 const python = join(venv, 'bin/python');
 const FIRST_PORT = 18_700;
@@ -109,12 +112,12 @@ async function compareOnEach(names: readonly string[], rounds: number): Promise<
   await Promise.all(Array.from({ length: availableParallelism() }, (_, processor) => work(processor)));
 }
 
-function page(names: readonly string[]): string {
-  const parts = names.map((name) => {
-    const results = readResults(fileOf(name));
-    return `## ${PROGRAMS[name]!.title}\n\n${renderMarkdown(results).trim()}`;
-  });
-  return `# Results\n\nMade by \`npm run compare:programs\`. [How compare measures and decides](compare.md).\n\n${parts.join('\n\n')}\n`;
+function measured(name: string): Measured {
+  const results = readResults(fileOf(name));
+  const { title } = PROGRAMS[name]!;
+  const drawing = picture(results);
+  if (drawing !== undefined) writeFileSync(join(pictures, `${name}.svg`), drawing);
+  return { name, title, results, hasPicture: drawing !== undefined };
 }
 
 const { values, positionals } = parseArgs({
@@ -143,6 +146,8 @@ else {
     await photo();
     await compareOnEach(chosen, rounds);
   }
-  if (positionals.length > 0) process.stdout.write(page(chosen));
-  else writeFileSync(join(root, 'docs/results.md'), page(chosen));
+  mkdirSync(pictures, { recursive: true });
+  const page = resultsPage(chosen.map(measured), rounds);
+  if (positionals.length > 0) process.stdout.write(page);
+  else writeFileSync(join(root, 'docs/results.md'), page);
 }

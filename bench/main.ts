@@ -21,6 +21,7 @@ import { release } from './release.js';
 import { sampling } from './sampling.js';
 import { start } from './start.js';
 import { machine, markdown, type Table } from './table.js';
+import { tune } from './tune.js';
 import { upstream } from './upstream.js';
 import { workloads } from './workloads.js';
 
@@ -41,6 +42,7 @@ const tables: Readonly<Record<string, Table>> = {
   python,
   'python-rust': pythonRust,
   'python-pair': pythonPair,
+  tune,
   'python-calls': pythonCalls,
   allocator,
   cache,

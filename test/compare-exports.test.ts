@@ -146,7 +146,7 @@ describe('warnings', () => {
 
   test('of the machine', () => {
     const before = (machine: Partial<Machine>, env: NodeJS.ProcessEnv = {}) =>
-      warningsBefore({ ...MACHINE, ...machine }, env).map(({ code }) => code);
+      warningsBefore({ ...MACHINE, ...machine }, env, 4).map(({ code }) => code);
     assert.deepEqual(before({ governor: 'powersave' }), ['GOVERNOR']);
     assert.deepEqual(before({ governor: 'performance' }), []);
     assert.deepEqual(before({ load: 1.1 }), ['LOAD']);

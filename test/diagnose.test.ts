@@ -285,7 +285,7 @@ describe('diagnose()', { skip: cannotPreload || notGlibc }, () => {
       /^It is the allocator: 26\d of 2\d\d MiB are free memory that glibc keeps\.$/,
     );
     assert.equal(command, 'try        malloc-backend run jemalloc -- heaps …');
-    assert.match(saves ?? '', /^saves      26\d MiB at the most$/);
+    assert.match(saves ?? '', /^saves      at most 26\d MiB$/);
     const checked = await run(tools.native, ['doctor', '--json', '--expect', 'default', '--pid', `${pid}`]);
     const { process: found } = JSON.parse(checked.stdout) as { process: { diagnosis?: Diagnosis } };
     assert.equal(found.diagnosis, undefined, 'with --expect only the backend is checked');

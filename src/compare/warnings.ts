@@ -7,21 +7,23 @@ import { OF_SERVICE, warningsOfService } from './service-warnings.js';
 import { median, outliers, trend } from './statistics.js';
 import { LOOKS } from './verdict.js';
 
-/** What can be seen before the first run. */
-export function warningsBefore(machine: Machine, env: NodeJS.ProcessEnv): Warning[] {
+/** What can be seen before the first run. The load is of all processors, also where this process may use some of them only. */
+export function warningsBefore(
+  machine: Machine,
+  env: NodeJS.ProcessEnv,
+  processors = cpus().length,
+): Warning[] {
   const found: Warning[] = [];
   const { governor, load } = machine;
-  // The load is of the whole machine, also where this process may use a part of it only.
-  const cores = cpus().length;
   if (governor !== undefined && !['performance', 'schedutil'].includes(governor))
     found.push({
       code: 'GOVERNOR',
       message: `the CPU governor is ${governor}, which changes the clock of the processor; set it to performance for times that can be repeated`,
     });
-  if (load > cores / 4)
+  if (load > processors / 4)
     found.push({
       code: 'LOAD',
-      message: `the load average is ${load.toFixed(1)} on ${count(cores, 'core')}: other programs run, and spoil the times`,
+      message: `the load average is ${load.toFixed(1)} on ${count(processors, 'core')}: other programs run, and spoil the times`,
     });
   const names = Object.keys(env).filter((name) =>
     /^(MALLOC_(?!BACKEND)|MIMALLOC_|GLIBC_TUNABLES$)/.test(name),

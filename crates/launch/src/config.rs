@@ -154,7 +154,10 @@ fn not_empty<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error
 
 fn scalars<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, Value>, D::Error> {
     let values = BTreeMap::deserialize(from)?;
-    values.values().try_for_each(|value: &Value| scalar(value.clone()).map(drop)).map_err(D::Error::custom)?;
+    values
+        .values()
+        .try_for_each(|value: &Value| scalar(value.clone()).map(drop))
+        .map_err(D::Error::custom)?;
     Ok(values)
 }
 

@@ -4,21 +4,25 @@ import { bytes, count } from './format.js';
 import { rowsOf } from './rows.js';
 import { sparklines } from './sparkline.js';
 
-/** The results as Markdown: the table, the advice, the warnings, and where they were measured. */
-export function renderMarkdown(results: CompareResults): string {
+/** One row a subject, one column a metric, and RSS over time. */
+export function markdownTable(results: CompareResults): string {
   const { titles, rows } = rowsOf(results);
   const curves = sparklines(results, 20);
   const line = (cells: readonly string[]): string => `| ${cells.map(escaped).join(' | ')} |`;
-  const table = [
+  return [
     line(['subject', ...titles, 'RSS over time']),
     `| --- | ${titles.map(() => '---: | ').join('')}--- |`,
     ...rows.map(({ subject, cells }) =>
       line([subject, ...cells.map(({ text }) => text), curves.get(subject) ?? '']),
     ),
   ].join('\n');
+}
+
+/** The results as Markdown: the table, the advice, the warnings, and where they were measured. */
+export function renderMarkdown(results: CompareResults): string {
   const { advice, warnings, finished } = results;
   const parts = [
-    table,
+    markdownTable(results),
     ...(advice === undefined ? [] : [`**${escaped(advice.sentence)}**`]),
     ...(advice?.dockerfile === undefined ? [] : [fenced('dockerfile', advice.dockerfile.join('\n'))]),
     ...(finished ? [] : ['The comparison is not finished.']),

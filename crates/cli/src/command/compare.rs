@@ -16,7 +16,8 @@ use super::runs::Runs;
     override_usage = "malloc-backend compare [options] [--] <program> [arguments]",
     after_help = "\
 Each run is a fresh process with proof of its allocator. In each round every subject runs once, in a random order. The
-comparison ends when every difference is certain, or at the budget. What it measured is saved after every run.
+comparison ends when each difference is certain or excluded, and at the latest when the budget is spent. The results are
+saved after every run.
 
 Subjects without --backends, --presets and --subject: default/none, default/low-rss, jemalloc/balanced,
 jemalloc/low-rss, mimalloc/balanced, mimalloc/low-rss and snmalloc/none.

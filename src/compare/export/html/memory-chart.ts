@@ -32,15 +32,8 @@ interface Scales {
 export function memoryChart(results: CompareResults, rows: readonly Row[]): Markup | undefined {
   const line = timeline(results, rows);
   if (line === undefined) return undefined;
-  const time = unitFor('seconds', [line.end / 1000]);
-  const highest = Math.max(...line.curves.flatMap(({ points }) => points.map(({ middle }) => middle)));
-  const memory = unitFor('bytes', [highest]);
-  const scales: Scales = {
-    time,
-    memory,
-    x: upTo(line.end / 1000 / time.size),
-    y: upTo((highest / memory.size) * ROOM, 7),
-  };
+  const scales = scalesOf(line);
+  const { time, memory } = scales;
   return figure({
     id: ID,
     title: 'RSS over time',
@@ -48,6 +41,29 @@ export function memoryChart(results: CompareResults, rows: readonly Row[]): Mark
     chart: markup`<div class="timed" data-time="${time.name}" data-memory="${memory.name}">${line.curves.length > TOGETHER ? apart(line, scales) : together(line, scales)}</div>`,
     table: { title: `${describeMemory(line)} over time`, content: table(line, scales) },
   });
+}
+
+/** All curves of RSS over time, without a legend, and the units of the axes. */
+export function memoryPlot(
+  results: CompareResults,
+  rows: readonly Row[],
+): { plot: Markup; memory: string; time: string } | undefined {
+  const line = timeline(results, rows);
+  if (line === undefined) return undefined;
+  const scales = scalesOf(line);
+  return { plot: curves(line, scales), memory: scales.memory.name, time: scales.time.name };
+}
+
+function scalesOf(line: Timeline): Scales {
+  const time = unitFor('seconds', [line.end / 1000]);
+  const highest = Math.max(...line.curves.flatMap(({ points }) => points.map(({ middle }) => middle)));
+  const memory = unitFor('bytes', [highest]);
+  return {
+    time,
+    memory,
+    x: upTo(line.end / 1000 / time.size),
+    y: upTo((highest / memory.size) * ROOM, 7),
+  };
 }
 
 const describeMemory = ({ hasChildren }: Timeline): string =>
@@ -74,8 +90,17 @@ function describe(line: Timeline, { memory, time }: Scales): Markup {
 /** Every curve in one chart. */
 function together(line: Timeline, scales: Scales): Markup {
   const { memory, time } = scales;
+  const chart = curves(line, scales);
+  return markup`${legend(line.curves.map(({ row }) => row))}
+<p class="axis-title" aria-hidden="true">RSS, ${memory.name}</p>
+<div class="frame">${chart}</div>
+<p class="axis-title below" aria-hidden="true">Time, ${time.name}</p>
+${CURSOR}`;
+}
+
+function curves(line: Timeline, scales: Scales): Markup {
   const withArea = line.curves.length <= WITH_AREA;
-  const chart = plot({
+  return plot({
     ...naming(ID),
     height: 340,
     x: ticksOf(scales.x),
@@ -83,11 +108,6 @@ function together(line: Timeline, scales: Scales): Markup {
     ground: ground(line, scales, true),
     content: markup`${stretched(line.curves.map((curve) => path(curve, scales, withArea)))}${line.curves.map((curve, at) => marks(curve, scales, at / line.curves.length))}${CROSS}`,
   });
-  return markup`${legend(line.curves.map(({ row }) => row))}
-<p class="axis-title" aria-hidden="true">RSS, ${memory.name}</p>
-<div class="frame">${chart}</div>
-<p class="axis-title below" aria-hidden="true">Time, ${time.name}</p>
-${CURSOR}`;
 }
 
 /** Shows the values of all curves at a time. It is there where the script is. */

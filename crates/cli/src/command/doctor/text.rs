@@ -62,9 +62,8 @@ pub fn describe(inspection: &Inspection) -> String {
 fn conclude(Diagnosis { verdict, notes, .. }: &Diagnosis) -> Vec<String> {
     let mut lines = vec![String::new(), style(BOLD, &verdict.sentence)];
     lines.extend(verdict.command.iter().map(|command| format!("try        {command}")));
-    lines.extend(
-        verdict.saves_at_most.map(|bytes| format!("saves      {:.0} MiB at the most", mebibytes(bytes))),
-    );
+    lines
+        .extend(verdict.saves_at_most.map(|bytes| format!("saves      at most {:.0} MiB", mebibytes(bytes))));
     lines.extend(notes.iter().map(|note| format!("note       {}", note.message)));
     lines
 }
