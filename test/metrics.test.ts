@@ -3,8 +3,6 @@
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { metrics as global } from '@opentelemetry/api';
 import {
@@ -19,7 +17,8 @@ import { observeMallocMetrics } from '../src/metrics/opentelemetry.js';
 import { collectMallocMetrics } from '../src/metrics/prometheus.js';
 import * as tools from './fixtures-ts/tools.js';
 import { kill, start } from './support/run.js';
-import { SWITCHING, cannotPreload, isGlibc, root, shim } from './support/shims.js';
+import { noPrometheus, serve } from './support/prometheus.js';
+import { SWITCHING, cannotPreload, isGlibc, notGlibc, root, shim } from './support/shims.js';
 import { afterAll, describe, test } from './support/suite.js';
 
 const fixture = join(root, 'dist', 'test', 'fixtures-ts', 'metrics.js');
@@ -71,10 +70,19 @@ describe('collectMallocMetrics()', { skip: cannotPreload }, () => {
       const text = await scraped();
       const found = samples(text);
       const names = new Set(found.map(({ name }) => name));
-      const totals = ['releases', 'released_bytes', 'release_seconds'].map((name) => `${name}_total`);
+      const totals = ['cpu_seconds', 'releases', 'released_bytes', 'release_seconds'].map(
+        (name) => `${name}_total`,
+      );
       assert.deepEqual(
         [...names].sort(),
-        ['info', 'rss_bytes', 'memory_bytes', ...told[backend].map((name) => `${name}_bytes`), ...totals]
+        [
+          'info',
+          'rss_bytes',
+          'memory_bytes',
+          'start_time_seconds',
+          ...told[backend].map((name) => `${name}_bytes`),
+          ...totals,
+        ]
           .map((name) => `malloc_backend_${name}`)
           .sort(),
       );
@@ -91,7 +99,11 @@ describe('collectMallocMetrics()', { skip: cannotPreload }, () => {
       assert.equal(value('releases_total'), backend === 'snmalloc' || told[backend].length === 0 ? 0 : 2);
       const info = found.find(({ name }) => name === 'malloc_backend_info');
       assert.equal(info?.labels['kind'], backend === 'default' ? 'libc' : 'shim');
-      const counted = (scrape: string) => samples(scrape).filter(({ name }) => name.endsWith('_total'));
+      assert.ok(Math.abs(value('start_time_seconds') - Date.now() / 1000) < 3600, text);
+      const cpu =
+        samples(first).find(({ name }) => name === 'malloc_backend_cpu_seconds_total')?.value ?? NaN;
+      assert.ok(cpu > 0 && value('cpu_seconds_total') >= cpu && value('cpu_seconds_total') < 600, text);
+      const counted = (scrape: string) => samples(scrape).filter(({ name }) => /release.*_total$/.test(name));
       assert.deepEqual(counted(text), counted(first), 'a scrape adds nothing');
       assert.match(text, /^# TYPE malloc_backend_memory_bytes gauge$/m);
       assert.match(text, /^# TYPE malloc_backend_released_bytes_total counter$/m);
@@ -142,6 +154,8 @@ describe('collectMallocMetrics()', { skip: cannotPreload }, () => {
     for (const labels of [
       { part: 'x' },
       { backend: 'x' },
+      { preset: 'x' },
+      { config: 'x' },
       { '0-': 'x' },
       { __a: 'x' },
       { a: 1 },
@@ -166,67 +180,89 @@ describe('collectMallocMetrics()', { skip: cannotPreload }, () => {
     assert.match(await get('/compress?mib=2'), /^\d+ bytes\n$/);
     assert.match(
       await get('/metrics'),
-      /^malloc_backend_memory_bytes\{backend="mimalloc",part="malloc"\} \d+$/m,
+      /^malloc_backend_memory_bytes\{backend="mimalloc",preset="none",config="none",part="malloc"\} \d+$/m,
     );
     assert.equal((JSON.parse(await get('/memory')) as MemoryBreakdown).active.backend, 'mimalloc');
   });
 
-  const prometheus = tools.which('prometheus');
-  test(
-    'a Prometheus server finds them',
-    { skip: prometheus === undefined && 'prometheus is not installed (Debian: apt-get install prometheus)' },
-    async () => {
-      const target = `127.0.0.1:${await service({ LD_PRELOAD: shim('jemalloc') })}`;
-      const config = tools.file(
-        'prometheus.yml',
-        `{ global: { scrape_interval: 1s, scrape_timeout: 1s }, scrape_configs: [{ job_name: service, static_configs: [{ targets: ['${target}'] }] }] }`,
-        0o644,
+  test('a Prometheus server finds them', { skip: noPrometheus }, async () => {
+    const target = `127.0.0.1:${await service({ LD_PRELOAD: shim('jemalloc') })}`;
+    const server = await serve([{ job: 'service', targets: [target] }]);
+    try {
+      const { metric } = await tools.until(
+        'a scrape',
+        async () => (await server.query('malloc_backend_info'))[0],
       );
-      const address = `127.0.0.1:${await freePort()}`;
-      const options = [`--config.file=${config}`, `--storage.tsdb.path=${tools.scratch('tsdb')}`];
-      const server = started(prometheus ?? '', [...options, `--web.listen-address=${address}`]);
-      let log = '';
-      server.stderr?.on('data', (chunk: Buffer) => (log += chunk));
-      const query = async (expression: string): Promise<Result[]> => {
-        const reply = await fetch(`http://${address}/api/v1/query?query=${encodeURIComponent(expression)}`);
-        return ((await reply.json()) as { data: { result: Result[] } }).data.result;
-      };
-      // The server starts, and scrapes for the first time, when it is ready to.
-      const { metric } = await tools.until('a scrape', async () => {
-        assert.equal(server.exitCode, null, log);
-        const [info] = await query('malloc_backend_info').catch(() => []);
-        return info;
-      });
       assert.deepEqual(
         [metric['backend'], metric['allocator'], metric['kind'], metric['instance']],
         ['jemalloc', 'jemalloc', 'shim', target],
       );
-      const [share] = await query(
+      const [share] = await server.query(
         'sum without (part) (malloc_backend_memory_bytes) / malloc_backend_rss_bytes',
       );
       assert.ok(Math.abs(Number(share?.value[1]) - 1) < 0.05, JSON.stringify(share));
-      const names = (await query('{__name__=~"malloc_backend_.+", backend="jemalloc"}')).map(
+      const names = (await server.query('{__name__=~"malloc_backend_.+", backend="jemalloc"}')).map(
         (result) => result.metric['__name__'],
       );
       for (const name of [...STATISTICS.map((each) => `${each}_bytes`), 'released_bytes_total'])
         assert.ok(names.includes(`malloc_backend_${name}`), name);
-    },
-  );
+    } finally {
+      server.stop();
+    }
+  });
 });
 
-interface Result {
-  metric: Record<string, string>;
-  value: [time: number, value: string];
-}
+describe('the labels preset and config', { skip: cannotPreload }, () => {
+  /** backend, preset and config of a service, which all its metrics have. */
+  async function labels(child: ChildProcess): Promise<string[]> {
+    const [line] = (await once(child.stdout ?? assert.fail(), 'data')) as [Buffer];
+    const reply = await fetch(`http://127.0.0.1:${Number(line.toString())}/metrics`);
+    const all = samples(await reply.text()).map(({ labels }) =>
+      ['backend', 'preset', 'config'].map((name) => labels[name] ?? 'missing').join(' '),
+    );
+    const [first = '', ...others] = new Set(all);
+    assert.deepEqual(others, [], 'all metrics have the same labels');
+    return first.split(' ');
+  }
+  const switched = (words: string[], env: Record<string, string> = {}) =>
+    labels(started(process.execPath, [tools.cli, 'run', ...words, '--', process.execPath, fixture], env));
+  const plain = (env: Record<string, string> = {}) => labels(started(process.execPath, [fixture], env));
+  const DIGITS = /^[0-9a-f]{8}$/;
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
+  test('are those of run', async () => {
+    assert.deepEqual(await switched(['jemalloc', '--preset', 'none']), ['jemalloc', 'none', 'none']);
+    const low = await switched(['jemalloc', '--preset', 'low-rss']);
+    assert.deepEqual(low.slice(0, 2), ['jemalloc', 'low-rss']);
+    assert.match(low[2] ?? '', DIGITS);
+    const alone = await switched(['jemalloc', '--preset', 'low-rss', '--children', 'none']);
+    assert.deepEqual(alone, low, 'the same options have the same digits');
+    const single = await switched(['jemalloc', '--preset', 'low-rss', '--set', 'narenas=1']);
+    assert.deepEqual(single.slice(0, 2), ['jemalloc', 'low-rss']);
+    assert.match(single[2] ?? '', DIGITS);
+    assert.notEqual(single[2], low[2], 'other options have other digits');
+    assert.deepEqual((await switched(['mimalloc'])).slice(0, 2), ['mimalloc', 'balanced']);
+    assert.deepEqual(await switched(['snmalloc']), ['snmalloc', 'none', 'none']);
+  });
+
+  test('are those of variables, and of a process that nobody switched', { skip: notGlibc }, async () => {
+    assert.deepEqual(await plain(), ['default', 'none', 'none']);
+    const own = await plain({ MALLOC_ARENA_MAX: '1' });
+    assert.deepEqual(own.slice(0, 2), ['default', 'none'], 'a variable of the user is no preset');
+    assert.match(own[2] ?? '', DIGITS);
+    const low = await switched(['default', '--preset', 'low-rss']);
+    assert.deepEqual(low.slice(0, 2), ['default', 'low-rss']);
+    assert.notEqual(low[2], own[2]);
+  });
+
+  test('are those of register and env', async () => {
+    const env = { MALLOC_BACKEND: 'jemalloc', MALLOC_BACKEND_PRESET: 'throughput' };
+    const registered = await labels(started(process.execPath, ['--require', tools.register, fixture], env));
+    assert.deepEqual(registered.slice(0, 2), ['jemalloc', 'throughput']);
+    const words = ['env', 'jemalloc', '--preset', 'throughput', '--format', 'json'];
+    const { stdout } = await tools.command(words);
+    assert.deepEqual(await plain(JSON.parse(stdout) as Record<string, string>), registered);
+  });
+});
 
 describe('observeMallocMetrics()', { skip: cannotPreload }, () => {
   test('through the SDK’s exporter', async () => {
@@ -237,7 +273,7 @@ describe('observeMallocMetrics()', { skip: cannotPreload }, () => {
     try {
       await provider.forceFlush();
       const { active, rss } = await memory();
-      const backend = active.backend ?? active.allocator;
+      const setup = { backend: active.backend ?? active.allocator, preset: 'none', config: 'none' };
       const exported = exporter.getMetrics().flatMap(({ scopeMetrics }) => scopeMetrics);
       assert.deepEqual(
         exported.map(({ scope }) => scope.name),
@@ -251,18 +287,19 @@ describe('observeMallocMetrics()', { skip: cannotPreload }, () => {
           attributes: point.attributes,
           value: Number(point.value),
         }));
-      const [own] = points('memory.rss');
-      assert.deepEqual(own?.attributes, { backend });
+      const [own] = points('rss');
+      assert.deepEqual(own?.attributes, setup);
       assert.ok(Math.abs((own?.value ?? 0) - rss) < rss / 2);
-      const parts = points('memory.usage');
+      const parts = points('memory');
       const sum = parts.reduce((all, { value }) => all + value, 0);
       assert.ok(Math.abs(sum - (own?.value ?? 0)) < 0.05 * sum);
       assert.ok(parts.some(({ attributes }) => attributes['part'] === 'v8_heap'));
       for (const name of told.default) assert.equal(points(name).length, 1, name);
-      for (const name of ['releases', 'released', 'release.duration'])
-        assert.deepEqual(points(name), [{ attributes: { backend }, value: 0 }]);
-      assert.equal(metrics.get('malloc_backend.memory.usage')?.descriptor.unit, 'By');
-      assert.equal(metrics.get('malloc_backend.release.duration')?.descriptor.unit, 's');
+      for (const name of ['releases', 'released', 'release'])
+        assert.deepEqual(points(name), [{ attributes: setup, value: 0 }]);
+      assert.ok(points('cpu')[0]!.value > 0);
+      assert.equal(metrics.get('malloc_backend.memory')?.descriptor.unit, 'By');
+      assert.equal(metrics.get('malloc_backend.release')?.descriptor.unit, 's');
 
       // Nothing is read any more: the SDK repeats what it had.
       observation.stop();
@@ -270,10 +307,10 @@ describe('observeMallocMetrics()', { skip: cannotPreload }, () => {
       exporter.reset();
       const more = Buffer.alloc(32 << 20, 1);
       await provider.forceFlush();
-      const [after] = exporter
+      const after = exporter
         .getMetrics()
-        .flatMap(({ scopeMetrics }) => scopeMetrics.flatMap((each) => each.metrics));
-      assert.equal(after?.descriptor.name, 'malloc_backend.memory.rss');
+        .flatMap(({ scopeMetrics }) => scopeMetrics.flatMap((each) => each.metrics))
+        .find(({ descriptor }) => descriptor.name === 'malloc_backend.rss');
       assert.equal(after?.dataPoints[0]?.value, own?.value, `with ${more.length} bytes more`);
     } finally {
       await provider.shutdown();

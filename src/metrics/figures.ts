@@ -2,27 +2,65 @@ import type { BackendStats } from '../backend.js';
 import { type MemoryBreakdown, memory } from '../memory/memory.js';
 import type { MemoryParts } from '../native/binding.js';
 import { releases } from '../memory/release.js';
+import { ownSetup } from '../process/setup.js';
 
-/** The allocator's own figures, with the help texts of their metrics. */
-export const statistics: readonly { key: keyof BackendStats; name: string; help: string }[] = [
-  { key: 'allocated', name: 'allocated', help: 'Bytes in live blocks of malloc' },
-  { key: 'active', name: 'active', help: 'Bytes in pages that hold live blocks of malloc' },
-  { key: 'metadata', name: 'metadata', help: "Bytes of malloc's own structures" },
-  { key: 'resident', name: 'resident', help: 'Bytes of malloc in physical memory, at the most' },
-  { key: 'mapped', name: 'mapped', help: 'Bytes that malloc has mapped and can use' },
-  {
-    key: 'retained',
-    name: 'retained',
-    help: 'Bytes of address space that malloc keeps without memory behind it',
-  },
+/** A figure without labels of its own. */
+export interface Figure {
+  type: 'gauge' | 'counter';
+  /** Without the prefix and the unit. */
+  name: string;
+  unit: '' | 'bytes' | 'seconds';
+  help: string;
+  /** Undefined where the allocator does not count it. */
+  of(breakdown: MemoryBreakdown): number | undefined;
+}
+
+const gauge = (name: string, unit: Figure['unit'], help: string, of: Figure['of']): Figure => ({
+  type: 'gauge',
+  name,
+  unit,
+  help,
+  of,
+});
+
+const counter = (name: string, unit: Figure['unit'], help: string, of: () => number): Figure => ({
+  type: 'counter',
+  name,
+  unit,
+  help,
+  of,
+});
+
+/** A figure that the allocator counts itself. */
+const statistic = (name: keyof BackendStats, help: string): Figure =>
+  gauge(name, 'bytes', help, ({ stats }) => stats?.[name]);
+
+/** Seconds since 1970. */
+const started = Date.now() / 1000 - process.uptime();
+
+function cpuSeconds(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1e6;
+}
+
+/** The counters of releases are of this thread, since it began. */
+export const figures: readonly Figure[] = [
+  gauge('rss', 'bytes', 'Bytes in physical memory', ({ rss }) => rss),
+  statistic('allocated', 'Bytes in live blocks of malloc'),
+  statistic('active', 'Bytes in pages that hold live blocks of malloc'),
+  statistic('metadata', "Bytes of malloc's own structures"),
+  statistic('resident', 'Bytes of malloc in physical memory, at the most'),
+  statistic('mapped', 'Bytes that malloc has mapped and can use'),
+  statistic('retained', 'Bytes of address space that malloc keeps without memory behind it'),
+  gauge('start_time', 'seconds', 'When the process began, in seconds since 1970', () => started),
+  counter('cpu', 'seconds', 'CPU time of the process, in user mode and in the kernel', cpuSeconds),
+  counter('releases', '', 'Times that memory was given back', () => releases.count),
+  counter('released', 'bytes', 'Bytes that were given back', () => releases.bytes),
+  counter('release', 'seconds', 'Time that giving back took', () => releases.seconds),
 ];
 
-/** The sums of all releases that this thread requested since it began. */
-export const totals: readonly { name: string; unit: string; help: string; value: () => number }[] = [
-  { name: 'releases', unit: '', help: 'Times that memory was given back', value: () => releases.count },
-  { name: 'released', unit: 'bytes', help: 'Bytes that were given back', value: () => releases.bytes },
-  { name: 'release', unit: 'seconds', help: 'Time that giving back took', value: () => releases.seconds },
-];
+/** The figure with the label `part`. */
+export const partsFigure = { name: 'memory', help: 'Bytes in physical memory, by what they are of' } as const;
 
 /** The parts, with names in snake case as labels have them. */
 export function labelledParts(parts: MemoryParts): [part: string, bytes: number][] {
@@ -32,9 +70,12 @@ export function labelledParts(parts: MemoryParts): [part: string, bytes: number]
   ]);
 }
 
-/** The label `backend`: the backend's name or, for any other allocator, the allocator's name. */
-export function backendLabel({ active }: MemoryBreakdown): string {
-  return active.backend ?? active.allocator;
+/** The labels of every metric, which tell the variants of a service apart. */
+export const SETUP_LABELS = ['backend', 'preset', 'config'] as const;
+
+/** `backend` is the backend's name or, for any other allocator, the allocator's name. */
+export function setupLabels({ active }: MemoryBreakdown): Record<(typeof SETUP_LABELS)[number], string> {
+  return { backend: active.backend ?? active.allocator, ...ownSetup(active) };
 }
 
 let reading: Promise<MemoryBreakdown> | undefined;

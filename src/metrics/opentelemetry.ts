@@ -1,12 +1,16 @@
 /**
  * Metrics for OpenTelemetry. Your service must install OpenTelemetry's API (`@opentelemetry/api`) itself.
  *
- * | instrument | unit | attributes besides `backend` |
+ * | instrument | unit | attributes besides `backend`, `preset` and `config` |
  * | --- | --- | --- |
- * | `malloc_backend.memory.rss` | By | |
- * | `malloc_backend.memory.usage`, whose sum is RSS | By | `part` |
+ * | `malloc_backend.rss` | By | |
+ * | `malloc_backend.memory`, whose sum is RSS | By | `part` |
  * | `malloc_backend.allocated`, `.active`, `.metadata`, `.resident`, `.mapped`, `.retained`; only figures that the allocator counts | By | |
- * | `malloc_backend.releases`, `malloc_backend.released`, `malloc_backend.release.duration`, counters | `{release}`, By, s | |
+ * | `malloc_backend.start_time`; when the process began | s | |
+ * | `malloc_backend.cpu`, counter | s | |
+ * | `malloc_backend.releases`, `malloc_backend.released`, `malloc_backend.release`, counters | `{release}`, By, s | |
+ *
+ * Translated for Prometheus, the metrics have the names of `malloc-backend/prometheus`.
  *
  * @packageDocumentation
  */
@@ -16,7 +20,7 @@ import { type MeterProvider, type Observable, createNoopMeter, metrics } from '@
 import { linuxBinding } from '../native/loader.js';
 import { MallocBackendError, shown } from '../errors.js';
 import { ownMalloc } from '../memory/own.js';
-import { backendLabel, labelledParts, read, statistics, totals } from './figures.js';
+import { type Figure, figures, labelledParts, partsFigure, read, setupLabels } from './figures.js';
 
 /** The observation of the metrics. */
 export interface MallocObservation {
@@ -26,12 +30,8 @@ export interface MallocObservation {
   [Symbol.dispose](): void;
 }
 
-/** OpenTelemetry's names and units of the counters, by their Prometheus names. */
-const counters: Record<string, { name: string; unit: string }> = {
-  releases: { name: 'releases', unit: '{release}' },
-  released: { name: 'released', unit: 'By' },
-  release: { name: 'release.duration', unit: 's' },
-};
+/** OpenTelemetry's units. */
+const UNITS: Readonly<Record<Figure['unit'], string>> = { bytes: 'By', seconds: 's', '': '{release}' };
 
 /**
  * Lets a meter observe the parts of this process's memory, the allocator's own figures, and the releases. Each collection of
@@ -60,35 +60,30 @@ export function observeMallocMetrics(provider?: MeterProvider): MallocObservatio
         'observeMallocMetrics after the SDK has started, or pass a provider',
     );
   }
-  const bytes = (name: string, description: string) =>
-    meter.createObservableGauge(`malloc_backend.${name}`, { description, unit: 'By' });
-
-  const rss = bytes('memory.rss', 'Bytes in physical memory');
-  const usage = bytes('memory.usage', 'Bytes in physical memory, by what they are of');
-  const gauges = statistics.map(({ key, name, help }) => ({ key, gauge: bytes(name, help) }));
-  const sums = totals.map(({ name, help, value }) => {
-    const counter = counters[name] ?? { name, unit: '' };
-    const options = { description: help, unit: counter.unit };
-    return { value, counter: meter.createObservableCounter(`malloc_backend.${counter.name}`, options) };
+  const usage = meter.createObservableGauge(`malloc_backend.${partsFigure.name}`, {
+    description: partsFigure.help,
+    unit: UNITS.bytes,
   });
-  const observed: Observable[] = [
-    rss,
-    usage,
-    ...gauges.map(({ gauge }) => gauge),
-    ...sums.map(({ counter }) => counter),
-  ];
+  const instruments = figures.map(({ type, name, unit, help, of }) => {
+    const options = { description: help, unit: UNITS[unit] };
+    const full = `malloc_backend.${name}`;
+    const instrument =
+      type === 'gauge'
+        ? meter.createObservableGauge(full, options)
+        : meter.createObservableCounter(full, options);
+    return { of, instrument };
+  });
+  const observed: Observable[] = [usage, ...instruments.map(({ instrument }) => instrument)];
 
   const observe: Parameters<typeof meter.addBatchObservableCallback>[0] = async (result) => {
     const breakdown = await read();
-    const backend = backendLabel(breakdown);
-    result.observe(rss, breakdown.rss, { backend });
+    const setup = setupLabels(breakdown);
     for (const [part, value] of labelledParts(breakdown.parts))
-      result.observe(usage, value, { backend, part });
-    for (const { key, gauge } of gauges) {
-      const value = breakdown.stats?.[key];
-      if (value !== undefined) result.observe(gauge, value, { backend });
+      result.observe(usage, value, { ...setup, part });
+    for (const { of, instrument } of instruments) {
+      const value = of(breakdown);
+      if (value !== undefined) result.observe(instrument, value, setup);
     }
-    for (const { value, counter } of sums) result.observe(counter, value(), { backend });
   };
   meter.addBatchObservableCallback(observe, observed);
   const stop = () => meter.removeBatchObservableCallback(observe, observed);

@@ -1,12 +1,14 @@
 /**
  * Metrics for prom-client. Your service must install prom-client itself.
  *
- * | metric | type | labels besides `backend` |
+ * | metric | type | labels besides `backend`, `preset` and `config` |
  * | --- | --- | --- |
  * | `malloc_backend_info` | gauge, always 1 | `allocator`, `version`, `kind` |
  * | `malloc_backend_rss_bytes` | gauge | |
  * | `malloc_backend_memory_bytes` | gauge; its sum is RSS | `part` |
  * | `malloc_backend_allocated_bytes`, `_active_`, `_metadata_`, `_resident_`, `_mapped_`, `_retained_bytes` | gauges; only figures that the allocator counts | |
+ * | `malloc_backend_start_time_seconds` | gauge; when the process began | |
+ * | `malloc_backend_cpu_seconds_total` | counter | |
  * | `malloc_backend_releases_total`, `malloc_backend_released_bytes_total`, `malloc_backend_release_seconds_total` | counters | |
  *
  * @packageDocumentation
@@ -19,7 +21,15 @@ import { MallocBackendError, shown } from '../errors.js';
 import type { MemoryBreakdown } from '../memory/memory.js';
 import { ownMalloc } from '../memory/own.js';
 import { namesOf, requireOptions } from '../options.js';
-import { backendLabel, labelledParts, read, statistics, totals } from './figures.js';
+import {
+  type Figure,
+  SETUP_LABELS,
+  figures,
+  labelledParts,
+  partsFigure,
+  read,
+  setupLabels,
+} from './figures.js';
 
 /** The register and the names of the metrics. */
 export interface MallocMetricsOptions {
@@ -42,7 +52,7 @@ export interface MallocMetrics {
 }
 
 /** The labels that the metrics already have. */
-const OWN_LABELS: readonly string[] = ['backend', 'allocator', 'version', 'kind', 'part'];
+const OWN_LABELS: readonly string[] = [...SETUP_LABELS, 'allocator', 'version', 'kind', 'part'];
 
 /**
  * Adds metrics to a register: the parts of this process's memory, the allocator's own figures, and the releases. Each scrape
@@ -72,7 +82,7 @@ export function collectMallocMetrics(options: MallocMetricsOptions = {}): Malloc
   const names: string[] = [];
   const common = (name: string, help: string, own: string[]) => {
     names.push(name);
-    return { name, help, labelNames: ['backend', ...own, ...Object.keys(labels)], registers: [] };
+    return { name, help, labelNames: [...SETUP_LABELS, ...own, ...Object.keys(labels)], registers: [] };
   };
   const gauge = (name: string, help: string, own: string[], collect: Collect) =>
     register.registerMetric(
@@ -80,8 +90,19 @@ export function collectMallocMetrics(options: MallocMetricsOptions = {}): Malloc
         ...common(start + name, help, own),
         async collect() {
           const breakdown = await read();
-          const backend = backendLabel(breakdown);
-          collect(breakdown, (bytes, more = {}) => this.set({ ...labels, backend, ...more }, bytes));
+          const setup = setupLabels(breakdown);
+          collect(breakdown, (value, more = {}) => this.set({ ...labels, ...setup, ...more }, value));
+        },
+      }),
+    );
+  const counter = (name: string, help: string, of: Figure['of']) =>
+    register.registerMetric(
+      new Counter({
+        ...common(`${start}${name}_total`, help, []),
+        async collect() {
+          const breakdown = await read();
+          this.reset();
+          this.inc({ ...labels, ...setupLabels(breakdown) }, of(breakdown));
         },
       }),
     );
@@ -90,26 +111,17 @@ export function collectMallocMetrics(options: MallocMetricsOptions = {}): Malloc
     const { allocator, version = '', kind } = active;
     set(1, { allocator, version, kind });
   });
-  gauge('rss_bytes', 'Bytes in physical memory', [], ({ rss }, set) => set(rss));
-  gauge('memory_bytes', 'Bytes in physical memory, by what they are of', ['part'], ({ parts }, set) => {
+  gauge(`${partsFigure.name}_bytes`, partsFigure.help, ['part'], ({ parts }, set) => {
     for (const [part, bytes] of labelledParts(parts)) set(bytes, { part });
   });
-  for (const { key, name, help } of statistics) {
-    gauge(`${name}_bytes`, help, [], ({ stats }, set) => {
-      const bytes = stats?.[key];
-      if (bytes !== undefined) set(bytes);
-    });
-  }
-  for (const { name, unit, help, value } of totals) {
-    const total = new Counter({
-      ...common(`${start}${name}${unit === '' ? '' : `_${unit}`}_total`, help, []),
-      async collect() {
-        const backend = backendLabel(await read());
-        this.reset();
-        this.inc({ ...labels, backend }, value());
-      },
-    });
-    register.registerMetric(total);
+  for (const { type, name, unit, help, of } of figures) {
+    const full = unit === '' ? name : `${name}_${unit}`;
+    if (type === 'counter') counter(full, help, of);
+    else
+      gauge(full, help, [], (breakdown, set) => {
+        const value = of(breakdown);
+        if (value !== undefined) set(value);
+      });
   }
   const stop = (): void => {
     for (const name of names.splice(0)) register.removeSingleMetric(name);

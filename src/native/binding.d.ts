@@ -461,6 +461,14 @@ export interface Release {
   durationMs: number
 }
 
+/** How this process's allocator is set up. */
+export interface Setup {
+  /** The preset whose options are in force. Missing if other options have replaced some of them. */
+  preset?: Preset
+  /** The environment variables that gave options to the allocator. */
+  options: Record<string, string>
+}
+
 /** How to switch a program. */
 export interface SwitchOptions {
   backend: Backend
@@ -559,6 +567,11 @@ export declare namespace linux {
    * program gets SIGTERM when the parent ends.
    */
   export function replaceProcess(program: string, args: Uint8Array, environment?: Record<string, string> | undefined | null): never
+  /**
+   * How this process's allocator is set up, by the environment with which the process was started. Nothing if the process has
+   * overwritten this environment.
+   */
+  export function setupHere(allocator: string, backend?: Backend | undefined | null): Setup | null
   /** The changes that make an environment switch a program. */
   export function switchedEnvironment(options: SwitchOptions, env: Record<string, string>): EnvironmentDiff
   /**

@@ -3,10 +3,12 @@ use std::ffi::CString;
 use std::fs;
 use std::path::Path;
 
+use malloc_backend_launch::presets::has_presets;
 use malloc_backend_launch::{Environment, changed_entries, entries, environment, is_under_npx, look};
 use malloc_backend_process::{self as process, Allocator, Executable};
 use napi_derive::napi;
 
+use crate::backend::{Backend, Preset};
 use crate::errors::{Result, error, refused};
 use crate::launch::variables;
 
@@ -58,6 +60,33 @@ pub fn owner_here() -> Option<Owner> {
 #[napi(namespace = "linux")]
 pub fn owner_of(pid: u32) -> Result<Owner> {
     look::owner(pid).map(Owner::from).map_err(refused)
+}
+
+/// How this process's allocator is set up.
+#[napi(object)]
+pub struct Setup {
+    /// The preset whose options are in force. Missing if other options have replaced some of them.
+    pub preset: Option<Preset>,
+    /// The environment variables that gave options to the allocator.
+    pub options: BTreeMap<String, String>,
+}
+
+/// How this process's allocator is set up, by the environment with which the process was started. Nothing if the process has
+/// overwritten this environment.
+#[napi(namespace = "linux")]
+pub fn setup_here(allocator: String, backend: Option<Backend>) -> Option<Setup> {
+    let started = process::environment_of(std::process::id()).ok().flatten()?;
+    let env = environment(&started);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let options = look::options_in_force(&allocator, &env).into_iter();
+    let preset = match backend.map(Into::into) {
+        Some(backend) if has_presets(backend) => look::preset_in_force(backend, &env),
+        _ => Some(malloc_backend_launch::Preset::None),
+    };
+    Some(Setup {
+        preset: preset.map(Into::into),
+        options: options.map(|(name, value)| (text(name), text(value))).collect(),
+    })
 }
 
 /// The kind of an executable file.
