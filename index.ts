@@ -90,6 +90,17 @@ export { compare } from './src/compare/compare.js';
 export { type CompareEvent, type Progress } from './src/compare/events.js';
 export { type CompareOptions } from './src/compare/options.js';
 export { type TuneEvent, type TuneGoal, type TuneOptions, type TuneResults, tune } from './src/tune/tune.js';
+export { compareFleet } from './src/fleet/fleet.js';
+export { type FleetOptions } from './src/fleet/options.js';
+export { renderFleetCsv, renderFleetMarkdown } from './src/fleet/export.js';
+export {
+  FLEET_METRICS,
+  type FleetMetric,
+  type FleetQuery,
+  type FleetResults,
+  type FleetPod,
+  type FleetVariant,
+} from './src/fleet/results.js';
 export { type ServiceSettings } from './src/compare/service-options.js';
 export { type SubjectOptions } from './src/compare/subjects.js';
 export { renderConfig } from './src/compare/decision.js';

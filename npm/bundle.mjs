@@ -6,7 +6,9 @@ import { build } from 'esbuild';
 const root = join(import.meta.dirname, '..');
 
 await build({
-  entryPoints: ['main', 'elsewhere', 'compare', 'tune'].map((name) => join(root, `src/cli/${name}.ts`)),
+  entryPoints: ['main', 'elsewhere', 'compare', 'fleet', 'tune'].map((name) =>
+    join(root, `src/cli/${name}.ts`),
+  ),
   outdir: join(root, 'dist/cli'),
   outExtension: { '.js': '.cjs' },
   bundle: true,

@@ -44,7 +44,9 @@ export type MallocBackendErrorCode =
   | 'ERR_NO_GAIN'
   | 'ERR_GAIN_LOST'
   | 'ERR_RESULTS_INVALID'
-  | 'ERR_EXPORT_FAILED';
+  | 'ERR_EXPORT_FAILED'
+  | 'ERR_PROMETHEUS_FAILED'
+  | 'ERR_NOTHING_TO_COMPARE';
 
 /** The text for a wrong value in a message. */
 export function shown(value: unknown): string {

@@ -19,6 +19,8 @@ const statuses: { readonly [Code in MallocBackendErrorCode]?: number } = {
   ERR_EXPORT_FAILED: 1,
   ERR_NO_GAIN: 1,
   ERR_GAIN_LOST: 1,
+  ERR_PROMETHEUS_FAILED: 1,
+  ERR_NOTHING_TO_COMPARE: 1,
 };
 
 /** Says what went wrong and gives the exit status for it. */

@@ -8,7 +8,7 @@ import { type Cell, rowsOf } from '../compare/export/rows.js';
 import { sparklines } from '../compare/export/sparkline.js';
 import type { CompareResults } from '../compare/results.js';
 
-type Paint = (text: string, ...codes: number[]) => string;
+export type Paint = (text: string, ...codes: number[]) => string;
 
 /** Colours on a terminal, unless the user wants none (no-color.org). */
 export function painter(stream: Pick<WriteStream, 'isTTY'>): Paint {
@@ -23,7 +23,7 @@ const CURVE = 24;
 const width = (text: string): number => [...text].length;
 
 /** A terminal may not know its width, and then says 0. */
-const known = (columns: number | undefined): number => columns || Infinity;
+export const known = (columns: number | undefined): number => columns || Infinity;
 
 /** The table, the advice, and how it came about. `columns` is the width of the terminal, if it is one. */
 export function report(results: CompareResults, paint: Paint, columns?: number): string {
@@ -48,12 +48,20 @@ function tableOf(
 ): { text: string; width: number } {
   const { titles, rows } = rowsOf(results, hasIntervals);
   const curves = sparklines(results, CURVE);
-  const head = ['subject', ...titles, 'RSS over time'];
   const lines = rows.map(({ subject, isBaseline, cells }) => [
     { text: isBaseline ? `${subject} (baseline)` : subject },
     ...cells,
     { text: curves.get(subject) ?? '' },
   ]);
+  return aligned(['subject', ...titles, 'RSS over time'], lines, paint);
+}
+
+/** A table in columns of one width each. */
+export function aligned(
+  head: readonly string[],
+  lines: readonly (readonly Cell[])[],
+  paint: Paint,
+): { text: string; width: number } {
   const widths = head.map((title, at) =>
     Math.max(width(title), ...lines.map((cells) => width(cells[at]?.text ?? ''))),
   );

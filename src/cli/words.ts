@@ -24,12 +24,12 @@ export function number(name: string, text: string | null): number | undefined {
   );
 }
 
-const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
-/** `500ms`, `90s`, `10m`, `2h`, in milliseconds. */
+/** `500ms`, `90s`, `10m`, `2h`, `7d`, in milliseconds. */
 export function time(name: string, text: string | null): number | undefined {
   if (text === null) return undefined;
-  const [, digits, unit] = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(text) ?? [];
+  const [, digits, unit] = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text) ?? [];
   if (digits !== undefined && Number(digits) > 0) return Number(digits) * UNITS[unit!]!;
   throw new MallocBackendError(
     'ERR_INVALID_ARGUMENT',
@@ -38,10 +38,10 @@ export function time(name: string, text: string | null): number | undefined {
 }
 
 /** A file to write at the end, and its content. */
-export type Export = [file: string, render: (results: CompareResults) => string];
+export type Export<Results = CompareResults> = [file: string, render: (results: Results) => string];
 
 /** Writes every file that can be written, and gives the error for one that cannot. */
-export function write(exports: readonly Export[], results: CompareResults): unknown {
+export function write<Results>(exports: readonly Export<Results>[], results: Results): unknown {
   let failure: unknown;
   for (const [file, render] of exports)
     try {

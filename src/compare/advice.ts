@@ -10,7 +10,12 @@ import { completeRounds } from './summary.js';
 import { LOOKS } from './verdict.js';
 
 /** What is to be low, the more important first, and what may not rise for it. */
-export const GOALS: Readonly<Record<CompareResults['mode'], { memory: MetricName[]; cost: MetricName[] }>> = {
+export interface Goals<Name extends string> {
+  memory: readonly Name[];
+  cost: readonly Name[];
+}
+
+export const GOALS: Readonly<Record<CompareResults['mode'], Goals<MetricName>>> = {
   batch: { memory: ['treePeakRss', 'meanRss'], cost: ['cpu', 'wall'] },
   service: { memory: ['rssAfterIdle', 'rssAtPeak'], cost: ['cpu', 'p99', 'throughput'] },
 };
@@ -18,13 +23,13 @@ export const GOALS: Readonly<Record<CompareResults['mode'], { memory: MetricName
 /** What memory may cost. */
 export const TOLERATED = 1.03;
 
-type Against = Partial<Record<MetricName, Comparison>>;
+type Against<Name extends string> = Partial<Record<Name, Comparison>>;
 
 const TURNED: Partial<Record<Verdict, Verdict>> = { lower: 'higher', higher: 'lower' };
 
 /** Turned so that less is better: of throughput, more is. */
 export function asCost<Found extends Pick<Comparison, 'ratio' | 'low' | 'high'> & { verdict?: Verdict }>(
-  name: MetricName,
+  name: string,
   found: Found,
 ): Found {
   if (name !== 'throughput') return found;
@@ -38,12 +43,12 @@ export function asCost<Found extends Pick<Comparison, 'ratio' | 'low' | 'high'> 
   };
 }
 
-function isBetterBy(name: MetricName, against: Against): boolean {
+function isBetterBy<Name extends string>(name: Name, against: Against<Name>): boolean {
   const comparison = against[name];
   return comparison !== undefined && asCost(name, comparison).verdict === 'lower';
 }
 
-function isTolerated(name: MetricName, against: Against): boolean {
+function isTolerated<Name extends string>(name: Name, against: Against<Name>): boolean {
   const comparison = against[name];
   return (
     comparison === undefined ||
@@ -58,14 +63,10 @@ function isTolerated(name: MetricName, against: Against): boolean {
  */
 export function advise(results: CompareResults): Advice | undefined {
   const { mode, summaries } = results;
-  const { memory, cost } = GOALS[mode];
   const others = summaries.filter(({ against }) => against !== undefined);
   const rounds = completeRounds(results);
   if (others.length === 0 || rounds === 0) return undefined;
-  const found =
-    best(others, memory, cost) ??
-    // Where no memory is saved, time may be.
-    best(others, cost, memory);
+  const found = winner(others, GOALS[mode]);
   if (found !== undefined) {
     const sentence = `${named(found.subject)}: ${figures(found, results.mode)}.`;
     return { subject: found.subject, sentence };
@@ -73,24 +74,46 @@ export function advise(results: CompareResults): Advice | undefined {
   return { subject: null, sentence: withoutWinner(results, others, rounds) };
 }
 
+/** The subject to take, if there is one. */
+export function winner<Name extends string>(
+  others: readonly Summary<Name>[],
+  { memory, cost }: Goals<Name>,
+): Summary<Name> | undefined {
+  // Where no memory is saved, time may be.
+  return best(others, memory, cost) ?? best(others, cost, memory);
+}
+
 /** The subject that is best by the first of the metrics in which any is better, where the others are tolerated. */
-function best(
-  all: readonly Summary[],
-  better: readonly MetricName[],
-  tolerated: readonly MetricName[],
-): Summary | undefined {
+function best<Name extends string>(
+  all: readonly Summary<Name>[],
+  better: readonly Name[],
+  tolerated: readonly Name[],
+): Summary<Name> | undefined {
   const [first, ...rest] = better;
   if (first === undefined) return undefined;
   const able = all.filter(
     ({ against }) => isBetterBy(first, against!) && tolerated.every((name) => isTolerated(name, against!)),
   );
-  const ratio = ({ against }: Summary): number => asCost(first, against![first]!).ratio;
+  const ratio = ({ against }: Summary<Name>): number => asCost(first, against![first]!).ratio;
   if (able.length === 0) return best(all, rest, [...tolerated, first]);
   return able.reduce((lowest, next) => (ratio(next) < ratio(lowest) ? next : lowest));
 }
 
 function withoutWinner({ mode, baseline }: CompareResults, all: readonly Summary[], rounds: number): string {
-  const { memory, cost } = GOALS[mode];
+  const { near, isOpen, isBetter } = outlook(all, GOALS[mode]);
+  if (isOpen && rounds < LOOKS[0])
+    return `Nothing is certain after ${count(rounds, 'round')}; a verdict needs ${LOOKS[0]}. So far ${named(near.subject)}: ${figures(near, mode)}.`;
+  if (isBetter) return atAPrice(baseline, near.subject, figures(near, mode));
+  return isOpen
+    ? `Nothing is certain: the runs differ too much. So far ${named(near.subject)}: ${figures(near, mode)}.`
+    : stay(baseline);
+}
+
+/** The subject with the least memory, whether anything is undecided, and whether that subject has less memory for certain. */
+export function outlook<Name extends string>(
+  all: readonly Summary<Name>[],
+  { memory, cost }: Goals<Name>,
+): { near: Summary<Name>; isOpen: boolean; isBetter: boolean } {
   const [first] = memory;
   const near = all.toSorted(
     (a, b) => (a.against![first!]?.ratio ?? 1) - (b.against![first!]?.ratio ?? 1),
@@ -98,18 +121,16 @@ function withoutWinner({ mode, baseline }: CompareResults, all: readonly Summary
   const isOpen = all.some(({ against }) =>
     [...memory, ...cost].some((name) => against![name]?.verdict === 'undecided'),
   );
-  const isBetter = memory.some((name) => isBetterBy(name, near.against!));
-  if (isOpen && rounds < LOOKS[0])
-    return `Nothing is certain after ${count(rounds, 'round')}; a verdict needs ${LOOKS[0]}. So far ${named(near.subject)}: ${figures(near, mode)}.`;
-  if (isBetter)
-    return `Stay with ${named(baseline)}, unless memory is worth the price: ${named(near.subject)} has ${figures(near, mode)}.`;
-  return isOpen
-    ? `Nothing is certain: the runs differ too much. So far ${named(near.subject)}: ${figures(near, mode)}.`
-    : `Stay with ${named(baseline)}: nothing else is better.`;
+  return { near, isOpen, isBetter: memory.some((name) => isBetterBy(name, near.against!)) };
 }
 
+export const atAPrice = (baseline: string, subject: string, price: string): string =>
+  `Stay with ${named(baseline)}, unless memory is worth the price: ${named(subject)} has ${price}.`;
+
+export const stay = (baseline: string): string => `Stay with ${named(baseline)}: nothing else is better.`;
+
 /** `jemalloc/low-rss` as one says it. */
-const named = (id: string): string => id.replace('/', ' ').replace(' none', '');
+export const named = (id: string): string => id.replace('/', ' ').replace(' none', '');
 
 function figures({ against }: Summary, mode: CompareResults['mode']): string {
   const { memory, cost } = GOALS[mode];

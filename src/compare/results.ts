@@ -212,12 +212,12 @@ export interface LoadGenerator {
 }
 
 /** A subject's runs in figures. */
-export interface Summary {
+export interface Summary<Name extends string = MetricName> {
   /** The subject's id. */
   subject: string;
-  metrics: Partial<Record<MetricName, Estimate>>;
+  metrics: Partial<Record<Name, Estimate>>;
   /** Against the baseline, round by round. Absent for the baseline itself. */
-  against?: Partial<Record<MetricName, Comparison>>;
+  against?: Partial<Record<Name, Comparison>>;
 }
 
 /**

@@ -59,7 +59,7 @@ export function comparisons(
 }
 
 /** Of an interval of logarithms. */
-function verdictOf(low: number, high: number, p: number): Verdict {
+export function verdictOf(low: number, high: number, p: number): Verdict {
   if (p <= LEVEL && low > NEGLIGIBLE) return 'higher';
   if (p <= LEVEL && high < -NEGLIGIBLE) return 'lower';
   return low > -EQUIVALENT && high < EQUIVALENT ? 'no difference' : 'undecided';

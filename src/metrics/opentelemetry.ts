@@ -10,7 +10,7 @@
  * | `malloc_backend.cpu`, counter | s | |
  * | `malloc_backend.releases`, `malloc_backend.released`, `malloc_backend.release`, counters | `{release}`, By, s | |
  *
- * Translated for Prometheus, the metrics have the names of `malloc-backend/prometheus`.
+ * A receiver of OTLP that adds units to the names, for Prometheus, makes of them the names of `malloc-backend/prometheus`.
  *
  * @packageDocumentation
  */

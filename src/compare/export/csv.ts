@@ -19,9 +19,18 @@ const COLUMNS: readonly [name: string, of: (run: Run) => unknown][] = [
   ['signal', (run) => run.failure?.signal],
 ];
 
-/** One row a run, as RFC 4180 has it. Units are those of the results: seconds and bytes. */
-export function renderCsv({ runs }: CompareResults): string {
-  const rows = [COLUMNS.map(([name]) => name), ...runs.map((run) => COLUMNS.map(([, of]) => cell(of(run))))];
+/** One row a run. Units are those of the results: seconds and bytes. */
+export const renderCsv = ({ runs }: CompareResults): string => csvOf(COLUMNS, runs);
+
+/** As RFC 4180 has it. */
+export function csvOf<Item>(
+  columns: readonly (readonly [name: string, of: (item: Item) => unknown])[],
+  items: readonly Item[],
+): string {
+  const rows = [
+    columns.map(([name]) => name),
+    ...items.map((item) => columns.map(([, of]) => cell(of(item)))),
+  ];
   return rows.map((row) => `${row.join(',')}\r\n`).join('');
 }
 

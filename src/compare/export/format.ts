@@ -4,8 +4,12 @@ import { METRIC } from '../metrics.js';
 import type { Comparison, MetricName } from '../results.js';
 
 /** `1.24 s`, `812 MiB`: three digits and a unit. */
-export function amount(name: MetricName, value: number): string {
-  switch (METRIC[name].unit) {
+export const amount = (name: MetricName, value: number): string => withUnit(METRIC[name].unit, value);
+
+export type Unit = (typeof METRIC)[MetricName]['unit'] | 'cores';
+
+export function withUnit(unit: Unit, value: number): string {
+  switch (unit) {
     case 'seconds':
       return seconds(value);
     case 'bytes':
@@ -14,6 +18,8 @@ export function amount(name: MetricName, value: number): string {
       return seconds(value / 1000);
     case 'rate':
       return `${digits(value)}/s`;
+    case 'cores':
+      return `${Number(value.toPrecision(3))} cores`;
   }
 }
 

@@ -1,5 +1,5 @@
 import { completeRounds } from '../summary.js';
-import type { CompareResults } from '../results.js';
+import type { CompareResults, Warning } from '../results.js';
 import { bytes, count } from './format.js';
 import { rowsOf } from './rows.js';
 import { sparklines } from './sparkline.js';
@@ -8,12 +8,11 @@ import { sparklines } from './sparkline.js';
 export function markdownTable(results: CompareResults): string {
   const { titles, rows } = rowsOf(results);
   const curves = sparklines(results, 20);
-  const line = (cells: readonly string[]): string => `| ${cells.map(escaped).join(' | ')} |`;
   return [
-    line(['subject', ...titles, 'RSS over time']),
+    tableLine(['subject', ...titles, 'RSS over time']),
     `| --- | ${titles.map(() => '---: | ').join('')}--- |`,
     ...rows.map(({ subject, cells }) =>
-      line([subject, ...cells.map(({ text }) => text), curves.get(subject) ?? '']),
+      tableLine([subject, ...cells.map(({ text }) => text), curves.get(subject) ?? '']),
     ),
   ].join('\n');
 }
@@ -26,9 +25,7 @@ export function renderMarkdown(results: CompareResults): string {
     ...(advice === undefined ? [] : [`**${escaped(advice.sentence)}**`]),
     ...(advice?.dockerfile === undefined ? [] : [fenced('dockerfile', advice.dockerfile.join('\n'))]),
     ...(finished ? [] : ['The comparison is not finished.']),
-    ...(warnings.length === 0
-      ? []
-      : [warnings.map(({ message }) => `- Warning: ${escaped(message)}`).join('\n')]),
+    ...(warnings.length === 0 ? [] : [warningList(warnings)]),
     fenced('sh', results.command.map(quoted).join(' ')),
     circumstances(results),
   ];
@@ -49,10 +46,16 @@ export function circumstances(results: CompareResults): string {
   ].join('; ');
 }
 
-const escaped = (text: string): string => text.replaceAll('|', '\\|').replaceAll('\n', ' ');
+/** A line of a table. */
+export const tableLine = (cells: readonly string[]): string => `| ${cells.map(escaped).join(' | ')} |`;
+
+export const warningList = (warnings: readonly Warning[]): string =>
+  warnings.map(({ message }) => `- Warning: ${escaped(message)}`).join('\n');
+
+export const escaped = (text: string): string => text.replaceAll('|', '\\|').replaceAll('\n', ' ');
 
 /** With more backticks than the text has in a row. */
-function fenced(language: string, text: string): string {
+export function fenced(language: string, text: string): string {
   const longest = Math.max(2, ...[...text.matchAll(/`+/g)].map(([ticks]) => ticks.length));
   const fence = '`'.repeat(longest + 1);
   return `${fence}${language}\n${text}\n${fence}`;

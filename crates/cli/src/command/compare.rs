@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::answer::{Answer, misused};
 use super::arguments::{BACKENDS, PRESETS};
+use super::fleet::{self, Fleet};
 use super::node::become_node;
 use super::runs::Runs;
 
@@ -21,7 +22,7 @@ saved after every run.
 
 Subjects without --backends, --presets and --subject: default/none, default/low-rss, jemalloc/balanced,
 jemalloc/low-rss, mimalloc/balanced, mimalloc/low-rss and snmalloc/none.
-Times: 500ms, 90s, 10m, 2h. Defaults: --budget 10m, --warmup 1, --interval 20ms, --baseline default/none.
+Times: 500ms, 90s, 10m, 2h, 7d. Defaults: --budget 10m, --warmup 1, --interval 20ms, --baseline default/none.
 
 A service: --rate is half of what the baseline can answer, --connections 100, --duration 10s, --warmup-load 3s, --idle 10s,
 --ready-timeout 60s, --load-timeout 10m, --warmup 0, --budget 30m.
@@ -37,7 +38,8 @@ Examples:
   malloc-backend compare --export-json result.json -- ./program
   malloc-backend compare --resume result.json
   malloc-backend compare --save malloc-backend.json -- node build.js
-  malloc-backend compare --check malloc-backend.json      # in CI"
+  malloc-backend compare --check malloc-backend.json      # in CI
+  malloc-backend compare --prometheus http://prometheus:9090 --workload 'job=\"api\"' --by backend --since 7d"
 )]
 pub struct Compare {
     /// Compare these, separated by commas: default, jemalloc, mimalloc, snmalloc
@@ -100,6 +102,9 @@ pub struct Compare {
     /// Go on where an earlier comparison ended, or write exports of one that is finished
     #[arg(long, value_name = "file", value_hint = ValueHint::FilePath)]
     resume: Option<String>,
+    #[command(flatten)]
+    #[serde(skip)]
+    fleet: Fleet,
     /// The program and its arguments
     #[serde(skip)]
     #[arg(
@@ -114,11 +119,14 @@ pub struct Compare {
 /// Becomes Node with the parsed options, for src/cli/compare.ts.
 pub fn main(mut asked: Compare) -> Answer {
     let program = std::mem::take(&mut asked.program);
+    if asked.fleet.prometheus.is_some() {
+        return fleet::main(&asked.fleet, &asked, &program);
+    }
     if program.is_empty() && asked.resume.is_none() && asked.check.is_none() {
         return Err(misused(
             "the program is missing; write: malloc-backend compare -- node build.js, or name a file by --resume or --check",
         )
         .into());
     }
-    Err(become_node("compare", &asked, program).into())
+    Err(become_node("compare", "compare", &asked, program).into())
 }

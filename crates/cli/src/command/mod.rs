@@ -6,6 +6,7 @@ mod compare;
 mod completions;
 mod doctor;
 mod env;
+mod fleet;
 mod measure;
 mod misuse;
 mod node;

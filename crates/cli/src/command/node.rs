@@ -14,8 +14,8 @@ use super::system::become_program;
 const NODE: &str = "MALLOC_BACKEND_NODE";
 const COMMANDS: &str = "MALLOC_BACKEND_COMMANDS";
 
-/// Becomes Node with the parsed options, for `src/cli/<command>.ts`. Returns only where that failed.
-pub fn become_node(command: &str, options: &impl Serialize, program: Vec<OsString>) -> Refusal {
+/// Becomes Node with the parsed options, for `src/cli/<script>.ts`. Returns only where that failed.
+pub fn become_node(command: &str, script: &str, options: &impl Serialize, program: Vec<OsString>) -> Refusal {
     if let Some(word) = program.iter().find(|word| word.to_str().is_none()) {
         return misused(format!("the argument {word:?} is not UTF-8; {command} needs UTF-8"));
     }
@@ -29,7 +29,7 @@ pub fn become_node(command: &str, options: &impl Serialize, program: Vec<OsStrin
         Ok(options) => options,
         Err(error) => return misused(format!("the options cannot be passed on: {error}")),
     };
-    let script = PathBuf::from(commands).join(format!("{command}.cjs")).into_os_string();
+    let script = PathBuf::from(commands).join(format!("{script}.cjs")).into_os_string();
     let arguments = [node.clone(), script, options.into()].into_iter().chain(program).collect();
     let launch = Launch { file: node.into(), arguments };
     let entries = entries();

@@ -93,5 +93,5 @@ pub fn main(mut asked: Tune) -> Answer {
         ))
         .into());
     }
-    Err(become_node("tune", &asked, program).into())
+    Err(become_node("tune", "tune", &asked, program).into())
 }
