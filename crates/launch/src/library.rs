@@ -59,8 +59,12 @@ fn is_on_noexec(file: &Path) -> bool {
     asked == 0 && about.f_flag & libc::ST_NOEXEC != 0
 }
 
-/// Whether a preloadable library is for musl.
+/// Whether a preloadable library is for musl: its C library has the name `libc.so` where musl's own tools, Debian's or zig
+/// linked it, and `libc.musl-x86_64.so.1` in Alpine. glibc's is `libc.so.6`.
 pub fn is_for_musl(shim: &Path) -> bool {
-    let is_musl = |name: &PathBuf| name.as_os_str().as_bytes().starts_with(b"libc.musl");
+    let is_musl = |name: &PathBuf| {
+        let name = name.as_os_str().as_bytes();
+        name == b"libc.so" || name.starts_with(b"libc.musl-")
+    };
     matches!(inspect_library(shim), Ok(Some(library)) if library.needed.iter().any(is_musl))
 }

@@ -15,6 +15,7 @@ mod huge_pages;
 mod ignored;
 mod loader;
 mod memory;
+mod musl_stack;
 mod owner;
 mod parts;
 mod program;

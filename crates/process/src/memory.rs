@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
 use std::ops::Range;
 
+use crate::musl_stack;
 use crate::stacks::{Candidate, Evidence, Threads, stacks};
 
 /// Bytes in physical memory, by what the kernel knows of a mapping (proc_pid_smaps(5)). Each page is in one field
@@ -76,7 +77,7 @@ pub fn survey(pid: u32) -> io::Result<Survey> {
     let stack = longest_stack(&fs::read_to_string(format!("/proc/{pid}/limits")).unwrap_or_default());
     loop {
         let smaps = File::open(format!("/proc/{pid}/smaps"))?;
-        let mappings = read_mappings(BufReader::with_capacity(1 << 16, smaps))?;
+        let mappings = musl_stack::divide(pid, read_mappings(BufReader::with_capacity(1 << 16, smaps))?);
         let mut map = classify(&mappings, stack, &Threads::of(pid));
         map.rss = resident(pid)?;
         tries += 1;
@@ -127,7 +128,9 @@ pub(crate) struct Mapping {
     pub huge: u64,
     /// Bytes in swap.
     pub swap: u64,
-    flags: Vec<String>,
+    /// A thread's stack, by a note of the C library's (`musl_stack`).
+    pub is_noted_stack: bool,
+    pub flags: Vec<String>,
 }
 
 impl Mapping {
@@ -179,7 +182,7 @@ impl Mapping {
     }
 
     /// A stretch that must not be touched, as there is one below each thread's stack.
-    fn is_guard(&self) -> bool {
+    pub fn is_guard(&self) -> bool {
         let small = self.end - self.start <= 1 << 20;
         self.is_anonymous() && self.permissions == "---p" && small && !self.is("nr") && !self.is("dc")
     }
@@ -191,6 +194,9 @@ impl Mapping {
         const ROUND: u64 = 64 << 10;
         let length = self.end - self.start;
         let guarded = below.is_guard() && below.end == self.start && length <= longest;
+        if self.is_noted_stack {
+            return Some(Evidence::Noted);
+        }
         if self.permissions != "rw-p" || self.is("nr") {
             return None;
         }

@@ -46,6 +46,8 @@ fn stack_pointer(line: &str) -> Option<u64> {
 /// Why a mapping may be a stack; the best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Evidence {
+    /// The C library has written down that it is one (`musl_stack`).
+    Noted,
     /// A kernel since 6.7 has taken note of what it is for (MAP_STACK), and a stretch that must not be touched lies below.
     MarkedAndGuarded,
     /// The kernel's note alone, as it also makes it for memory that is to have no huge pages.

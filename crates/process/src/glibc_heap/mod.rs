@@ -15,7 +15,8 @@ use std::ops::Range;
 
 use crate::memory::{Mapping, Survey, page_size};
 use arena::{MainArena, heaps_in};
-use chunks::{Memory, Stretch, Tally, walk};
+pub(crate) use chunks::Memory;
+use chunks::{Stretch, Tally, walk};
 pub use mapped::MappedBlocks;
 pub(crate) use source::Source;
 
