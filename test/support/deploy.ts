@@ -2,13 +2,47 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import * as tools from '../fixtures-ts/tools.js';
 import { environment } from './environment.js';
 import { kill, start } from './run.js';
 import { root } from './shims.js';
 import { afterAll } from './suite.js';
+
+/** For a program of Node: the backend whose library it has loaded. */
+export const LIBRARY = `(require('fs').readFileSync('/proc/self/maps', 'utf8').match(/libmalloc_backend_([a-z]+)/)?.[1] ?? 'none')`;
+
+/** Why a program's tests are skipped; false where it is installed. */
+export const missing = (program: string) =>
+  tools.which(program) === undefined && `${program} is not installed`;
+
+/** The folder that the page copies to /opt/malloc-backend. */
+export const OPT = '/opt/malloc-backend';
+
+/** Text of the page with the paths of this machine for the page's. Each must be there. */
+export function placed(text: string, paths: Readonly<Record<string, string>>): string {
+  return Object.entries(paths).reduce((done, [from, to]) => {
+    assert.ok(done.includes(from), `${from} is not in\n${text}`);
+    return done.replaceAll(from, to);
+  }, text);
+}
+
+/** The arguments of sh for a command of the page, which takes the place of the shell. */
+export const shell = (command: string): string[] => ['-c', `exec ${command}`];
+
+/** An environment in which `malloc-backend` and `node` of a command are those under test. */
+export function withPath(folder: string, ...more: string[]): { PATH: string } {
+  return { PATH: [folder, dirname(process.execPath), ...more, process.env['PATH'] ?? ''].join(':') };
+}
+
+/** A folder of the scratch folder, in which the package is installed as this checkout. */
+export function project(name: string): string {
+  const folder = tools.scratch(name);
+  mkdirSync(join(folder, 'node_modules'), { recursive: true });
+  symlinkSync(root, join(folder, 'node_modules', 'malloc-backend'));
+  return folder;
+}
 
 /** Starts programs for a suite, and gives their process ids. Those that still run are ended with the suite. */
 export function starter(): (...what: Parameters<typeof start>) => number {
@@ -58,15 +92,16 @@ export async function allOn(backend: string, pid: number, children: number, prog
 
 const cache = join(root, 'target', 'deploy');
 
-/** Packages of npm, installed once; or why they cannot be. */
+/** Packages of npm, installed once, with those options of npm; or why they cannot be. */
 export function npmInstalled(
   name: string,
   packages: readonly string[],
+  options: readonly string[] = [],
 ): { folder: string; why: string | false } {
   return installed(name, packages, (folder) => {
     writeFileSync(join(folder, 'package.json'), '{ "private": true }');
-    const words = ['install', '--no-audit', '--no-fund', '--no-save', '--loglevel=error', ...packages];
-    execFileSync('npm', words, { cwd: folder, stdio: 'pipe', env: environment() });
+    const words = ['install', '--no-audit', '--no-fund', '--no-save', '--loglevel=error', ...options];
+    execFileSync('npm', [...words, ...packages], { cwd: folder, stdio: 'pipe', env: environment() });
   });
 }
 
