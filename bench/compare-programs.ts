@@ -40,11 +40,11 @@ const PROGRAMS: Readonly<Record<string, Program>> = {
   api: { title: 'Fastify: a JSON API', command: () => node('api.mjs'), requests: 2000 },
   ssr: { title: 'React: server-side rendering', command: () => node('ssr.mjs'), requests: 300 },
   sqlite: { title: 'better-sqlite3', command: () => node('sqlite.mjs'), requests: 200 },
-  gzip: { title: 'zlib, JSON and Buffers', command: () => node('gzip.mjs'), requests: 300 },
+  gzip: { title: 'zlib, JSON and Buffers', command: () => node('gzip.mjs'), requests: 24 },
   tables: {
     title: 'FastAPI on uvicorn, with pandas',
     command: () => [python, join(folder, 'tables.py')],
-    requests: 80,
+    requests: 16,
   },
   frames: {
     title: 'FastAPI on uvicorn, with polars',
@@ -56,10 +56,15 @@ const PROGRAMS: Readonly<Record<string, Program>> = {
     command: () => node('compile.mjs', join(root, 'src')),
   },
   bundle: { title: 'rolldown', command: () => node('bundle.mjs') },
-  matrices: { title: 'numpy', command: () => [python, join(folder, 'matrices.py')] },
+  matrices: {
+    title: 'FastAPI on uvicorn, with numpy',
+    command: () => [python, join(folder, 'matrices.py')],
+    requests: 12,
+  },
   prefork: {
     title: 'A Python task queue with four forked workers',
     command: () => [python, join(folder, 'prefork.py')],
+    requests: 12,
   },
 };
 

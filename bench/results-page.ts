@@ -14,6 +14,8 @@ export interface Measured {
   hasPicture: boolean;
 }
 
+/** A title before its colon. */
+const short = (title: string): string => title.split(':')[0]!;
 const memoryOf = ({ mode }: CompareResults): MetricName => GOALS[mode].memory[0]!;
 const against = ({ summaries }: CompareResults, subject: string): Partial<Record<MetricName, Comparison>> =>
   summaries.find((summary) => summary.subject === subject)?.against ?? {};
@@ -31,7 +33,7 @@ function overview(all: readonly Measured[], metric: (results: CompareResults) =>
   const { baseline, subjects } = all[0]!.results;
   const others = subjects.map(({ id }) => id).filter((id) => id !== baseline);
   const rows = all.map(({ title, results }) => [
-    title,
+    short(title),
     ...others.map((id) => cell(against(results, id)[metric(results)])),
   ]);
   return markdown(['program', ...others], rows);
@@ -49,7 +51,7 @@ function list(
         const own = against(results, id);
         return `${id} (${change(own[memoryOf(results)]!.ratio)}, CPU ${change(own.cpu!.ratio)})`;
       });
-    return found.length === 0 ? [] : [`- ${title}: ${found.join('; ')}`];
+    return found.length === 0 ? [] : [`- ${short(title)}: ${found.join('; ')}`];
   });
 }
 
@@ -101,7 +103,7 @@ ${(wins.length > 0 ? wins : none).join('\n')}
 
 No subject has certainly less memory on these programs:
 
-${(losses.length > 0 ? losses.map(({ title }) => `- ${title}`) : none).join('\n')}
+${(losses.length > 0 ? losses.map(({ title }) => `- ${short(title)}`) : none).join('\n')}
 
 Subjects that certainly need more memory or more CPU time than glibc:
 

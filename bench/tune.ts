@@ -80,10 +80,10 @@ async function repeated(times: number, progress: Options['progress']): Promise<s
 const interval = (found: { ratio: number; low: number; high: number } | undefined): string =>
   found === undefined ? '' : `${change(found.ratio)} [${change(found.low)}, ${change(found.high)}]`;
 
-async function* run({ runs, quick, progress }: Options): AsyncGenerator<string> {
-  yield await repeated(runs ?? (quick ? 2 : 10), progress);
+async function* run({ runs, quick, program, progress }: Options): AsyncGenerator<string> {
+  if (program !== 'image') yield await repeated(runs ?? (quick ? 2 : 10), progress);
   progress('image');
-  yield await image(quick ? 3 : 20);
+  if (program !== 'threads') yield await image(quick ? 3 : 20);
 }
 
 export const tune: Table = { title: 'tune: the gain that it reports', run };

@@ -5,7 +5,7 @@ import { serve } from './serve.mjs';
 
 const [inflate, deflate] = [promisify(gunzip), promisify(gzip)];
 const bodies = await Promise.all(
-  [50, 1000, 20000].map((rows) =>
+  [50, 2000, 200000].map((rows) =>
     deflate(JSON.stringify(Array.from({ length: rows }, (_, id) => ({ id, text: `line ${id} of ${rows}` })))),
   ),
 );

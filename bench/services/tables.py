@@ -1,4 +1,4 @@
-"""FastAPI with pandas: each request groups and joins a table of 100,000 rows."""
+"""FastAPI with pandas: each request groups and joins a table of 400,000 rows."""
 
 import io
 
@@ -7,7 +7,7 @@ import pandas
 
 from served import serve
 
-ROWS = 100_000
+ROWS = 400_000
 random = numpy.random.default_rng(1)
 keys = pandas.DataFrame({"key": range(500), "weight": random.random(500)})
 
