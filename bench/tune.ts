@@ -58,7 +58,7 @@ async function image(minutes: number): Promise<string> {
 
 /** Whether the gain that it reports is that of other runs of the same program. */
 async function repeated(times: number, progress: Options['progress']): Promise<string> {
-  const command = [compile('threads'), '40000'];
+  const command = [compile('threads'), '12000'];
   const rows: string[][] = [];
   for (let time = 1; time <= times; time++) {
     progress(`${time}/${times}`);
