@@ -11,7 +11,7 @@ import type {
   RowPanel,
 } from '@grafana/schema/dist/esm/raw/dashboard/x/Dashboard_types.gen';
 import * as tools from './fixtures-ts/tools.js';
-import { noPrometheus, promtool, serve } from './support/prometheus.js';
+import { type Result, type Server, noPrometheus, promtool, serve } from './support/prometheus.js';
 import { kill, run, start } from './support/run.js';
 import { cannotPreload, root } from './support/shims.js';
 import { afterAll, describe, test } from './support/suite.js';
@@ -99,6 +99,8 @@ describe('the dashboard', () => {
   });
 });
 
+const ENOUGH = 90;
+
 describe('each query of the dashboard', { skip: cannotPreload || noPrometheus }, () => {
   const services: ChildProcess[] = [];
   afterAll(() => services.forEach(kill));
@@ -110,6 +112,20 @@ describe('each query of the dashboard', { skip: cannotPreload || noPrometheus },
     services.push(child);
     const [line] = (await once(child.stdout ?? assert.fail(), 'data')) as [Buffer];
     return `127.0.0.1:${Number(line.toString())}`;
+  }
+
+  /** What an expression gives, as soon as it has so many series. It fails after scrapes that every query can do with. */
+  function data(server: Server, expression: string, least: number): Promise<Result[]> {
+    return tools.until(expression, async () => {
+      const [scrapes] = await server.query('min(count_over_time(malloc_backend_rss_bytes[1h]))');
+      const results = await server.query(expression);
+      const isEnough = results.length >= least;
+      assert.ok(
+        isEnough || !(Number(scrapes?.value[1]) >= ENOUGH),
+        `no data after ${ENOUGH} scrapes: ${expression}`,
+      );
+      return isEnough ? results : undefined;
+    });
   }
 
   test('gives data on a Prometheus that has scraped two services on two backends', async () => {
@@ -147,18 +163,12 @@ describe('each query of the dashboard', { skip: cannotPreload || noPrometheus },
         assert.ok(!expression.includes('$'), expression);
         // What is told by variant has both, as soon as both are scraped often enough.
         const least = /by \((job, )?backend, preset/.test(expression) ? 2 : 1;
-        const found = await tools.until(expression, async () => {
-          const results = await server.query(expression);
-          return results.length >= least ? results : undefined;
-        });
+        const found = await data(server, expression, least);
         for (const { value } of found)
           assert.ok(Number.isFinite(Number(value[1])), `${expression}: ${value[1]}`);
       }
       // The rules are evaluated on the same data.
-      const count = await tools.until('the recording rules', async () => {
-        const results = await server.query('variant:malloc_backend_pods:count');
-        return results.length === 2 ? results : undefined;
-      });
+      const count = await data(server, 'variant:malloc_backend_pods:count', 2);
       assert.deepEqual(count.map(({ metric }) => `${metric['backend']}/${metric['preset']}`).sort(), [
         'default/none',
         'jemalloc/low-rss',

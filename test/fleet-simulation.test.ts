@@ -137,6 +137,67 @@ describe('what is not the allocator', () => {
     );
   });
 
+  const asked = (by: readonly string[]) =>
+    compareFleet({
+      prometheus: server.url,
+      workload: 'job="api"',
+      until: new Date(END * 1000),
+      sinceMs: 40 * SCRAPE_SECONDS * 1000,
+      by,
+    });
+
+  test('are options that one variant has several of', async () => {
+    const pods = simulate({ baseline: 20, other: 20 }, 1);
+    pods[25]!.labels = { ...pods[25]!.labels, preset: 'balanced', config: '89abcdef' };
+    server.show(pods);
+    const mixed = (await asked(['backend'])).warnings.filter(({ code }) => code === 'MIXED');
+    assert.deepEqual(
+      mixed.map(({ subject, message }) => [subject, message]),
+      [
+        [
+          'jemalloc',
+          'jemalloc has pods of several kinds, with preset balanced, low-rss; compare by preset too',
+        ],
+        [
+          'jemalloc',
+          'jemalloc has pods of several kinds, with config 0123abcd, 89abcdef; compare by config too',
+        ],
+      ],
+    );
+    assert.ok(!codes(await asked(['backend', 'preset', 'config'])).includes('MIXED'));
+  });
+
+  test('are pods that ran one variant after the other', async () => {
+    const pods = simulate({ baseline: 20, other: 20, rss: 0.5 }, 1);
+    pods[25]!.labels.instance = pods[3]!.labels.instance;
+    server.show(pods);
+    const { warnings, advice } = await asked(['backend']);
+    const { message } = warnings.find(({ code }) => code === 'TWO_VARIANTS') ?? assert.fail('no warning');
+    assert.match(
+      message,
+      /^1 pod ran more than one variant.*: 10\.0\.0\.3:9100; look at a time after the change/,
+    );
+    assert.match(advice.sentence, /not proven: see 1 warning below/);
+  });
+
+  test('are pods that ended early, which are left out and counted', async () => {
+    const pods = simulate({ baseline: 20, other: 20, rss: 0.5 }, 1);
+    for (const pod of pods.slice(30))
+      for (const key of ['at', 'rss', 'cpu', 'started', 'requests'] as const) pod[key] = pod[key].slice(-9);
+    server.show(pods);
+    const { warnings, variants, pods: compared } = await asked(['backend']);
+    assert.deepEqual(
+      variants.map(({ id, pods, leftOut }) => [id, pods, leftOut]),
+      [
+        ['default', 20, 0],
+        ['jemalloc', 10, 10],
+      ],
+    );
+    assert.equal(compared.length, 30);
+    const { message } = warnings.find(({ code }) => code === 'SHORT_LIVED') ?? assert.fail('no warning');
+    assert.match(message, /^10 pods of jemalloc were scraped too rarely to be compared, beside 10 that are/);
+  });
+
   test('is the load, where a counter of requests tells it', async () => {
     const world = { baseline: 1000, other: 1000, load: 1.2 };
     const results = await compared(world, 1, 'http_requests_total');
