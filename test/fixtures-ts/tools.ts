@@ -6,6 +6,7 @@ import { once } from 'node:events';
 import {
   chmodSync,
   copyFileSync,
+  mkdirSync,
   mkdtempSync,
   readFileSync,
   realpathSync,
@@ -103,14 +104,12 @@ export function foreignLibrary(): string {
   return cc('libforeign.so', source, ['-shared', '-fPIC', '-fno-builtin']);
 }
 
-/** A copy of the package's libraries and addon in another folder; without those named. */
+/** A copy of the platform package's binaries in another folder; without those named. */
 export function copyOfBinaries(name: string, without: readonly string[] = []): string {
   const copy = scratch(name);
-  execFileSync('mkdir', ['-p', copy]);
-  const files = ['default', 'jemalloc', 'mimalloc', 'snmalloc', 'python_hook'].map(
-    (each) => `libmalloc_backend_${each}.so`,
-  );
-  for (const each of [...files, 'malloc-backend', `malloc-backend.${platform}.node`])
+  mkdirSync(copy, { recursive: true });
+  const { files } = JSON.parse(readFileSync(join(binaries, 'package.json'), 'utf8')) as { files: string[] };
+  for (const each of files.filter((name) => /\.(so|node)$|^malloc-backend$/.test(name)))
     if (!without.includes(each)) copyFileSync(join(binaries, each), join(copy, each));
   return copy;
 }

@@ -28,7 +28,10 @@ export const notGlibc: string | false = cannotPreload || (isGlibc ? false : 'the
 /** This machine, as ELF files and Debian's folders call it. */
 export const machine = process.arch === 'x64' ? 'x86_64' : 'aarch64';
 
-export const platform = `${process.platform}-${process.arch}${process.platform === 'linux' ? (isGlibc ? '-gnu' : '-musl') : ''}`;
+const abi = { linux: isGlibc ? '-gnu' : '-musl', win32: '-msvc' }[process.platform as string] ?? '';
+
+/** The platform package of this machine, `linux-x64-gnu` for example. */
+export const platform = `${process.platform}-${process.arch}${abi}`;
 
 /** Where the build puts them, or where the package itself is told to look. */
 const folder = process.env['MALLOC_BACKEND_BINARY_DIR'] ?? join(root, 'npm', platform);

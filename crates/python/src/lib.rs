@@ -8,7 +8,10 @@
 //!
 //! The feature `interpreter` adds [`interpreter`], which opens libpython in this process. This crate does not depend on
 //! Node.
+//!
+//! Linux only: on other systems the crate is empty.
 
+#![cfg(all(target_os = "linux", target_pointer_width = "64"))]
 #![cfg_attr(not(feature = "interpreter"), no_std)]
 
 extern crate alloc;

@@ -239,6 +239,9 @@ unsafe impl RawAllocator for Default {
     fn stats() -> Stats {
         platform::stats().0
     }
+    fn collect_thread(purge: bool) {
+        platform::collect_thread(purge);
+    }
     fn release() -> Result<(), CannotRelease> {
         platform::release()
     }
