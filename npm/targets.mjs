@@ -7,7 +7,7 @@
 // that has neither is left out, and the output says so.
 
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { standardLibrary } from './standard-library.mjs';
 
@@ -44,14 +44,14 @@ function finding(line) {
 
 /** @param {string} target @param {NodeJS.ProcessEnv} env @param {string[]} set */
 function check(target, env, set) {
-  // `true` stands in for the C compilers: nothing is linked. jemalloc's build runs a configure script, which would notice.
+  // Nothing is linked, so nothing need be compiled. jemalloc's build runs a configure script, which would notice.
   const override = ['--config', `target.${target}.jemalloc.rustc-cfg=[]`];
   const { status, stdout, stderr } = spawnSync(
     'cargo',
     ['check', '--locked', '--quiet', '--message-format', 'json', '--target', target, ...override, ...set],
     {
       cwd: root,
-      env: { ...env, CARGO_TARGET_DIR: output, LIBNODE_PATH: output, CC: 'true', CXX: 'true', AR: 'true' },
+      env: { ...env, CARGO_TARGET_DIR: output, LIBNODE_PATH: output, CC: 'true', CXX: 'true', AR: archiver },
       encoding: 'utf8',
       maxBuffer: 1 << 28,
     },
@@ -64,6 +64,13 @@ function check(target, env, set) {
 }
 
 mkdirSync(output, { recursive: true });
+// Stands in for an archiver. The crate cc looks for the file that Microsoft's would make.
+const archiver = join(output, 'archiver');
+writeFileSync(
+  archiver,
+  '#!/bin/sh\nfor argument; do case $argument in [-/]out:*) : >"${argument#?out:}" ;; esac; done\n',
+);
+chmodSync(archiver, 0o755);
 // napi-build wants the library that an addon is linked with on windows-gnu.
 writeFileSync(join(output, 'libnode.dll'), '');
 

