@@ -31,13 +31,13 @@ function run(program, args, expected = 0) {
   return { stdout, stderr };
 }
 
-/** @param {string} start */
-function tarball(start) {
-  const names = readdirSync(resolve(folder ?? '')).filter(
-    (name) => name.startsWith(start) && name.endsWith('.tgz'),
+/** @param {string} name */
+function tarball(name) {
+  const files = readdirSync(resolve(folder ?? '')).filter((file) =>
+    new RegExp(`^${name}-\\d.*\\.tgz$`).test(file),
   );
-  assert.equal(names.length, 1, `${folder} has ${names.length} tarballs ${start}….tgz, not one`);
-  return join(resolve(folder ?? ''), names[0] ?? '');
+  assert.equal(files.length, 1, `${folder} has ${files.length} tarballs of ${name}, not one`);
+  return join(resolve(folder ?? ''), files[0] ?? '');
 }
 
 /** The command that npm installed, as npx starts it. @param {string[]} args @param {number} [expected] */
@@ -50,7 +50,7 @@ const command = (args, expected) =>
 
 try {
   writeFileSync(join(project, 'package.json'), '{ "name": "smoke", "private": true }');
-  const tarballs = [tarball('malloc-backend-0'), tarball(`malloc-backend-${hostPackage()}-`)];
+  const tarballs = [tarball('malloc-backend'), tarball(`malloc-backend-${hostPackage()}`)];
   // Offline: the other platforms' packages are optional, and are in no registry before they are published.
   run('npm', ['install', '--offline', '--no-audit', '--no-fund', ...tarballs]);
 

@@ -261,6 +261,22 @@ describe('the tarballs', { skip }, () => {
     assert.match(stderr, /lacks slab \d/);
   });
 
+  test('pass the smoke test of the workflow, which notices a library that is not there', async () => {
+    const tarballs = tools.scratch('tarballs');
+    const smoke = (from: string) => run(process.execPath, [join(root, 'npm', 'smoke.mjs'), from]);
+    const { code, stdout, stderr } = await smoke(tarballs);
+    assert.deepEqual([code, stdout], [0, `${platform}: the tarballs install, run and import\n`], stderr);
+    const broken = tools.scratch('broken');
+    const native = join(checkout, 'npm', platform);
+    renameSync(join(native, 'libmalloc_backend_snmalloc.so'), join(checkout, 'away'));
+    cpSync(tarballs, broken, { recursive: true });
+    await succeed('npm', ['pack', '--pack-destination', broken], { cwd: native });
+    renameSync(join(checkout, 'away'), join(native, 'libmalloc_backend_snmalloc.so'));
+    const without = await smoke(broken);
+    assert.equal(without.code, 1);
+    assert.match(without.stderr, /libmalloc_backend_snmalloc\.so/);
+  });
+
   test('want the same Node', () => {
     for (const folder of [root, ...platforms().map((each) => join(root, 'npm', each.name))])
       assert.deepEqual(manifest(folder).engines, { node: '^20.19.0 || >=22.12.0' }, folder);
