@@ -7,7 +7,7 @@
 // that has neither is left out, and the output says so.
 
 import { spawnSync } from 'node:child_process';
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { standardLibrary } from './standard-library.mjs';
 
@@ -15,23 +15,8 @@ const root = join(import.meta.dirname, '..');
 const output = join(root, 'target/check');
 
 // The addon and the command, and with them every crate that they depend on.
-const EVERYWHERE = [['-p', 'malloc-backend-node', '-p', 'malloc-backend-cli']];
-// What is preloaded, and so Linux's alone.
-const PRELOADED = [
-  ['-p', 'malloc-backend-python-hook'],
-  ['-p', 'malloc-backend-shim'],
-  ...['jemalloc', 'mimalloc', 'snmalloc'].map((name) => ['-p', 'malloc-backend-shim', '--features', name]),
-];
-
-/** What is checked for each target.
- * @type {Record<string, string[][]>} */
-const SETS = {
-  'aarch64-apple-darwin': EVERYWHERE,
-  'x86_64-apple-darwin': EVERYWHERE,
-  'x86_64-pc-windows-gnu': EVERYWHERE,
-  'x86_64-pc-windows-msvc': EVERYWHERE,
-  'aarch64-unknown-linux-gnu': [...EVERYWHERE, ...PRELOADED],
-};
+const PACKAGES = ['-p', 'malloc-backend-node', '-p', 'malloc-backend-cli'];
+const TARGETS = ['aarch64-apple-darwin', 'x86_64-apple-darwin', 'x86_64-pc-windows-gnu'];
 
 /** What cargo reports of this workspace's crates. The standard library may have warnings of its own.
  * @param {string} line @returns {string | undefined} */
@@ -42,53 +27,53 @@ function finding(line) {
   return isOurs && /^(warning|error)/.test(message.level) ? message.rendered : undefined;
 }
 
-/** @param {string} target @param {NodeJS.ProcessEnv} env @param {string[]} set */
-function check(target, env, set) {
+/** @param {string} target @param {NodeJS.ProcessEnv} env */
+function check(target, env) {
   // Nothing is linked, so nothing need be compiled. jemalloc's build runs a configure script, which would notice.
   const override = ['--config', `target.${target}.jemalloc.rustc-cfg=[]`];
   const { status, stdout, stderr } = spawnSync(
     'cargo',
-    ['check', '--locked', '--quiet', '--message-format', 'json', '--target', target, ...override, ...set],
+    [
+      'check',
+      '--locked',
+      '--quiet',
+      '--message-format',
+      'json',
+      '--target',
+      target,
+      ...override,
+      ...PACKAGES,
+    ],
     {
       cwd: root,
-      env: { ...env, CARGO_TARGET_DIR: output, LIBNODE_PATH: output, CC: 'true', CXX: 'true', AR: archiver },
+      env: { ...env, CARGO_TARGET_DIR: output, LIBNODE_PATH: output, CC: 'true', CXX: 'true', AR: 'true' },
       encoding: 'utf8',
       maxBuffer: 1 << 28,
     },
   );
   const findings = stdout.split('\n').map(finding).filter(Boolean);
   if (status === 0 && findings.length === 0) return true;
-  console.error([`npm/targets.mjs: ${target}: cargo check ${set.join(' ')}`, ...findings].join('\n'));
+  console.error([`npm/targets.mjs: ${target}: cargo check ${PACKAGES.join(' ')}`, ...findings].join('\n'));
   if (findings.length === 0) console.error(stderr);
   return false;
 }
 
 mkdirSync(output, { recursive: true });
-// Stands in for an archiver. The crate cc looks for the file that Microsoft's would make.
-const archiver = join(output, 'archiver');
-writeFileSync(
-  archiver,
-  '#!/bin/sh\nfor argument; do case $argument in [-/]out:*) : >"${argument#?out:}" ;; esac; done\n',
-);
-chmodSync(archiver, 0o755);
 // napi-build wants the library that an addon is linked with on windows-gnu.
 writeFileSync(join(output, 'libnode.dll'), '');
 
-const chosen = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(SETS);
+const chosen = process.argv.length > 2 ? process.argv.slice(2) : TARGETS;
 const leftOut = [];
 let failed = false;
 for (const target of chosen) {
-  const sets = SETS[target];
-  if (sets === undefined) {
-    console.error(
-      `npm/targets.mjs: unknown target ${target}; it must be one of: ${Object.keys(SETS).join(', ')}`,
-    );
+  if (!TARGETS.includes(target)) {
+    console.error(`npm/targets.mjs: unknown target ${target}; it must be one of: ${TARGETS.join(', ')}`);
     process.exit(2);
   }
   const env = standardLibrary(target);
   if (env === undefined) {
     leftOut.push(target);
-  } else if (sets.map((set) => check(target, env, set)).every(Boolean)) {
+  } else if (check(target, env)) {
     console.log(`npm/targets.mjs: ${target}: no error and no warning`);
   } else {
     failed = true;
