@@ -2,7 +2,7 @@
 // install their tool: test/deploy, by npm run test:deploy.
 
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync, readdirSync, symlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import * as tools from './fixtures-ts/tools.js';
 import {
@@ -137,11 +137,14 @@ ${placed(section, { [OPT]: opt, '/srv/server.js': server })}`,
         0o644,
       );
       const pid = started('supervisord', ['-c', config], { env: path });
-      await tools.until('the program on jemalloc', () =>
-        tree(pid)?.process.children.some(
-          ({ program, malloc }) => program?.endsWith('/node') && malloc?.backend === 'jemalloc',
+      const program = await tools.until('the program on jemalloc', () =>
+        tree(pid)?.process.children.find(
+          ({ program: file, malloc }) => file?.endsWith('/node') && malloc?.backend === 'jemalloc',
         ),
       );
+      // The program gets the signal that supervisord sends.
+      process.kill(pid);
+      await tools.until('its end', () => !existsSync(`/proc/${program.pid}`));
     });
   });
 
