@@ -3,10 +3,7 @@
 // One cargo invocation each: cargo unifies the features of one invocation, and the allocators need other TLS in
 // an addon, which is opened late, than in a library that is preloaded.
 //
-//   node npm/build.mjs [--target <triple>] [--package <name>] [--features <of the addon>] [--glibc <version>]
-//
-// --glibc, or MALLOC_BACKEND_GLIBC: what is built needs no newer glibc than this, 2.28 for what is published. Wants zig: in PATH,
-// or PyPI's package ziglang for the python3 in PATH. Without it, what is built needs about the glibc of this machine.
+//   node npm/build.mjs [--target <triple>] [--package <name>] [--features <of the addon>]
 
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, readFileSync, renameSync } from 'node:fs';
@@ -17,41 +14,13 @@ import { hostPackage } from './host.mjs';
 
 const root = join(import.meta.dirname, '..');
 const { values } = parseArgs({
-  options: {
-    target: { type: 'string' },
-    package: { type: 'string' },
-    features: { type: 'string' },
-    glibc: { type: 'string', default: process.env.MALLOC_BACKEND_GLIBC },
-  },
+  options: { target: { type: 'string' }, package: { type: 'string' }, features: { type: 'string' } },
 });
 const name = values.package ?? hostPackage();
 const folder = join(root, 'npm', name);
-const { files, os, cpu: cpus } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
+const { files, os } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
 const target = values.target === undefined ? [] : ['--target', values.target];
-const isForGlibc = values.glibc !== undefined && name.endsWith('-gnu');
-// A folder of its own: cargo compiles everything anew where the linker is another.
-const artefacts = join(root, 'target', ...(isForGlibc ? [`glibc-${values.glibc}`] : []));
-const output = join(artefacts, ...target.slice(1), 'release');
-process.env.CARGO_TARGET_DIR = artefacts;
-if (isForGlibc) linkWithZig();
-
-function linkWithZig() {
-  const zig = ['zig', 'python3 -m ziglang'].find(
-    (command) => spawnSync('sh', ['-c', `${command} version`], { stdio: 'ignore' }).status === 0,
-  );
-  if (zig === undefined) {
-    console.error('npm/build.mjs: --glibc wants zig; run `pip install ziglang`, or put zig into PATH');
-    process.exit(1);
-  }
-  const cpu = cpus[0] === 'x64' ? 'x86_64' : 'aarch64';
-  process.env.ZIG = zig;
-  process.env.ZIG_TARGET = `${cpu}-linux-gnu.${values.glibc}`;
-  const triple = values.target ?? `${cpu}-unknown-linux-gnu`;
-  process.env[`CARGO_TARGET_${triple.replaceAll('-', '_').toUpperCase()}_LINKER`] = join(
-    root,
-    'npm/glibc-cc.sh',
-  );
-}
+const output = join(root, 'target', ...target.slice(1), 'release');
 
 /** @param {string[]} args */
 function cargo(...args) {
