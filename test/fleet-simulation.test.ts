@@ -1,9 +1,27 @@
 // The verdicts of `compareFleet` on simulated fleets of 2,000 pods: how often they are wrong, and how often right.
 
 import assert from 'node:assert/strict';
-import { FLEET_METRICS, type FleetMetric, type FleetResults, type Verdict, compareFleet } from '../index.js';
+import {
+  FLEET_METRICS,
+  type FleetMetric,
+  type FleetOptions,
+  type FleetResults,
+  type Verdict,
+  compareFleet,
+} from '../index.js';
 import { summariesOf } from '../src/fleet/verdicts.js';
-import { END, SCRAPE_SECONDS, type World, serveFleet, simulate, valuesOf } from './support/fleet.js';
+import * as tools from './fixtures-ts/tools.js';
+import {
+  END,
+  type Pod,
+  SCRAPE_SECONDS,
+  type World,
+  serveFleet,
+  simulate,
+  valuesOf,
+} from './support/fleet.js';
+import { noPrometheus, promtool } from './support/prometheus.js';
+import { succeed } from './support/run.js';
 import { afterAll, describe, test } from './support/suite.js';
 
 const server = await serveFleet();
@@ -101,6 +119,113 @@ describe('verdicts on 2,000 simulated pods', () => {
   });
 });
 
+const asked = (by: readonly string[], more: Partial<FleetOptions> = {}) =>
+  compareFleet({
+    prometheus: server.url,
+    workload: 'job="api"',
+    until: new Date(END * 1000),
+    sinceMs: 40 * SCRAPE_SECONDS * 1000,
+    by,
+    ...more,
+  });
+
+const SCRAPED = ['at', 'rss', 'cpu', 'started', 'requests'] as const;
+
+/** Leaves out scrapes of a pod. */
+function keep(pod: Pod, isKept: (scrape: number) => boolean): void {
+  for (const key of SCRAPED) pod[key] = pod[key].filter((_, scrape) => isKept(scrape));
+}
+
+describe('the values of a pod', () => {
+  test('are the same with fewer scrapes: CPU and requests are of the time between its own first and last', async () => {
+    const pods = simulate({ baseline: 20, other: 20, restarts: [0, 0] }, 1);
+    for (const pod of pods.slice(20)) keep(pod, (scrape) => scrape % 3 === 0);
+    // A network that was down.
+    keep(pods[1]!, (scrape) => scrape < 8 || scrape > 31);
+    server.show(pods);
+    const results = await asked(['backend'], { requests: 'http_requests_total' });
+    assert.equal(results.query.scrapeSeconds, SCRAPE_SECONDS);
+    for (const { labels, at, cpu, requests } of pods) {
+      const found = results.pods.find(({ pod }) => pod === labels.instance)!;
+      const seconds = at.at(-1)! - at[0]!;
+      for (const [value, counter] of [
+        [found.cpu, cpu],
+        [found.requests, requests],
+      ] as const) {
+        const expected = (counter.at(-1)! - counter[0]!) / seconds;
+        assert.ok(Math.abs(value! / expected - 1) < 1e-9, `${found.pod}: ${value}, not ${expected}`);
+      }
+    }
+  });
+
+  test('are of moments that were there, as Prometheus itself finds', { skip: noPrometheus }, async () => {
+    server.show(simulate({ baseline: 20, other: 20 }, 1));
+    // promtool counts the time from 1970.
+    const [until, sinceMs] = [new Date(1_200_000), 1_200_000];
+    await asked(['backend'], { until, sinceMs });
+    const [peaks, first] = [/^max_over_time\(\(sum/, /^min_over_time/].map((start) => {
+      const found = server.asked().filter((query) => start.test(query));
+      assert.equal(found.length, 1, server.asked().join('\n'));
+      return found[0]!;
+    });
+    // Asked for only where pods have ended, and in the same way.
+    const last = first!.replaceAll('min', 'max');
+    const pod = (instance: string, more: string) =>
+      `malloc_backend_rss_bytes{job="api",backend="default",instance="${instance}",${more}}`;
+    const series = [
+      // A process whose `config` changes in the middle of a step of time, by a restart.
+      [pod('changes', 'config="none"'), '100x20 300 stale'],
+      [pod('changes', 'config="01234567"'), '_x22 280x18'],
+      // Two processes, of which each has its peak at another moment.
+      [pod('two', 'port="1"'), '200x9 300 200x30'],
+      [pod('two', 'port="2"'), '200x29 350 200x10'],
+      // One that is scraped every second time, and not at all for a while.
+      [pod('rare', 'config="none"'), '_ _ 100 _ 120 _x20 110 _ 100 stale'],
+    ];
+    const expected = {
+      peaks: { changes: 300, two: 550, rare: 120 },
+      first: { changes: 0, two: 0, rare: 60 },
+      last: { changes: 1200, two: 1200, rare: 810 },
+    };
+    const samples = (values: Record<string, number>) =>
+      Object.entries(values).map(([instance, value]) => ({
+        labels: `{backend="default", instance="${instance}"}`,
+        value,
+      }));
+    const tests = [
+      [peaks, expected.peaks],
+      [first, expected.first],
+      [last, expected.last],
+    ] as const;
+    const file = {
+      tests: [
+        {
+          interval: `${SCRAPE_SECONDS}s`,
+          input_series: series.map(([name, values]) => ({ series: name, values })),
+          promql_expr_test: tests.map(([expr, values]) => ({
+            expr,
+            eval_time: '20m',
+            exp_samples: samples(values),
+          })),
+        },
+      ],
+    };
+    // JSON is YAML.
+    await succeed(promtool ?? '', ['test', 'rules', tools.file('moments.yml', JSON.stringify(file), 0o644)]);
+  });
+
+  test('are asked for in parts, where there are too many for one query', async () => {
+    server.show(simulate({ baseline: 200, other: 200 }, 1));
+    await asked(['backend'], { sinceMs: 14 * 86_400_000 });
+    const parts = server.asked().filter((query) => query.startsWith('max_over_time((sum by'));
+    const lengths = parts.map((query) => Number(/\[(\d+)ms:30000ms\]\)$/.exec(query)?.[1]));
+    // Before the first scrape there is no peak: of four parts, three are left out.
+    assert.deepEqual(lengths, [375_000_000]);
+    const oldest = server.asked().find((query) => query.startsWith('min_over_time'));
+    assert.match(oldest ?? '', /\[84600000ms:30000ms\]\)$/);
+  });
+});
+
 describe('what is not the allocator', () => {
   const codes = ({ warnings }: FleetResults) => warnings.map(({ code }) => code);
 
@@ -136,15 +261,6 @@ describe('what is not the allocator', () => {
       /restarted \d+ times \(0\.\d\d for each pod\), and those of default\/none \d+ times \(0\.0\d/,
     );
   });
-
-  const asked = (by: readonly string[]) =>
-    compareFleet({
-      prometheus: server.url,
-      workload: 'job="api"',
-      until: new Date(END * 1000),
-      sinceMs: 40 * SCRAPE_SECONDS * 1000,
-      by,
-    });
 
   test('are options that one variant has several of', async () => {
     const pods = simulate({ baseline: 20, other: 20 }, 1);
@@ -182,8 +298,7 @@ describe('what is not the allocator', () => {
 
   test('are pods that ended early, which are left out and counted', async () => {
     const pods = simulate({ baseline: 20, other: 20, rss: 0.5 }, 1);
-    for (const pod of pods.slice(30))
-      for (const key of ['at', 'rss', 'cpu', 'started', 'requests'] as const) pod[key] = pod[key].slice(-9);
+    for (const pod of pods.slice(30)) for (const key of SCRAPED) pod[key] = pod[key].slice(-9);
     server.show(pods);
     const { warnings, variants, pods: compared } = await asked(['backend']);
     assert.deepEqual(
@@ -208,6 +323,38 @@ describe('what is not the allocator', () => {
     assert.equal(verdictOf(results, 'cpu'), 'higher', 'more requests take more CPU time');
     assert.equal(verdictOf(results, 'cpuPerRequest'), 'no difference');
     assert.ok(codes(await compared(world, 1)).includes('LOAD_UNKNOWN'));
+  });
+});
+
+describe('a counter of requests', () => {
+  const requests = 'http_requests_total';
+
+  test('that no pod has is told', async () => {
+    const pods = simulate({ baseline: 20, other: 20, rss: 0.5 }, 1);
+    const elsewhere = pods.map((pod) => ({ ...pod, labels: { ...pod.labels, instance: 'gateway' } }));
+    server.show(pods, elsewhere.slice(0, 1));
+    const { warnings, pods: compared } = await asked(['backend'], { requests });
+    assert.ok(compared.every((pod) => pod.requests === undefined));
+    assert.match(
+      warnings.find(({ code }) => code === 'LOAD_UNKNOWN')?.message ?? '',
+      /not known: no series of http_requests_total has the same instance as a pod/,
+    );
+  });
+
+  test('that one variant lacks is told, and the CPU time itself then decides', async () => {
+    const pods = simulate({ baseline: 20, other: 20, rss: 0.5, cpu: 2 }, 1);
+    server.show(pods, pods.slice(0, 20));
+    const { warnings, advice } = await asked(['backend'], { requests });
+    const unknown = warnings.filter(({ code }) => code === 'LOAD_UNKNOWN');
+    assert.deepEqual(
+      unknown.map(({ subject }) => subject),
+      ['jemalloc'],
+    );
+    assert.equal(advice.subject, null);
+    assert.match(
+      advice.sentence,
+      /^Stay with default, unless memory is worth the price: jemalloc has .*, CPU \+\d+ %/,
+    );
   });
 });
 

@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import { type IncomingMessage, type ServerResponse, createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { inspect } from 'node:util';
 import { type FleetOptions, type FleetResults, compareFleet } from '../index.js';
 import { summariesOf } from '../src/fleet/verdicts.js';
 import * as tools from './fixtures-ts/tools.js';
@@ -286,7 +287,10 @@ describe('a Prometheus that does not answer as it should', () => {
     const error = await tools.rejects(compareFleet({ prometheus: url }), 'ERR_PROMETHEUS_FAILED', /403/);
     assert.ok(!error.message.includes('cret'), error.message);
     const basic = `Basic ${Buffer.from('me:s@cret').toString('base64')}`;
-    assert.deepEqual(seen, ['Bearer from-a-file', 'Bearer given', basic]);
+    const nameless = server.url.replace('//', '//:s%40cret@');
+    await tools.rejects(compareFleet({ prometheus: nameless }), 'ERR_PROMETHEUS_FAILED', /403/);
+    const alone = `Basic ${Buffer.from(':s@cret').toString('base64')}`;
+    assert.deepEqual(seen, ['Bearer from-a-file', 'Bearer given', basic, alone]);
     const wrong = await tools.command([...words, 'secret']);
     assert.equal(wrong.code, 2);
     assert.ok(
@@ -322,11 +326,42 @@ describe('wrong options', () => {
       [{ prometheus, until: new Date(NaN) }, /until must be a valid Date/],
       [{ prometheus, requests: 'rate(x[5m])' }, /requests must be the name of a counter/],
       [{ prometheus, prefix: '0-' }, /the prefix must consist/],
-      [{ prometheus, headers: { a: 1 } }, /headers must be an object of strings/],
+      [{ prometheus, headers: { a: 1 } }, /headers must be an object of strings, and "a" is of type number/],
+      [{ prometheus, headers: ['a: b'] }, /headers must be an object of strings, not of type array/],
       [{ prometheus, signal: {} }, /signal must be an AbortSignal/],
     ];
     for (const [options, ...patterns] of cases)
       await tools.rejects(compareFleet(options as FleetOptions), 'ERR_INVALID_ARGUMENT', ...patterns);
+  });
+
+  test('show no secret', async () => {
+    const Authorization = 'Bearer s3cret\nvalue';
+    const cases: [options: object, ...RegExp[]][] = [
+      [
+        { prometheus, headers: { Authorization } },
+        /the value of the header Authorization has a character that HTTP/,
+      ],
+      [{ prometheus, headers: { Authorization: 'Bearer s3cret…' } }, /the value of the header Authorization/],
+      [{ prometheus, headers: { Authorization, a: 1 } }, /"a" is of type number/],
+      [{ prometheus, headers: { 'Authorization Bearer s3cret': 'a' } }, /after "Authorization"/],
+      [{ prometheus: 'ftp://me:s3cret@host/' }, /must begin with http.*not "ftp:\/\/host\/"/],
+      [{ prometheus: 'http://me:s3cret/@host' }, /not "http:\/\/host"/],
+      [{ prometheus: 'me:s3cret@host:9090' }, /not "host:9090"/],
+      [{ prometheus: new URL('http://me:s3cret@host/') }, /not "http:\/\/host\/"/],
+      [{ prometheus: 'http://me:s3cret%ss@host' }, /has a % that begins no character; write %25 for a %/],
+      [
+        { prometheus: 'http://me:s3cret@host', headers: { authorization: 'Bearer s3cret' } },
+        /has a name or a password, and there is a header Authorization, too/,
+      ],
+    ];
+    for (const [options, ...patterns] of cases) {
+      const error = await tools.rejects(
+        compareFleet(options as FleetOptions),
+        'ERR_INVALID_ARGUMENT',
+        ...patterns,
+      );
+      assert.ok(!inspect(error).includes('s3cret'), inspect(error));
+    }
   });
 
   test('of the command, too: what would do nothing is refused', { skip: cannotPreload }, async () => {

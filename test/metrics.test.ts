@@ -11,7 +11,7 @@ import {
   MeterProvider,
   PeriodicExportingMetricReader,
 } from '@opentelemetry/sdk-metrics';
-import { Registry, register as standard } from 'prom-client';
+import { AggregatorRegistry, Registry, register as standard } from 'prom-client';
 import { type MemoryBreakdown, memory } from '../index.js';
 import { observeMallocMetrics } from '../src/metrics/opentelemetry.js';
 import { collectMallocMetrics } from '../src/metrics/prometheus.js';
@@ -108,6 +108,19 @@ describe('collectMallocMetrics()', { skip: cannotPreload }, () => {
       assert.match(text, /^# TYPE malloc_backend_memory_bytes gauge$/m);
       assert.match(text, /^# TYPE malloc_backend_released_bytes_total counter$/m);
     });
+
+  test('the workers of a cluster have the start of the oldest, and the memory of all', async () => {
+    const register = new Registry();
+    collectMallocMetrics({ register });
+    const [own, younger] = [await register.getMetricsAsJSON(), await register.getMetricsAsJSON()];
+    const valuesOf = (all: typeof own, name: string) =>
+      (all.find((each) => each.name === `malloc_backend_${name}`) ?? assert.fail(name)).values;
+    valuesOf(younger, 'start_time_seconds')[0]!.value += 60;
+    const together = await AggregatorRegistry.aggregate([own, younger]).getMetricsAsJSON();
+    const value = (all: typeof own, name: string) => valuesOf(all, name)[0]!.value;
+    assert.equal(value(together, 'start_time_seconds'), value(own, 'start_time_seconds'));
+    assert.equal(value(together, 'rss_bytes'), value(own, 'rss_bytes') + value(younger, 'rss_bytes'));
+  });
 
   test('twice for one register, and what is no register', async () => {
     const register = new Registry();

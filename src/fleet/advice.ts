@@ -7,7 +7,7 @@ import { FLEET_METRIC, type FleetMetric, type FleetVariant } from './results.js'
 import { podsNeeded } from './verdicts.js';
 import { CONFOUNDING } from './warnings.js';
 
-/** CPU time for each request where it is known: with more requests a pod has more of CPU time. */
+/** CPU time for each request where it is known of all variants: with more requests a pod has more of CPU time. */
 const goals = (hasRequests: boolean): Goals<FleetMetric> => ({
   memory: ['meanRss', 'peakRss'],
   cost: [hasRequests ? 'cpuPerRequest' : 'cpu'],
@@ -19,7 +19,7 @@ export function adviceOf(
   warnings: readonly Warning[],
 ): Advice {
   const others = summaries.filter(({ against }) => against !== undefined);
-  const goal = goals(summaries.some(({ metrics }) => metrics.cpuPerRequest !== undefined));
+  const goal = goals(others.every(({ against }) => against!.cpuPerRequest !== undefined));
   const figures = ({ against }: Summary<FleetMetric>): string =>
     [...goal.memory, ...goal.cost]
       .filter((name) => against![name] !== undefined)

@@ -95,12 +95,14 @@ export function queryOf(options: FleetOptions): Query {
     throw misused(`sinceMs must be a number of at least ${SHORTEST_MS}, not ${shown(sinceMs)}`);
   if (!(until instanceof Date) || Number.isNaN(until.getTime()))
     throw misused(`until must be a valid Date, not ${shown(until)}`);
-  if (
-    typeof headers !== 'object' ||
-    headers === null ||
-    Object.values(headers).some((value) => typeof value !== 'string')
-  )
-    throw misused(`headers must be an object of strings, not ${shown(headers)}`);
+  // No message shows the value of a header: it may be a secret.
+  if (typeof headers !== 'object' || headers === null || Array.isArray(headers))
+    throw misused(
+      `headers must be an object of strings, not of type ${Array.isArray(headers) ? 'array' : typeof headers}`,
+    );
+  for (const [name, value] of Object.entries(headers))
+    if (typeof value !== 'string')
+      throw misused(`headers must be an object of strings, and ${shown(name)} is of type ${typeof value}`);
   if (signal !== undefined && !(signal instanceof AbortSignal))
     throw misused(`signal must be an AbortSignal, not ${shown(signal)}`);
   return {

@@ -24,6 +24,9 @@ export interface Found extends Series {
 /** About so many steps of time are looked at. Each has all of its scrapes in it. */
 const STEPS = 300;
 
+/** A query looks at no more samples than this. Prometheus refuses a query of more than 50 million. */
+const MOST_SAMPLES = 5_000_000;
+
 const HOUR_MS = 3_600_000;
 
 /** The values of labels as one name. */
@@ -77,17 +80,52 @@ export async function podsOf(
   // A step has two scrapes or more, so that none of them is empty because of one that was late.
   const stepMs = Math.max(Math.ceil(2000 * scrapeSeconds), Math.ceil(sinceMs / STEPS));
   const all = [...pod, ...by].join(', ');
+  const key = (labels: Labels): string => JSON.stringify([nameOf(labels, pod), nameOf(labels, by)]);
   /** Over all steps, of what the processes of a pod have together in a step. */
   const steps = (ofAll: string, ofStep: string, argument = ''): Promise<Value[]> =>
     ask(`${ofAll}(${argument}(sum by (${all}) (${ofStep}(${rss}[${stepMs}ms])))[${time}:${stepMs}ms])`);
   const sum = (expression: string): Promise<Value[]> => ask(`sum by (${all}) (${expression})`);
+  const scrapeMs = Math.max(1, Math.round(1000 * scrapeSeconds));
+  const partMs = scrapeMs * Math.max(1, Math.floor(MOST_SAMPLES / series.length));
+  // Subqueries look at multiples of the time between two scrapes. The end itself may be none.
+  const parts = [{ end: until.getTime(), ms: 0 }];
+  for (let left = sinceMs; left > 0; left -= partMs)
+    parts.push({ end: until.getTime() - sinceMs + left, ms: Math.min(partMs, left) });
+  /** Over all scrapes of the parts, of what the processes of a pod have together at one moment. */
+  const moments = async (
+    ofAll: 'min' | 'max',
+    ofMoment: string,
+    ofParts: typeof parts,
+    enough = Infinity,
+  ): Promise<Map<string, number>> => {
+    const best = new Map<string, number>();
+    for (const { end, ms } of ofParts) {
+      if (best.size >= enough) break;
+      const part = ms === 0 ? ofMoment : `${ofAll}_over_time((${ofMoment})[${ms}ms:${scrapeMs}ms])`;
+      for (const { labels, value } of await prometheus.values(part, new Date(end)))
+        best.set(key(labels), Math[ofAll](value, best.get(key(labels)) ?? value));
+    }
+    return best;
+  };
   const start = selector('start_time_seconds', query);
 
-  const [meanRss, medianRss, peakRss] = [
+  const [meanRss, medianRss] = [
     await steps('avg_over_time', 'avg_over_time'),
     await steps('quantile_over_time', 'avg_over_time', '0.5, '),
-    await steps('max_over_time', 'max_over_time'),
   ];
+  const [from, to] = [(until.getTime() - sinceMs) / 1000, until.getTime() / 1000];
+  const count = new Set(series.map(({ labels }) => key(labels))).size;
+  const scraped = `timestamp(${rss}) >= ${from}`;
+  // The parts are in the order in which what is found first is what is looked for.
+  const first = await moments('min', `min by (${all}) (${scraped})`, parts.toReversed(), count);
+  const last = await moments('max', `max by (${all}) (${scraped})`, parts, count);
+  const [begin, end] = [[...first.values()].reduce(lower, to), [...last.values()].reduce(higher, from)];
+  // Not of the peaks in a step: a series whose label changes is two, and they were never there together.
+  const peakRss = await moments(
+    'max',
+    `sum by (${all}) (${rss})`,
+    parts.filter((part) => part.ms === 0 || (part.end >= begin * 1000 && part.end - part.ms <= end * 1000)),
+  );
   const processes = await ask(`avg_over_time((count by (${all}) (${rss}))[${time}:${stepMs}ms])`);
   const cpu = await sum(`increase(${selector('cpu_seconds_total', query)}[${time}])`);
   const restarts = await sum(`changes(${start}[${time}])`);
@@ -95,14 +133,12 @@ export async function podsOf(
     `avg_over_time((max by (${all}) (timestamp(${start}) - ${start}))[${time}:${stepMs}ms])`,
   );
 
-  const key = (labels: Labels): string => JSON.stringify([nameOf(labels, pod), nameOf(labels, by)]);
   const table = (values: Value[]): Map<string, number> =>
     new Map(
       values.filter(({ value }) => Number.isFinite(value)).map(({ labels, value }) => [key(labels), value]),
     );
   const of = {
     medianRss: table(medianRss),
-    peakRss: table(peakRss),
     processes: table(processes),
     cpu: table(cpu),
     restarts: table(restarts),
@@ -118,7 +154,9 @@ export async function podsOf(
   const pods = meanRss.map(({ labels, value }): FleetPod => {
     const [name, variant, id] = [nameOf(labels, pod), nameOf(labels, by), key(labels)];
     const count = (scrapes.get(id) ?? 0) / Math.max(1, of.processes.get(id) ?? 1);
-    const observedSeconds = count * scrapeSeconds;
+    const [begin, end] = [first.get(id) ?? from, last.get(id) ?? from];
+    const gap = count > 1 && end > begin ? (end - begin) / (count - 1) : scrapeSeconds;
+    const observedSeconds = end - begin + beyond(begin - from, gap) + beyond(to - end, gap);
     const [cpuSeconds, ageSeconds] = [of.cpu.get(id), of.age.get(id)];
     // The counter of requests does not say which variant of a pod counted.
     const isAlone = variantsOfPod.get(name)?.size === 1;
@@ -132,7 +170,7 @@ export async function podsOf(
       ...(ageSeconds === undefined ? {} : { ageSeconds }),
       meanRss: value,
       medianRss: of.medianRss.get(id) ?? value,
-      peakRss: of.peakRss.get(id) ?? value,
+      peakRss: peakRss.get(id) ?? value,
       ...(cpuSeconds === undefined ? {} : { cpu: cpuSeconds / observedSeconds }),
       ...(answered === undefined ? {} : { requests: answered / observedSeconds }),
       ...(answered === undefined || answered === 0 || cpuSeconds === undefined
@@ -142,6 +180,15 @@ export async function podsOf(
   });
   return { pods, series, variants, scrapeSeconds };
 }
+
+/**
+ * For how many seconds before the first scrape of a pod, or after its last, increase() adds to what it found: up to the edge of
+ * the time, if this is about one gap away. The gap is the pod's own, because others may be scraped more often.
+ */
+const beyond = (toEdge: number, gap: number): number => (toEdge < 1.1 * gap ? toEdge : gap / 2);
+
+const lower = (a: number, b: number): number => Math.min(a, b);
+const higher = (a: number, b: number): number => Math.max(a, b);
 
 /** The requests that each pod answered. */
 async function requestsByPod(prometheus: Prometheus, query: Query): Promise<Map<string, number>> {

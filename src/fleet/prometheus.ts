@@ -28,24 +28,28 @@ export class Prometheus {
   /** What the server said besides the values. */
   readonly warnings = new Set<string>();
   readonly #base: string;
-  readonly #headers: Readonly<Record<string, string>>;
+  readonly #headers: Headers;
   readonly #signal: AbortSignal | undefined;
 
   constructor(given: unknown, headers: Readonly<Record<string, string>> = {}, signal?: AbortSignal) {
     const url = typeof given === 'string' && URL.canParse(given) ? new URL(given) : undefined;
     if (url === undefined || !/^https?:$/.test(url.protocol))
-      throw new MallocBackendError(
-        'ERR_INVALID_ARGUMENT',
-        `the URL of Prometheus must begin with http:// or https://, as in http://prometheus:9090, not ${shown(given)}`,
+      throw misused(
+        `the URL of Prometheus must begin with http:// or https://, as in http://prometheus:9090, not ${withoutSecret(given)}`,
       );
+    this.#headers = headersOf(headers);
     // fetch refuses a URL with a password.
-    const { username, password } = url;
+    const authorization = authorizationOf(url);
     [url.username, url.password, url.search, url.hash] = ['', '', '', ''];
-    const secret = Buffer.from(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`);
     this.url = url.href.replace(/\/+$/, '');
     this.#base = `${this.url}/api/v1`;
-    this.#headers =
-      username === '' ? headers : { Authorization: `Basic ${secret.toString('base64')}`, ...headers };
+    if (authorization !== undefined) {
+      if (this.#headers.has('authorization'))
+        throw misused(
+          'the URL of Prometheus has a name or a password, and there is a header Authorization, too; give one of them',
+        );
+      this.#headers.set('authorization', authorization);
+    }
     this.#signal = signal;
   }
 
@@ -120,6 +124,44 @@ export class Prometheus {
   }
 }
 
+/** A wrong URL for a message: whatever is before an @ may be a password. */
+function withoutSecret(given: unknown): string {
+  const text = given instanceof URL ? given.href : given;
+  return shown(typeof text === 'string' ? text.replace(/^([^:/@]*:\/\/)?.*@/s, '$1') : text);
+}
+
+/** Node's own error shows the value, which may be a secret. */
+function headersOf(given: Readonly<Record<string, string>>): Headers {
+  const headers = new Headers();
+  for (const [name, value] of Object.entries(given)) {
+    if (!/^[\w!#$%&'*+.^`|~-]+$/.test(name))
+      throw misused(
+        `the name of a header has a character that HTTP does not allow, after ${shown(/^[\w-]*/.exec(name)![0])}`,
+      );
+    try {
+      headers.append(name, value);
+    } catch {
+      throw misused(
+        `the value of the header ${name} has a character that HTTP does not allow, such as the end of a line; correct the value, which is not shown here`,
+      );
+    }
+  }
+  return headers;
+}
+
+/** The header of the name and the password in a URL, if there are any. */
+function authorizationOf({ username, password }: URL): string | undefined {
+  if (username === '' && password === '') return undefined;
+  try {
+    const secret = Buffer.from(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`);
+    return `Basic ${secret.toString('base64')}`;
+  } catch {
+    throw misused(
+      'the name or the password in the URL of Prometheus has a % that begins no character; write %25 for a %',
+    );
+  }
+}
+
 function parsed(text: string): Answer | undefined {
   try {
     const value: unknown = JSON.parse(text);
@@ -142,6 +184,10 @@ function reasonOf(error: unknown): string {
   return message !== '' && code !== undefined && !message.includes(code)
     ? `${code}, ${message}`
     : message || code || String(cause);
+}
+
+function misused(message: string): MallocBackendError {
+  return new MallocBackendError('ERR_INVALID_ARGUMENT', message);
 }
 
 function failed(message: string, cause?: unknown): MallocBackendError {

@@ -96,7 +96,7 @@ function mixtures({ id, labels }: FleetVariant, { by }: Query, { series }: Found
   });
 }
 
-function load({ query, summaries, variants }: Compared): Warning[] {
+function load({ query, pods, summaries, variants }: Compared): Warning[] {
   if (query.requests === undefined)
     return [
       {
@@ -105,7 +105,23 @@ function load({ query, summaries, variants }: Compared): Warning[] {
           'whether all pods had the same load is not known; name a counter of requests with --requests http_requests_total',
       },
     ];
-  return summaries.flatMap(({ subject, against }) => {
+  const unlike = `no series of ${query.requests} has the same ${query.pod.join(' and ')} as`;
+  if (pods.every(({ requests }) => requests === undefined))
+    return [
+      {
+        code: 'LOAD_UNKNOWN',
+        message: `whether all pods had the same load is not known: ${unlike} a pod that ran one variant alone; choose labels that both have, with --pod`,
+      },
+    ];
+  return summaries.flatMap(({ subject, metrics, against }) => {
+    if (metrics.requests === undefined)
+      return [
+        {
+          code: 'LOAD_UNKNOWN',
+          subject,
+          message: `the load of ${subject} is not known: ${unlike} a pod of it that ran no other variant; look whether these pods export the counter`,
+        },
+      ];
     const found = against?.requests;
     if (found === undefined || !['lower', 'higher'].includes(found.verdict)) return [];
     const percent = Math.round(Math.abs(found.ratio - 1) * 100);

@@ -11,6 +11,8 @@ export interface Figure {
   name: string;
   unit: '' | 'bytes' | 'seconds';
   help: string;
+  /** What prom-client makes of the values of several processes, where it is not their sum. */
+  aggregator?: 'min';
   /** Undefined where the allocator does not count it. */
   of(breakdown: MemoryBreakdown): number | undefined;
 }
@@ -52,7 +54,10 @@ export const figures: readonly Figure[] = [
   statistic('resident', 'Bytes of malloc in physical memory, at the most'),
   statistic('mapped', 'Bytes that malloc has mapped and can use'),
   statistic('retained', 'Bytes of address space that malloc keeps without memory behind it'),
-  gauge('start_time', 'seconds', 'When the process began, in seconds since 1970', () => started),
+  {
+    ...gauge('start_time', 'seconds', 'When the process began, in seconds since 1970', () => started),
+    aggregator: 'min',
+  },
   counter('cpu', 'seconds', 'CPU time of the process, in user mode and in the kernel', cpuSeconds),
   counter('releases', '', 'Times that memory was given back', () => releases.count),
   counter('released', 'bytes', 'Bytes that were given back', () => releases.bytes),

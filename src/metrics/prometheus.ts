@@ -84,10 +84,17 @@ export function collectMallocMetrics(options: MallocMetricsOptions = {}): Malloc
     names.push(name);
     return { name, help, labelNames: [...SETUP_LABELS, ...own, ...Object.keys(labels)], registers: [] };
   };
-  const gauge = (name: string, help: string, own: string[], collect: Collect) =>
+  const gauge = (
+    name: string,
+    help: string,
+    own: string[],
+    collect: Collect,
+    aggregator: Figure['aggregator'] | 'sum' = 'sum',
+  ) =>
     register.registerMetric(
       new Gauge({
         ...common(start + name, help, own),
+        aggregator,
         async collect() {
           const breakdown = await read();
           const setup = setupLabels(breakdown);
@@ -114,14 +121,20 @@ export function collectMallocMetrics(options: MallocMetricsOptions = {}): Malloc
   gauge(`${partsFigure.name}_bytes`, partsFigure.help, ['part'], ({ parts }, set) => {
     for (const [part, bytes] of labelledParts(parts)) set(bytes, { part });
   });
-  for (const { type, name, unit, help, of } of figures) {
+  for (const { type, name, unit, help, of, aggregator } of figures) {
     const full = unit === '' ? name : `${name}_${unit}`;
     if (type === 'counter') counter(full, help, of);
     else
-      gauge(full, help, [], (breakdown, set) => {
-        const value = of(breakdown);
-        if (value !== undefined) set(value);
-      });
+      gauge(
+        full,
+        help,
+        [],
+        (breakdown, set) => {
+          const value = of(breakdown);
+          if (value !== undefined) set(value);
+        },
+        aggregator,
+      );
   }
   const stop = (): void => {
     for (const name of names.splice(0)) register.removeSingleMetric(name);

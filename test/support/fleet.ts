@@ -117,12 +117,21 @@ export function openMetrics(pods: readonly Pod[]): string {
   return `${lines.join('\n')}\n# EOF\n`;
 }
 
-function increase(values: Float64Array): number {
+/** As Prometheus does, for the time between the edge and the nearest scrape. */
+const beyond = (toEdge: number, gap: number): number => (toEdge < 1.1 * gap ? toEdge : gap / 2);
+
+/** For how many seconds Prometheus says what a counter did, of a time that begins at `from`. */
+function covered({ at }: Pod, from: number): number {
+  const [first, last] = [at[0]!, at.at(-1)!];
+  const gap = (last - first) / (at.length - 1);
+  return last - first + beyond(first - from, gap) + beyond(END - last, gap);
+}
+
+function increase(pod: Pod, values: Float64Array, from: number): number {
   let all = 0;
   for (let at = 1; at < values.length; at++)
     all += values[at]! < values[at - 1]! ? values[at]! : values[at]! - values[at - 1]!;
-  // As Prometheus does, for the half of a scrape at each end.
-  return (all * values.length) / (values.length - 1);
+  return (all * covered(pod, from)) / (pod.at.at(-1)! - pod.at[0]!);
 }
 
 function meanOf(values: Float64Array): number {
@@ -143,11 +152,22 @@ const FUNCTIONS = {
     ({ rss }) => quantile(rss.toSorted(), 0.5),
   ],
   peakRss: [
-    /^max_over_time\(\(sum by \(.*\) \(max_over_time\(malloc_backend_rss_bytes/,
+    /^(max_over_time\(\()?sum by \(.*\) \(malloc_backend_rss_bytes\{job="api"\}\)/,
     ({ rss }) => rss.reduce((most, value) => Math.max(most, value)),
   ],
+  first: [
+    /^(min_over_time\(\()?min by \(.*\) \(timestamp\(malloc_backend_rss_bytes\{job="api"\}\) >= \d+\)/,
+    ({ at }) => at[0]!,
+  ],
+  last: [
+    /^(max_over_time\(\()?max by \(.*\) \(timestamp\(malloc_backend_rss_bytes\{job="api"\}\) >= \d+\)/,
+    ({ at }) => at.at(-1)!,
+  ],
   processes: [/^avg_over_time\(\(count by \(.*\) \(malloc_backend_rss_bytes/, () => 1],
-  cpuSeconds: [/^sum by \(.*\) \(increase\(malloc_backend_cpu_seconds_total/, ({ cpu }) => increase(cpu)],
+  cpuSeconds: [
+    /^sum by \(.*\) \(increase\(malloc_backend_cpu_seconds_total/,
+    (pod, from) => increase(pod, pod.cpu, from),
+  ],
   restarts: [
     /^sum by \(.*\) \(changes\(malloc_backend_start_time_seconds/,
     ({ started }) => new Set(started).size - 1,
@@ -156,14 +176,18 @@ const FUNCTIONS = {
     /^avg_over_time\(\(max by \(.*\) \(timestamp\(malloc_backend_start_time_seconds/,
     ({ at, started }) => meanOf(at) - meanOf(started),
   ],
-  answered: [/^sum by \(instance\) \(increase\(http_requests_total/, ({ requests }) => increase(requests)],
-} as const satisfies Record<string, readonly [pattern: RegExp, of: (pod: Pod) => number]>;
+  answered: [
+    /^sum by \(instance\) \(increase\(http_requests_total/,
+    (pod, from) => increase(pod, pod.requests, from),
+  ],
+} as const satisfies Record<string, readonly [pattern: RegExp, of: (pod: Pod, from: number) => number]>;
 
 /** The values of a pod as `compareFleet` gets them, without the way through a server. */
 export function valuesOf(pod: Pod): FleetPod {
-  const of = (name: keyof typeof FUNCTIONS): number => FUNCTIONS[name][1](pod);
+  const from = pod.at[0]! - SCRAPE_SECONDS;
+  const of = (name: keyof typeof FUNCTIONS): number => FUNCTIONS[name][1](pod, from);
   const { backend, preset, instance } = pod.labels;
-  const observedSeconds = of('scrapes') * SCRAPE_SECONDS;
+  const observedSeconds = covered(pod, from);
   return {
     pod: instance,
     variant: `${backend}/${preset}`,
@@ -178,8 +202,17 @@ export function valuesOf(pod: Pod): FleetPod {
 }
 
 /** A server with the part of Prometheus's HTTP API that `compareFleet` needs. It refuses every other query. */
-export async function serveFleet(): Promise<{ url: string; show(pods: readonly Pod[]): void; stop(): void }> {
+export async function serveFleet(): Promise<{
+  url: string;
+  /** `answering` are the pods that count requests. */
+  show(pods: readonly Pod[], answering?: readonly Pod[]): void;
+  /** Every query since the last call of `show`. */
+  asked(): readonly string[];
+  stop(): void;
+}> {
   let pods: readonly Pod[] = [];
+  let counting: readonly Pod[] = [];
+  let queries: string[] = [];
   const answer = (query: string): unknown => {
     if (/^malloc_backend_rss_bytes\{[^}]*instance="[^"]*"[^}]*\}\[\d+ms\]$/.test(query)) {
       const { labels, at, rss } = pods[0]!;
@@ -187,12 +220,15 @@ export async function serveFleet(): Promise<{ url: string; show(pods: readonly P
     }
     const [, of] = Object.values(FUNCTIONS).find(([pattern]) => pattern.test(query)) ?? [];
     if (of === undefined) return undefined;
-    return { result: pods.map((pod) => ({ metric: pod.labels, value: [END, String(of(pod))] })) };
+    const from = END - Number(/\[(\d+)ms/.exec(query)?.[1]) / 1000;
+    const shown = of === FUNCTIONS.answered[1] ? counting : pods;
+    return { result: shown.map((pod) => ({ metric: pod.labels, value: [END, String(of(pod, from))] })) };
   };
   const server = createServer(async (request, response) => {
     let body = '';
     for await (const chunk of request) body += String(chunk);
     const query = new URLSearchParams(body).get('query') ?? '';
+    queries.push(query);
     const data = answer(query);
     const reply =
       data === undefined
@@ -208,7 +244,8 @@ export async function serveFleet(): Promise<{ url: string; show(pods: readonly P
   const { port } = server.address() as AddressInfo;
   return {
     url: `http://127.0.0.1:${port}`,
-    show: (shown) => void (pods = shown),
+    show: (shown, answering = shown) => void ([pods, counting, queries] = [shown, answering, []]),
+    asked: () => queries,
     stop: () => void (server.close(), server.closeAllConnections()),
   };
 }
