@@ -5,8 +5,7 @@
 
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type CompareOptions, compare, readResults } from '../index.js';
@@ -101,28 +100,35 @@ async function compareOn(name: string, rounds: number): Promise<void> {
   }
 }
 
+/** The processors that this process may use. */
+function processors(): string[] {
+  const status = readFileSync('/proc/self/status', 'utf8');
+  const list = /^Cpus_allowed_list:\s*(\S+)/m.exec(status)?.[1] ?? '0';
+  return list.split(',').flatMap((range) => {
+    const [first = 0, last = first] = range.split('-').map(Number);
+    return Array.from({ length: last - first + 1 }, (_, at) => String(first + at));
+  });
+}
+
 /** Compares on all of the programs: one for each processor at a time, which it has for itself. */
 async function compareOnEach(names: readonly string[], rounds: number): Promise<void> {
   const waiting = [...names];
-  const work = async (processor: number): Promise<void> => {
+  const work = async (processor: string): Promise<void> => {
     for (let name = waiting.shift(); name !== undefined; name = waiting.shift()) {
       const words = [process.execPath, import.meta.filename, '--here', name, '--rounds', String(rounds)];
-      const child = spawn('taskset', ['-c', String(processor), ...words], {
+      const child = spawn('taskset', ['-c', processor, ...words], {
         stdio: ['ignore', 'ignore', 'inherit'],
       });
       const [code] = (await once(child, 'close')) as [number | null];
       if (code !== 0) throw new Error(`the comparison on ${name} ended with ${code}`);
     }
   };
-  await Promise.all(Array.from({ length: availableParallelism() }, (_, processor) => work(processor)));
+  await Promise.all(processors().map(work));
 }
 
 function measured(name: string): Measured {
   const results = readResults(fileOf(name));
-  const { title } = PROGRAMS[name]!;
-  const drawing = picture(results);
-  if (drawing !== undefined) writeFileSync(join(pictures, `${name}.svg`), drawing);
-  return { name, title, results, hasPicture: drawing !== undefined };
+  return { name, title: PROGRAMS[name]!.title, results, picture: picture(results) };
 }
 
 const { values, positionals } = parseArgs({
@@ -151,8 +157,13 @@ else {
     await photo();
     await compareOnEach(chosen, rounds);
   }
-  mkdirSync(pictures, { recursive: true });
-  const page = resultsPage(chosen.map(measured), rounds);
+  const all = chosen.map(measured);
+  const page = resultsPage(all);
   if (positionals.length > 0) process.stdout.write(page);
-  else writeFileSync(join(root, 'docs/results.md'), page);
+  else {
+    writeFileSync(join(root, 'docs/results.md'), page);
+    mkdirSync(pictures, { recursive: true });
+    for (const { name, picture: drawn } of all)
+      if (drawn !== undefined) writeFileSync(join(pictures, `${name}.svg`), drawn);
+  }
 }

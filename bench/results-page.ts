@@ -5,13 +5,15 @@ import { GOALS } from '../src/compare/advice.js';
 import { change } from '../src/compare/export/format.js';
 import { circumstances, markdownTable } from '../src/compare/export/markdown.js';
 import type { MetricName } from '../src/compare/results.js';
+import { completeRounds } from '../src/compare/summary.js';
 import { markdown } from './table.js';
 
 export interface Measured {
   name: string;
   title: string;
   results: CompareResults;
-  hasPicture: boolean;
+  /** RSS over time, as an SVG. */
+  picture: string | undefined;
 }
 
 /** A title before its colon. */
@@ -58,7 +60,8 @@ function list(
 /** What a subject must save, at the least, and may cost in CPU time, at the most. */
 const [SAVES, COSTS] = [0.6, 1.03];
 
-export function resultsPage(all: readonly Measured[], rounds: number): string {
+export function resultsPage(all: readonly Measured[]): string {
+  const rounds = [...new Set(all.map(({ results }) => completeRounds(results)))].join(' or ');
   const wins = list(all, (found, results) => {
     const memory = found[memoryOf(results)];
     return memory?.verdict === 'lower' && memory.ratio <= SAVES && found.cpu!.ratio <= COSTS;
@@ -118,11 +121,11 @@ ${all.map(part).join('\n\n')}
 `;
 }
 
-function part({ name, title, results, hasPicture }: Measured): string {
+function part({ name, title, results, picture }: Measured): string {
   const { advice, warnings } = results;
   return [
     `## ${title}`,
-    ...(hasPicture
+    ...(picture !== undefined
       ? [`![RSS over time of each subject; the table has the figures](results/${name}.svg)`]
       : []),
     markdownTable(results),

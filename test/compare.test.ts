@@ -116,7 +116,7 @@ describe('compare()', { skip: cannotPreload }, () => {
     const few = await results(options({ runs: 3 }));
     assert.match(
       few.advice!.sentence,
-      /^Nothing is certain after 3 rounds; a verdict needs 10\. So far jemalloc low-rss/,
+      /^Nothing is certain after 3 rounds; a verdict needs 7\. So far jemalloc low-rss/,
     );
   });
 

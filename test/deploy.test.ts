@@ -129,7 +129,7 @@ describe('deploy', { skip: cannotPreload }, () => {
         'supervisord.conf',
         `[supervisord]
 nodaemon=true
-user=root
+${process.getuid?.() === 0 ? 'user=root' : ''}
 logfile=/dev/null
 logfile_maxbytes=0
 pidfile=${tools.scratch('supervisord.pid')}

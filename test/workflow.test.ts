@@ -1,14 +1,16 @@
 // The check of the workflow (npm/workflow.mjs): it passes, and finds each kind of mistake.
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as tools from './fixtures-ts/tools.js';
 import { run } from './support/run.js';
 import { root } from './support/shims.js';
 import { describe, test } from './support/suite.js';
 
-const skip = tools.which('git') === undefined && 'git is not installed';
+const skip =
+  (tools.which('git') === undefined && 'git is not installed') ||
+  (!existsSync(join(root, '.git')) && 'this is no checkout of git');
 
 describe('the check of the workflow', { skip }, () => {
   const workflow = readFileSync(join(root, '.github', 'workflows', 'ci.yml'), 'utf8');

@@ -7,7 +7,7 @@ import { count, verdict } from './export/format.js';
 import { METRIC } from './metrics.js';
 import type { Advice, CompareResults, Comparison, MetricName, Subject, Summary, Verdict } from './results.js';
 import { completeRounds } from './summary.js';
-import { LOOKS } from './verdict.js';
+import { fewestRounds } from './verdict.js';
 
 /** What is to be low, the more important first, and what may not rise for it. */
 export interface Goals<Name extends string> {
@@ -99,10 +99,15 @@ function best<Name extends string>(
   return able.reduce((lowest, next) => (ratio(next) < ratio(lowest) ? next : lowest));
 }
 
-function withoutWinner({ mode, baseline }: CompareResults, all: readonly Summary[], rounds: number): string {
+function withoutWinner(
+  { mode, baseline, options }: CompareResults,
+  all: readonly Summary[],
+  rounds: number,
+): string {
   const { near, isOpen, isBetter } = outlook(all, GOALS[mode]);
-  if (isOpen && rounds < LOOKS[0])
-    return `Nothing is certain after ${count(rounds, 'round')}; a verdict needs ${LOOKS[0]}. So far ${named(near.subject)}: ${figures(near, mode)}.`;
+  const fewest = fewestRounds(all.length, options.runs);
+  if (isOpen && rounds < fewest)
+    return `Nothing is certain after ${count(rounds, 'round')}; a verdict needs ${fewest}. So far ${named(near.subject)}: ${figures(near, mode)}.`;
   if (isBetter) return atAPrice(baseline, near.subject, figures(near, mode));
   return isOpen
     ? `Nothing is certain: the runs differ too much. So far ${named(near.subject)}: ${figures(near, mode)}.`

@@ -32,6 +32,12 @@ export function shareOf(rounds: number, runs: number | undefined): number {
   return rounds <= LOOKS[0] ? FIRST_SHARE : (1 - FIRST_SHARE) / (LOOKS.length - 1);
 }
 
+/** The fewest rounds that can show a difference, with as many subjects beside the baseline and a given number of rounds or none. */
+export function fewestRounds(subjects: number, runs: number | undefined): number {
+  // The smallest probability that the signed-rank test can give is 2 ÷ 2^rounds.
+  return runs === undefined ? LOOKS[0] : Math.ceil(Math.log2((2 * subjects) / LEVEL));
+}
+
 /**
  * Compares several subjects with the baseline by one metric.
  *

@@ -173,6 +173,10 @@ pub fn set(wanted: bool) -> bool {
         return true;
     }
     let is_started = thread::start(backend::run);
+    if is_started && STATE.load(Ordering::SeqCst) != STARTED {
+        // The process has confined itself meanwhile, or its main thread has ended.
+        thread::stop();
+    }
     if !is_started && STATE.compare_exchange(STARTED, OFF, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
         backend::stops();
     }

@@ -62,20 +62,22 @@ pub fn start(routine: fn()) -> bool {
     if create.is_null() {
         return false;
     }
-    let running = claim();
-    if running != NONE {
-        THREAD.store(running, Ordering::SeqCst);
-        return true;
-    }
+    // SAFETY: the function has that type.
+    let create = unsafe { transmute::<*mut c_void, Create>(create) };
+    without_signals(|| {
+        let running = claim();
+        let thread = if running == NONE { created(create, run, routine) } else { running };
+        THREAD.store(thread, Ordering::SeqCst);
+        thread != NONE
+    })
+}
+
+/// A new thread, or [`NONE`]. The caller has claimed it, and blocked the signals, which the new thread inherits.
+fn created(create: Create, run: Routine, routine: fn()) -> usize {
     ASKED.store(NOTHING, Ordering::Relaxed);
-    let mut thread = 0;
-    // SAFETY: the function has that type. The attributes and the sets of signals are filled in before they are read.
+    let mut thread = NONE;
+    // SAFETY: the attributes are filled in before they are read.
     let error = unsafe {
-        let create = transmute::<*mut c_void, Create>(create);
-        let mut all = MaybeUninit::uninit();
-        let mut before = MaybeUninit::uninit();
-        libc::sigfillset(all.as_mut_ptr());
-        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
         let mut attributes = MaybeUninit::uninit();
         libc::pthread_attr_init(attributes.as_mut_ptr());
         libc::pthread_attr_setstacksize(attributes.as_mut_ptr(), STACK);
@@ -84,11 +86,23 @@ pub fn start(routine: fn()) -> bool {
             error = create(&mut thread, ptr::null(), run, routine as *mut c_void);
         }
         libc::pthread_attr_destroy(attributes.as_mut_ptr());
-        libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), ptr::null_mut());
         error
     };
-    THREAD.store(if error == 0 { thread } else { NONE }, Ordering::SeqCst);
-    error == 0
+    if error == 0 { thread } else { NONE }
+}
+
+/// Does something that no signal handler interrupts: a handler that needs the thread too would wait for itself.
+fn without_signals<Done>(work: impl FnOnce() -> Done) -> Done {
+    let mut before = MaybeUninit::uninit();
+    // SAFETY: the sets are filled in before they are read.
+    unsafe {
+        let mut all = MaybeUninit::uninit();
+        libc::sigfillset(all.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
+        let done = work();
+        libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), ptr::null_mut());
+        done
+    }
 }
 
 /// Ends it and waits for that.
@@ -96,14 +110,16 @@ pub fn stop() {
     let mut cancelled = 0;
     // SAFETY: the state that was is filled in. Who is cancelled while it waits would leave the thread claimed for ever.
     unsafe { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &mut cancelled) };
-    let thread = claim();
-    if thread != NONE {
-        ASKED.store(TO_END, Ordering::SeqCst);
-        interrupt();
-        // SAFETY: a thread that was started here, is not detached, and is joined once: by who has claimed it.
-        unsafe { libc::pthread_join(thread as libc::pthread_t, ptr::null_mut()) };
-    }
-    THREAD.store(NONE, Ordering::SeqCst);
+    without_signals(|| {
+        let thread = claim();
+        if thread != NONE {
+            ASKED.store(TO_END, Ordering::SeqCst);
+            interrupt();
+            // SAFETY: a thread that was started here, is not detached, and is joined once: by who has claimed it.
+            unsafe { libc::pthread_join(thread as libc::pthread_t, ptr::null_mut()) };
+        }
+        THREAD.store(NONE, Ordering::SeqCst);
+    });
     // SAFETY: the state that was.
     unsafe { pthread_setcancelstate(cancelled, ptr::null_mut()) };
 }
