@@ -2,8 +2,9 @@
 
 use std::fs;
 
-use crate::glibc_heap::Source;
-use crate::memory::{Survey, page_size};
+use crate::mapping::page_size;
+use crate::memory::Survey;
+use crate::source::Source;
 
 /// A process's private memory in transparent huge pages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

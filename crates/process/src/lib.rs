@@ -14,11 +14,13 @@ mod host;
 mod huge_pages;
 mod ignored;
 mod loader;
+mod mapping;
 mod memory;
 mod musl_stack;
 mod owner;
 mod parts;
 mod program;
+mod source;
 mod stacks;
 
 pub use about::{Barrier, Child, barrier, descendants, environment_of, host_of, node_version, program_of};

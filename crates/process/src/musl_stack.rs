@@ -6,8 +6,8 @@
 
 use std::path::Path;
 
-use crate::glibc_heap::{Memory, Source};
-use crate::memory::{Mapping, page_size};
+use crate::mapping::{Mapping, page_size};
+use crate::source::{Memory, Source};
 
 /// What is read for one stack at the most. Only the part in physical memory is read, which ends soon: a mapping of hundreds
 /// of megabytes behind a guard begins with a stack of a few.

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use super::chunks::{FLAGS, Stretch, UNIT};
-use super::source::Source;
-use crate::memory::Mapping;
+use crate::mapping::Mapping;
+use crate::source::Source;
 
 /// The most that a heap has, and what its start is a multiple of (`HEAP_MAX_SIZE`).
 const HEAP: u64 = 64 << 20;

@@ -9,37 +9,7 @@
 
 use std::ops::Range;
 
-/// Where a walk reads from.
-pub trait Memory {
-    /// The two words of a chunk's header, which is at a multiple of 16; `None` where that is not in physical memory, is
-    /// gone, or is more than may be read.
-    fn header(&mut self, address: u64, access: Access) -> Option<Header>;
-
-    /// Forgets what was read before of that place.
-    fn forget(&mut self, address: u64);
-
-    /// The first address of the range that is in physical memory.
-    fn next_present(&mut self, range: Range<u64>) -> Option<u64>;
-
-    /// How many bytes of the range are in physical memory.
-    fn resident(&mut self, range: Range<u64>) -> u64;
-}
-
-/// What a header is read for: a walk goes on behind it, a probe may be anywhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    Walk,
-    Probe,
-}
-
-/// The first two words of a chunk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Header {
-    /// Of the chunk before, if that is free.
-    pub previous: u64,
-    /// With its flags.
-    pub size: u64,
-}
+use crate::source::{Access, Header, Memory};
 
 const PREVIOUS_IN_USE: u64 = 1;
 pub const IS_MAPPED: u64 = 2;

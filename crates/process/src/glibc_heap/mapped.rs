@@ -1,9 +1,9 @@
 //! The large blocks that glibc has mapped, each for itself.
 
 use super::arena::ArenaHeap;
-use super::chunks::{FLAGS, IS_MAPPED, Memory};
-use super::source::Source;
-use crate::memory::Mapping;
+use super::chunks::{FLAGS, IS_MAPPED};
+use crate::mapping::Mapping;
+use crate::source::{Memory, Source};
 
 /// Large blocks, each with a mapping of its own. All of them are live: a freed one is unmapped at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,7 +23,7 @@ const LONGEST: u64 = 16 << 30;
 
 /// Counts them. The kernel makes one mapping of blocks that lie side by side, and of a block and somebody else's memory.
 pub fn blocks(source: &mut Source, mappings: &[Mapping], heaps: &[ArenaHeap]) -> MappedBlocks {
-    let page = crate::memory::page_size();
+    let page = crate::mapping::page_size();
     let mut found = MappedBlocks::default();
     let mut misses_left = ALL_MISSES;
     let is_heap = |mapping: &Mapping| {

@@ -7,18 +7,17 @@
 mod arena;
 mod chunks;
 mod mapped;
-mod source;
 
 use std::io;
 use std::iter;
 use std::ops::Range;
 
-use crate::memory::{Mapping, Survey, page_size};
+use crate::mapping::{Mapping, page_size};
+use crate::memory::Survey;
+use crate::source::{Memory, Source};
 use arena::{MainArena, heaps_in};
-pub(crate) use chunks::Memory;
 use chunks::{Stretch, Tally, walk};
 pub use mapped::MappedBlocks;
-pub(crate) use source::Source;
 
 /// What glibc has of a process's memory, in bytes. "Free" is what no block is in. What threads (tcache) and fastbins keep
 /// for the next request counts as used.
