@@ -144,7 +144,7 @@ describe('the tarballs', { skip }, () => {
   test('have nothing else', () => {
     const other = packed.root.filter(
       (file) =>
-        !/^(dist\/(index\.|src\/(?!cli\/)|cli\/\w+\.cjs$)|package\.json$|docs\/[\w-]+\.md$|examples\/[\w-]+\.ts$|examples\/fleet\/[\w-]+\.(json|yml)$|examples\/kubernetes\/|crates\/malloc-shim\/include\/|README|LICENSE|CHANGELOG)/.test(
+        !/^(dist\/(index\.|src\/(?!cli\/)|cli\/\w+\.cjs$)|package\.json$|docs\/[\w-]+\.md$|docs\/results\/\w+\.svg$|examples\/[\w-]+\.ts$|examples\/fleet\/[\w-]+\.(json|yml)$|examples\/kubernetes\/|crates\/malloc-shim\/include\/|README|LICENSE|CHANGELOG)/.test(
           file,
         ),
     );
