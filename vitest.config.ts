@@ -1,7 +1,7 @@
 // vitest reads the tests from test/ and everything else from dist/: the tests check the package as it is built.
 
 import { defineConfig } from 'vitest/config';
-import { JUnitSkipReporter, SkipReporter } from './test/support/reporters.js';
+import { JUnitSkipReporter, SkipReporter, SummaryReporter } from './test/support/reporters.js';
 
 const dist = `${import.meta.dirname}/dist`;
 
@@ -36,6 +36,8 @@ export default defineConfig(({ mode }) => ({
       'default',
       new SkipReporter(),
       ...(process.env['CI'] ? [new JUnitSkipReporter({ outputFile: `dist/junit/${mode}.xml` })] : []),
+      // platforms
+      ...(process.env['TEST_SUMMARY'] ? [new SummaryReporter(process.env['TEST_SUMMARY'])] : []),
       ...(process.env['GITHUB_ACTIONS'] ? ['github-actions' as const] : []),
     ],
     coverage: {

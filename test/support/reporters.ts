@@ -1,5 +1,6 @@
 // Reports why tests were skipped.
 
+import { writeFileSync } from 'node:fs';
 import { JUnitReporter, type Reporter, type TestModule } from 'vitest/node';
 
 /** The reason of each skipped test, by its id. A test that a filter leaves out has none. */
@@ -13,14 +14,51 @@ function skipReasons(modules: readonly TestModule[]): Map<string, string> {
   return reasons;
 }
 
-/** Lists the reasons at the end of the run, each with the number of its tests. */
+/** Each reason, with the number of its tests. */
+function countedReasons(modules: readonly TestModule[]): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const reason of skipReasons(modules).values()) counts.set(reason, (counts.get(reason) ?? 0) + 1);
+  return counts;
+}
+
+/** Lists the reasons at the end of the run. */
 export class SkipReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[]): void {
-    const counts = new Map<string, number>();
-    for (const reason of skipReasons(modules).values()) counts.set(reason, (counts.get(reason) ?? 0) + 1);
+    const counts = countedReasons(modules);
     if (counts.size === 0) return;
     const lines = [...counts].map(([reason, count]) => `${String(count).padStart(6)}  ${reason}\n`);
     process.stdout.write(`Skipped:\n${lines.join('')}\n`);
+  }
+}
+
+/** What a program that runs the tests needs of them, as JSON. */
+export interface Summary {
+  passed: number;
+  /** The names of the tests, and of the files that could not be loaded. */
+  failed: string[];
+  skipped: Record<string, number>;
+}
+
+/** Writes a summary into a file. */
+export class SummaryReporter implements Reporter {
+  readonly #file: string;
+
+  constructor(file: string) {
+    this.#file = file;
+  }
+
+  onTestRunEnd(modules: readonly TestModule[]): void {
+    const named = (state: 'passed' | 'failed') =>
+      modules.flatMap((module) =>
+        [...module.children.allTests(state)].map((test) => `${module.relativeModuleId}: ${test.fullName}`),
+      );
+    const broken = modules.filter((module) => module.errors().length > 0);
+    const summary: Summary = {
+      passed: named('passed').length,
+      failed: [...named('failed'), ...broken.map((module) => module.relativeModuleId)],
+      skipped: Object.fromEntries(countedReasons(modules)),
+    };
+    writeFileSync(this.#file, JSON.stringify(summary));
   }
 }
 

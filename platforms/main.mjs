@@ -1,0 +1,75 @@
+// Builds the packages of other platforms on a Linux machine on x64, and tests them.
+//
+//   node platforms/main.mjs build [platform …]
+//   node platforms/main.mjs test [--quick] [--if-possible] [platform …]     builds, too
+//
+// Without names: all of table.mjs. --quick runs a part of the tests. --if-possible passes over a platform that the machine or
+// the registries lack something for; without it that is a failure.
+
+import { parseArgs } from 'node:util';
+import { build } from './build.mjs';
+import { Missing, prepare } from './root.mjs';
+import { PLATFORMS } from './table.mjs';
+import { QUICK, TESTS, service, test } from './test.mjs';
+
+const { values, positionals } = parseArgs({
+  options: { quick: { type: 'boolean', default: false }, 'if-possible': { type: 'boolean', default: false } },
+  allowPositionals: true,
+});
+const [action = '', ...named] = positionals;
+const names = named.length > 0 ? named : Object.keys(PLATFORMS);
+const unknown = names.find((name) => !(name in PLATFORMS));
+if (!['build', 'test'].includes(action) || unknown !== undefined) {
+  const fault = unknown === undefined ? 'say build or test' : `there is no platform ${unknown}`;
+  console.error(`platforms: ${fault}; the platforms are ${Object.keys(PLATFORMS).join(', ')}`);
+  process.exit(2);
+}
+
+/** The lines of the report on a platform, the first for the table, and how it came out.
+ * @param {string} name @returns {{ line: string[], details: string[], failed: boolean }} */
+function report(name) {
+  try {
+    prepare();
+    build(name);
+    if (action === 'build') return { line: ['built'], details: [], failed: false };
+    const { files, addon, proofs, tests } = test(name, values.quick ? QUICK : TESTS);
+    const skipped = Object.values(tests.skipped).reduce((sum, count) => sum + count, 0);
+    const proven = Object.values(proofs).filter((proof) => proof === 'proven').length;
+    const line = [files, addon || 'FAILED', proven, tests.passed, tests.failed.length, skipped].map(String);
+    const details = [
+      ...Object.entries(proofs).flatMap(([backend, proof]) =>
+        proof === 'proven' ? [] : [`${backend}: ${proof}`],
+      ),
+      ...tests.failed.map((test) => `failed: ${test}`),
+      ...Object.entries(tests.skipped).map(([reason, count]) => `${count} skipped: ${reason}`),
+      ...(values.quick ? [] : service(name)).map((step) => `a service: ${step}`),
+    ];
+    const failed =
+      tests.failed.length > 0 || tests.passed === 0 || /FAILED/.test([...line, ...details].join('\n'));
+    return { line, details, failed };
+  } catch (error) {
+    const { message } = /** @type {Error} */ (error);
+    const isPassedOver = error instanceof Missing && values['if-possible'];
+    return { line: [isPassedOver ? 'passed over' : 'FAILED', message], details: [], failed: !isPassedOver };
+  }
+}
+
+const reports = names.map((name) => {
+  console.log(`\nplatforms: ${action} ${name}`);
+  return { name, ...report(name) };
+});
+
+console.log();
+const heads =
+  action === 'build' ? [] : ['files', 'backends of the addon', 'proven', 'passed', 'failed', 'skipped'];
+const rows = [['platform', ...heads], ...reports.map(({ name, line }) => [name, ...line])];
+const widths = heads.map((_, index) =>
+  Math.max(...rows.filter((row) => row.length > 3).map((row) => row[index + 1]?.length ?? 0)),
+);
+for (const [name = '', ...cells] of rows)
+  console.log(
+    [name.padEnd(18), ...cells.map((cell, index) => cell.padEnd(widths[index] ?? 0))].join('  ').trimEnd(),
+  );
+for (const { name, details } of reports)
+  if (details.length > 0) console.log(`\n${name}\n${details.map((detail) => `  ${detail}`).join('\n')}`);
+if (reports.some(({ failed }) => failed)) process.exitCode = 1;
