@@ -29,7 +29,19 @@ case $name in
       shift
       case $argument in --target=* | -m64) ;; *) set -- "$@" "$argument" ;; esac
     done
-    exec "$zig" cc -target "$cpu-linux-musl" "$@"
+    # zig's linker takes no aliases. The libraries that have some have no Rust's std, and so need no unwinder.
+    case "$*" in
+      *--defsym=*)
+        for argument in "$@"; do
+          shift
+          case $argument in -lgcc_s) argument=-lgcc ;; esac
+          set -- "$@" "$argument"
+        done
+        # Once more at the end: rustc says -nodefaultlibs, and the allocators in C need the compiler's own functions.
+        exec "$cpu-linux-musl-gcc" -Wl,-z,defs "$@" -lgcc -lc
+        ;;
+      *) exec "$zig" cc -target "$cpu-linux-musl" "$@" ;;
+    esac
     ;;
   *-c++) exec "$zig" c++ -target "$cpu-linux-musl" -fno-sanitize=all "$@" ;;
 esac

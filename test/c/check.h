@@ -10,6 +10,8 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 struct check {
   const char *name;
@@ -24,6 +26,16 @@ _Noreturn void skip(const char *format, ...) __attribute__((format(printf, 1, 2)
   do { \
     if (!(condition)) fail(__VA_ARGS__); \
   } while (0)
+
+#ifndef __GLIBC__
+/* musl has none, and the preloaded library does. Without the library, what it would do. */
+extern void *own_pvalloc(size_t size) __asm__("pvalloc") __attribute__((weak));
+static inline void *pvalloc(size_t size) {
+  if (own_pvalloc) return own_pvalloc(size);
+  size_t page = (size_t)sysconf(_SC_PAGESIZE), room = SIZE_MAX - page;
+  return valloc(size > room ? SIZE_MAX : (size + page - !!size) / page * page);
+}
+#endif
 
 /* Hides a value from the optimiser, which knows what malloc and its family are said to do. */
 static inline size_t opaque(size_t value) {
