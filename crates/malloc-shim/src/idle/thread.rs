@@ -22,6 +22,7 @@ unsafe extern "C" {
 }
 
 type Routine = extern "C" fn(*mut c_void) -> *mut c_void;
+type Create = unsafe extern "C" fn(*mut usize, *const c_void, Routine, *mut c_void) -> c_int;
 
 /// What the thread sleeps on, while it is [`NOTHING`].
 static ASKED: AtomicU32 = AtomicU32::new(NOTHING);
@@ -57,7 +58,6 @@ pub fn start(routine: fn()) -> bool {
         }
         ptr::null_mut()
     }
-    type Create = unsafe extern "C" fn(*mut usize, *const c_void, Routine, *mut c_void) -> c_int;
     let create = PTHREAD_CREATE.resolved();
     if create.is_null() {
         return false;
