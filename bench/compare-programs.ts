@@ -137,7 +137,7 @@ const { values, positionals } = parseArgs({
     rounds: { type: 'string', default: '8' },
     // Compares on the one program, in this process.
     here: { type: 'string' },
-    // Measures nothing, and writes the page of what was measured last.
+    // Runs no program: writes the page from the results of the last comparison.
     page: { type: 'boolean', default: false },
   },
 });

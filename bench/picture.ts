@@ -9,7 +9,7 @@ const MARGIN = { left: 56, right: 24, top: 28 };
 /** The names of the subjects, in columns below the plot. */
 const LEGEND = { top: MARGIN.top + PLOT + 56, columns: 4, row: 24 };
 
-/** The rules of the report's style sheet for what is in a plot. */
+/** The rules of the report's style sheet that draw a plot. */
 const RULES = STYLE.split('\n').filter((rule) =>
   /^(:root|@media \(prefers-color|\.(b-|dash-|plot|line|mark|area|grid|axis\{)|rect\.phase)/.test(rule),
 );

@@ -22,7 +22,7 @@ const memoryOf = ({ mode }: CompareResults): MetricName => GOALS[mode].memory[0]
 const against = ({ summaries }: CompareResults, subject: string): Partial<Record<MetricName, Comparison>> =>
   summaries.find((summary) => summary.subject === subject)?.against ?? {};
 
-/** `−73 %`; in brackets what is not certain. */
+/** The change, as `−73 %`. Brackets mark a change that is not certain. */
 function cell(comparison: Comparison | undefined): string {
   if (comparison === undefined) return '';
   const { verdict, ratio } = comparison;

@@ -10,7 +10,7 @@ const NEGLIGIBLE = Math.log(1.01);
 const EQUIVALENT = Math.log(1.03);
 
 /** How often a comparison of equal subjects may name a difference, at all looks together. */
-const LEVEL = 0.05;
+export const LEVEL = 0.05;
 
 /**
  * The rounds after which the data are looked at, to stop early. To look more often finds more differences by chance, so the

@@ -3,13 +3,11 @@
 import type { Comparison, Summary } from '../compare/results.js';
 import { medianOf, rankSumTest, shiftBetween } from '../compare/rank-sum.js';
 import { holm } from '../compare/statistics.js';
-import { verdictOf } from '../compare/verdict.js';
+import { LEVEL, verdictOf } from '../compare/verdict.js';
 import { FLEET_METRICS, type FleetMetric, type FleetPod } from './results.js';
 
 /** With fewer pods of a variant, what one of them does by chance looks like the variant. */
 const LEAST = 5;
-
-const LEVEL = 0.05;
 
 /** The ways to choose as many of twice as many. */
 function ways(count: number): number {

@@ -83,7 +83,7 @@ impl Mapping {
     /// Why it may be a thread's stack. A kernel that takes no note of stacks makes one mapping of a stack and of memory
     /// above it, which then is longer than stacks are.
     pub fn stack(&self, below: &Self, longest: u64) -> Option<Evidence> {
-        // What threads are asked for with is a multiple of that.
+        // The C library asks for stacks whose size is a multiple of this.
         const ROUND: u64 = 64 << 10;
         let length = self.end - self.start;
         let guarded = below.is_guard() && below.end == self.start && length <= longest;
@@ -118,7 +118,7 @@ impl Mapping {
         }
         let rest = above.is("nr") && above.permissions == "---p" && above.start == self.end;
         let end = if rest { above.end } else { self.end };
-        // snmalloc keeps what it does not use out of core dumps.
+        // snmalloc keeps its unused memory out of core dumps.
         end.is_multiple_of(SIZE) && !HINTS.contains(&self.start) && !self.is("dd")
     }
 }

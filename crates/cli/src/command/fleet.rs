@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::answer::{Answer, misused};
 use super::node::become_node;
 
-// What is compared in a fleet. (A comment for rustdoc would become the help of `compare`.)
+// The options for a fleet. (A comment for rustdoc would become the help of `compare`.)
 #[derive(Args, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[command(next_help_heading = "Options for a fleet, which is compared by its metrics")]
