@@ -75,3 +75,8 @@ export class MallocBackendError extends Error {
     this.code = code;
   }
 }
+
+/** The error of a wrong argument or option: the message says which value is wrong, and which is right. */
+export function invalidArgument(message: string, options?: ErrorOptions): MallocBackendError {
+  return new MallocBackendError('ERR_INVALID_ARGUMENT', message, options);
+}

@@ -1,6 +1,6 @@
 // Objects of options. A misspelt option would go unnoticed and do nothing, so an unknown option is an error.
 
-import { MallocBackendError, shown } from './errors.js';
+import { invalidArgument, MallocBackendError, shown } from './errors.js';
 import { didYouMean } from './nearest.js';
 
 /** The names that an object of options may have. */
@@ -14,7 +14,7 @@ export function namesOf<Options>(names: Record<keyof Options & string, true>): O
 /** Throws unless the value is an object with known options only. */
 export function requireOptions(options: unknown, known: OptionNames): asserts options is object {
   if (typeof options !== 'object' || options === null) {
-    throw new MallocBackendError('ERR_INVALID_ARGUMENT', `options must be an object, not ${shown(options)}`);
+    throw invalidArgument(`options must be an object, not ${shown(options)}`);
   }
   // Faster than Object.keys. Inherited properties are no mistake of the caller.
   for (const name in options) {
@@ -29,8 +29,7 @@ export function checkOptions(options: unknown, known: OptionNames): void {
 
 /** The error for an unknown option. */
 export function unknownOption(name: string, known: OptionNames): MallocBackendError {
-  return new MallocBackendError(
-    'ERR_INVALID_ARGUMENT',
+  return invalidArgument(
     `unknown option ${shown(name)}${didYouMean(name, known, '.')} The options are: ${[...known].join(', ')}`,
   );
 }

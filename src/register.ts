@@ -22,7 +22,7 @@ import { readFileSync } from 'node:fs';
 import inspector from 'node:inspector';
 import { isMainThread } from 'node:worker_threads';
 import { parseBackend } from './backend.js';
-import { MallocBackendError } from './errors.js';
+import { invalidArgument, MallocBackendError } from './errors.js';
 import { notPermitted } from './native/loader.js';
 import { become, sayNow } from './process/become.js';
 import { chosen } from './process/config.js';
@@ -46,8 +46,7 @@ function register(given: NodeJS.ProcessEnv): void {
     parsed(variable, given[variable], parse);
   const [name, config] = [given['MALLOC_BACKEND'] || undefined, given['MALLOC_BACKEND_CONFIG'] || undefined];
   if (name === undefined && config === undefined) {
-    throw new MallocBackendError(
-      'ERR_INVALID_ARGUMENT',
+    throw invalidArgument(
       'malloc-backend/register was imported, but MALLOC_BACKEND is not set; set MALLOC_BACKEND to a backend or to "default", ' +
         'or set MALLOC_BACKEND_CONFIG to a configuration file',
     );
@@ -116,7 +115,7 @@ function sayWhatRunsTwice(): void {
 function parseSwitch(value: string | undefined): boolean {
   if (value === undefined || value === '' || value === '0') return false;
   if (value === '1') return true;
-  throw new MallocBackendError('ERR_INVALID_ARGUMENT', `it must be 1 or 0, not ${JSON.stringify(value)}`);
+  throw invalidArgument(`it must be 1 or 0, not ${JSON.stringify(value)}`);
 }
 
 /**

@@ -43,6 +43,23 @@ for (const backend of BACKENDS)
   });
 
 for (const backend of BACKENDS)
+  describe(`a thread that waits for an event, on ${backend}`, { skip: cannotPreload }, () => {
+    const CASES: [title: string, what: string][] = [
+      ['gives back what another thread frees meanwhile', 'freed'],
+      ['waits as long as it is to', 'timeout'],
+      ['gets an event that comes later', 'event'],
+      ['is interrupted by a signal that comes later', 'signal'],
+      ['is interrupted by a signal that only the wait lets through', 'masked'],
+      ['can be cancelled', 'cancelled'],
+      ['gets the error of a descriptor that is none', 'wrong'],
+    ];
+    for (const [title, what] of CASES)
+      test(title, async () => {
+        await succeed(tools.native, [...on(backend), await compiled('event_loop'), what]);
+      });
+  });
+
+for (const backend of BACKENDS)
   describe(`the thread, on ${backend}`, { skip: cannotPreload }, () => {
     const idle = async (words: string, set: readonly string[] = [], preset: Preset = 'low-rss') => {
       const args = [...on(backend, set, preset), await compiled('idle'), ...words.split(' ')];

@@ -105,12 +105,14 @@ fn main() {
     }
 }
 
-/// src/mimalloc.c, with the definitions and the TLS that libmimalloc-sys compiles mimalloc with.
+/// src/mimalloc.c and src/idle/event_loop.c, with the definitions and the TLS that libmimalloc-sys compiles mimalloc with.
 fn compile_mimalloc_s() {
     println!("cargo:rerun-if-changed=src/mimalloc.c");
+    println!("cargo:rerun-if-changed=src/idle/event_loop.c");
     let include = env::var("DEP_MIMALLOC_INCLUDE_DIR").expect("libmimalloc-sys says where its headers are");
     cc::Build::new()
         .file("src/mimalloc.c")
+        .file("src/idle/event_loop.c")
         .include(&include)
         .include(Path::new(&include).with_file_name("src"))
         .flag("-ftls-model=initial-exec")

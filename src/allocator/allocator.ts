@@ -8,7 +8,7 @@ import {
 } from '../backend.js';
 import type { NativeAllocator } from '../native/binding.js';
 import { type Addon, binding } from '../native/loader.js';
-import { MallocBackendError } from '../errors.js';
+import { invalidArgument, MallocBackendError } from '../errors.js';
 import { checkOptions, namesOf, requireOptions } from '../options.js';
 import { bytesOr, checkAlignment, checkBytes, flag, optionalFunction, optionalString } from './arguments.js';
 import { type AllocatedBuffer, FREED, HELD, OwnedBuffer } from './buffer.js';
@@ -81,8 +81,7 @@ export class Allocator implements Disposable {
     parent: Allocator | undefined,
   ) {
     if (make !== MAKE) {
-      throw new MallocBackendError(
-        'ERR_INVALID_ARGUMENT',
+      throw invalidArgument(
         'new Allocator() is not possible; use Allocator.create(backend, options), or child() of another allocator',
       );
     }

@@ -1,10 +1,10 @@
-import { MallocBackendError, shown } from '../errors.js';
+import { invalidArgument, shown } from '../errors.js';
 
 /** The largest alignment in bytes: 1 GiB, the size of the largest page. */
 export const MAX_ALIGNMENT = 2 ** 30;
 
 function invalid(message: string): never {
-  throw new MallocBackendError('ERR_INVALID_ARGUMENT', message);
+  throw invalidArgument(message);
 }
 
 /** Checks that `bytes` is a number of bytes. */

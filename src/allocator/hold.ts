@@ -1,4 +1,4 @@
-import { MallocBackendError, shown } from '../errors.js';
+import { invalidArgument, MallocBackendError, shown } from '../errors.js';
 import { CLAIMED, HELD, OwnedBuffer } from './buffer.js';
 
 /**
@@ -104,8 +104,7 @@ export class Holds {
 
 export function checkPromise(value: unknown, what: string): asserts value is PromiseLike<unknown> {
   if (typeof (value as PromiseLike<unknown> | undefined | null)?.then === 'function') return;
-  throw new MallocBackendError(
-    'ERR_INVALID_ARGUMENT',
+  throw invalidArgument(
     `${what} must be a promise, not ${shown(value)}; for a stream or a response, call finished() of ` +
       `node:stream/promises`,
   );

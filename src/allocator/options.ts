@@ -1,4 +1,4 @@
-import { MallocBackendError, shown } from '../errors.js';
+import { invalidArgument, shown } from '../errors.js';
 import { namesOf } from '../options.js';
 import type { AllocatorEvent } from './observer.js';
 
@@ -47,8 +47,5 @@ export const ALLOCATE_OPTIONS = namesOf<AllocateOptions>({ zero: true, alignment
 export function mayCopy(copy: unknown): boolean {
   if (copy === undefined || copy === 'refuse') return false;
   if (copy === 'allow') return true;
-  throw new MallocBackendError(
-    'ERR_INVALID_ARGUMENT',
-    `copy must be 'allow' or 'refuse', not ${shown(copy)}`,
-  );
+  throw invalidArgument(`copy must be 'allow' or 'refuse', not ${shown(copy)}`);
 }

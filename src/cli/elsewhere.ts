@@ -4,7 +4,7 @@ import { constants } from 'node:os';
 import { isatty } from 'node:tty';
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { parseBackend } from '../backend.js';
-import { MallocBackendError } from '../errors.js';
+import { invalidArgument, MallocBackendError } from '../errors.js';
 import { leaveOut, whyNotSupported } from '../process/supported.js';
 import { fail } from './fail.js';
 
@@ -88,7 +88,7 @@ async function command([name, ...args]: string[], failure: unknown): Promise<voi
   }
   if (name !== 'env') {
     const problem = name === undefined ? 'the command is missing' : `unknown command ${name}`;
-    throw new MallocBackendError('ERR_INVALID_ARGUMENT', `${problem}\n\n${help(why)}`);
+    throw invalidArgument(`${problem}\n\n${help(why)}`);
   }
   const { values } = read(args, options.env, 'nothing is to be set');
   const empty = EMPTY[values.format as string];
@@ -129,7 +129,7 @@ function split(args: readonly string[], known: Options): [own: string[], program
 /** Runs the program as a child, because these systems have no `exec`. Passes signals on, and ends as the program ends. */
 async function become([command, ...args]: readonly string[]): Promise<void> {
   if (command === undefined || command === '') {
-    throw new MallocBackendError('ERR_INVALID_ARGUMENT', 'the program is missing');
+    throw invalidArgument('the program is missing');
   }
   let child: ChildProcess;
   // A terminal sends its signals to the child, too.

@@ -3,7 +3,7 @@
 
 import { readFileSync } from 'node:fs';
 import { checkWritable } from '../compare/store.js';
-import { MallocBackendError } from '../errors.js';
+import { invalidArgument, MallocBackendError } from '../errors.js';
 import { fleetCircumstances, fleetRows, renderFleetCsv, renderFleetMarkdown } from '../fleet/export.js';
 import { compareFleet } from '../fleet/fleet.js';
 import type { FleetOptions } from '../fleet/options.js';
@@ -52,7 +52,7 @@ function headersOf(words: readonly string[]): Record<string, string> {
       const [, name = '', value = ''] = /^([^:\s]+):\s*(.*)$/s.exec(line) ?? [];
       // The line may hold a password, so the message does not show it.
       if (name === '')
-        throw misused("--header needs a name and a value: 'Authorization: Bearer …', or @file");
+        throw invalidArgument("--header needs a name and a value: 'Authorization: Bearer …', or @file");
       return [name, value];
     }),
   );
@@ -63,12 +63,8 @@ function linesOf(file: string): string[] {
     const lines = readFileSync(file, 'utf8').split(/\r?\n/);
     return lines.filter((line) => line.trim() !== '');
   } catch (cause) {
-    throw misused(`--header cannot read the file ${file}: ${(cause as Error).message}`);
+    throw invalidArgument(`--header cannot read the file ${file}: ${(cause as Error).message}`);
   }
-}
-
-function misused(message: string): MallocBackendError {
-  return new MallocBackendError('ERR_INVALID_ARGUMENT', message);
 }
 
 function report(results: FleetResults, paint: Paint, columns?: number): string {

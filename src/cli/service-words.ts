@@ -1,7 +1,7 @@
 // The words about a service, of every command that measures one.
 
 import type { ServiceSettings } from '../compare/service-options.js';
-import { MallocBackendError } from '../errors.js';
+import { invalidArgument } from '../errors.js';
 import { defined, number, time } from './words.js';
 
 /** As the native program names them. */
@@ -35,16 +35,14 @@ export function serviceOf(words: ServiceWords): ServiceSettings | undefined {
     );
     if (given === undefined) return undefined;
     const option = given.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-    throw new MallocBackendError('ERR_INVALID_ARGUMENT', `--${option} is for a service; add --service`);
+    throw invalidArgument(`--${option} is for a service; add --service`);
   }
   if (ready === null || load === null)
-    throw new MallocBackendError(
-      'ERR_INVALID_ARGUMENT',
+    throw invalidArgument(
       `--service needs ${ready === null ? '--ready, which says when the service is ready' : '--load, which loads the service'}: a URL, for example`,
     );
   if (rate !== null && rate !== 'max' && !/^\d+(\.\d+)?$/.test(rate))
-    throw new MallocBackendError(
-      'ERR_INVALID_ARGUMENT',
+    throw invalidArgument(
       `--rate must be a number of requests in a second, or max, not ${JSON.stringify(rate)}`,
     );
   return defined<ServiceSettings>({

@@ -6,7 +6,7 @@ import { renderConfig } from '../compare/decision.js';
 import { count, duration, verdict } from '../compare/export/format.js';
 import { quoted, renderMarkdown } from '../compare/export/markdown.js';
 import { checkWritable } from '../compare/store.js';
-import { MallocBackendError } from '../errors.js';
+import { invalidArgument, MallocBackendError } from '../errors.js';
 import {
   DEFAULT_BUDGET_MS,
   type TuneEvent,
@@ -36,10 +36,7 @@ function part(name: string, text: string | null): number | undefined {
   if (text === null) return undefined;
   const [, digits] = /^(\d+(?:\.\d+)?)%?$/.exec(text) ?? [];
   if (digits !== undefined) return Number(digits) / 100;
-  throw new MallocBackendError(
-    'ERR_INVALID_ARGUMENT',
-    `${name} must be a percentage like 3%, not ${JSON.stringify(text)}`,
-  );
+  throw invalidArgument(`${name} must be a percentage like 3%, not ${JSON.stringify(text)}`);
 }
 
 function optionsOf(words: Words, program: string[], signal: AbortSignal): TuneOptions {

@@ -3,7 +3,7 @@
 import { constants } from 'node:os';
 import type { CompareResults } from '../compare/results.js';
 import { replaceFile } from '../compare/store.js';
-import { MallocBackendError } from '../errors.js';
+import { invalidArgument } from '../errors.js';
 import { fail } from './fail.js';
 
 /** Without what is undefined: an option that is there and undefined is another thing. */
@@ -18,10 +18,7 @@ export function defined<Value extends object>(value: {
 export function number(name: string, text: string | null): number | undefined {
   if (text === null) return undefined;
   if (/^\d+$/.test(text)) return Number(text);
-  throw new MallocBackendError(
-    'ERR_INVALID_ARGUMENT',
-    `${name} must be an integer, not ${JSON.stringify(text)}`,
-  );
+  throw invalidArgument(`${name} must be an integer, not ${JSON.stringify(text)}`);
 }
 
 const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
@@ -31,10 +28,7 @@ export function time(name: string, text: string | null): number | undefined {
   if (text === null) return undefined;
   const [, digits, unit] = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text) ?? [];
   if (digits !== undefined && Number(digits) > 0) return Number(digits) * UNITS[unit!]!;
-  throw new MallocBackendError(
-    'ERR_INVALID_ARGUMENT',
-    `${name} must be a time like 500ms, 90s, 10m or 2h, not ${JSON.stringify(text)}`,
-  );
+  throw invalidArgument(`${name} must be a time like 500ms, 90s, 10m or 2h, not ${JSON.stringify(text)}`);
 }
 
 /** A file to write at the end, and its content. */

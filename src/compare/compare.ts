@@ -1,6 +1,6 @@
 // The comparison from its options to its end, as a sequence of events.
 
-import { MallocBackendError } from '../errors.js';
+import { invalidArgument } from '../errors.js';
 import { prepareLaunch } from '../process/program.js';
 import { version } from '../version.js';
 import { advise, dockerfile } from './advice.js';
@@ -95,8 +95,7 @@ function resume(file: string, options: CompareOptions): CompareResults {
   const results = readResults(file);
   const { command } = options;
   if (command !== undefined && JSON.stringify(command) !== JSON.stringify(results.command))
-    throw new MallocBackendError(
-      'ERR_INVALID_ARGUMENT',
+    throw invalidArgument(
       `${file} is of another command, ${results.command.join(' ')}; leave the command out to go on with that`,
     );
   const here = machine();

@@ -2,7 +2,7 @@
 
 import { accessSync, constants } from 'node:fs';
 import { resolve } from 'node:path';
-import { MallocBackendError, shown } from '../errors.js';
+import { invalidArgument, shown } from '../errors.js';
 import { namesOf, requireOptions } from '../options.js';
 import { anySeed } from './random.js';
 import type { MeasureOptions } from './results.js';
@@ -85,14 +85,10 @@ export const DEFAULT_BUDGET_MS = 600_000;
 /** Thirty minutes: ten rounds of the seven default subjects with the default load, if the service starts in two seconds. */
 export const SERVICE_BUDGET_MS = 1_800_000;
 
-function misused(message: string): MallocBackendError {
-  return new MallocBackendError('ERR_INVALID_ARGUMENT', message);
-}
-
 function checkNumber(name: string, value: number | undefined, least: number, isInteger = true): void {
   if (value === undefined) return;
   if ((isInteger ? Number.isSafeInteger(value) : Number.isFinite(value)) && value >= least) return;
-  throw misused(
+  throw invalidArgument(
     `${name} must be ${isInteger ? 'an integer' : 'a number'} of at least ${least}, not ${shown(value)}`,
   );
 }
@@ -104,7 +100,9 @@ export function checkOptions(options: CompareOptions): void {
   const isCommand =
     Array.isArray(command) && command.length > 0 && command.every((word) => typeof word === 'string');
   if (!isCommand && (command !== undefined || resume === undefined))
-    throw misused(`command must be an array of strings with the program first, not ${shown(command)}`);
+    throw invalidArgument(
+      `command must be an array of strings with the program first, not ${shown(command)}`,
+    );
   checkNumber('runs', runs, 1);
   checkNumber('budgetMs', budgetMs, 1, false);
   checkNumber('warmup', warmup, 0);
@@ -113,15 +111,15 @@ export function checkOptions(options: CompareOptions): void {
   for (const name of ['setup', 'prepare', 'cleanup', 'cwd', 'input', 'file', 'resume'] as const) {
     const value = options[name];
     if (value !== undefined && (typeof value !== 'string' || value === ''))
-      throw misused(`${name} must be a string that is not empty, not ${shown(value)}`);
+      throw invalidArgument(`${name} must be a string that is not empty, not ${shown(value)}`);
   }
   if (output !== undefined && output !== 'ignore' && output !== 'inherit')
-    throw misused(`output must be 'ignore' or 'inherit', not ${shown(output)}`);
+    throw invalidArgument(`output must be 'ignore' or 'inherit', not ${shown(output)}`);
   if (signal !== undefined && !(signal instanceof AbortSignal))
-    throw misused(`signal must be an AbortSignal, not ${shown(signal)}`);
+    throw invalidArgument(`signal must be an AbortSignal, not ${shown(signal)}`);
   if (options.service !== undefined) checkService(options.service);
   if (options.service !== undefined && options.ignoreFailure === true)
-    throw misused(
+    throw invalidArgument(
       'ignoreFailure is for commands that end by themselves; a service must run until it is stopped',
     );
   if (resume !== undefined) checkResumed(options);
@@ -135,7 +133,7 @@ function checkResumed(options: CompareOptions): void {
     (name) => options[name as keyof CompareOptions] !== undefined,
   );
   if (given !== undefined)
-    throw misused(
+    throw invalidArgument(
       `${given} cannot be given with resume: a resumed comparison goes on with what its file says`,
     );
 }
@@ -144,11 +142,7 @@ function checkReadable(file: string): void {
   try {
     accessSync(file, constants.R_OK);
   } catch (cause) {
-    throw new MallocBackendError(
-      'ERR_INVALID_ARGUMENT',
-      `the input ${file} cannot be read: ${(cause as Error).message}`,
-      { cause },
-    );
+    throw invalidArgument(`the input ${file} cannot be read: ${(cause as Error).message}`, { cause });
   }
 }
 

@@ -1,6 +1,6 @@
 // How a service is measured: the options, checked, with their defaults.
 
-import { MallocBackendError, shown } from '../errors.js';
+import { invalidArgument, shown } from '../errors.js';
 import { namesOf, requireOptions } from '../options.js';
 import type { HttpTask, LoadTask } from './load/messages.js';
 import type { ServiceOptions } from './results.js';
@@ -50,10 +50,6 @@ const LONGEST_S = Math.floor(2 ** 31 / 1000);
 
 export const isUrl = (load: string): boolean => /^https?:\/\//i.test(load);
 
-function misused(message: string): MallocBackendError {
-  return new MallocBackendError('ERR_INVALID_ARGUMENT', message);
-}
-
 /** Checks the settings of a service. */
 export function checkService(service: ServiceSettings): void {
   requireOptions(service, NAMES);
@@ -63,8 +59,9 @@ export function checkService(service: ServiceSettings): void {
     ['load', load],
   ] as const) {
     if (typeof value !== 'string' || value === '')
-      throw misused(`service.${name} must be a string that is not empty, not ${shown(value)}`);
-    if (isUrl(value) && !URL.canParse(value)) throw misused(`service.${name} is no URL: ${shown(value)}`);
+      throw invalidArgument(`service.${name} must be a string that is not empty, not ${shown(value)}`);
+    if (isUrl(value) && !URL.canParse(value))
+      throw invalidArgument(`service.${name} is no URL: ${shown(value)}`);
   }
   for (const [name, least] of [
     ['duration', 0.1],
@@ -75,19 +72,21 @@ export function checkService(service: ServiceSettings): void {
   ] as const) {
     const value = service[name];
     if (value === undefined || (typeof value === 'number' && value >= least && value <= LONGEST_S)) continue;
-    throw misused(
+    throw invalidArgument(
       `service.${name} must be a number of seconds from ${least} to ${LONGEST_S}, not ${shown(value)}`,
     );
   }
   if (rate !== undefined && rate !== 'max' && !(typeof rate === 'number' && rate > 0 && rate <= 1e6))
-    throw misused(`service.rate must be a number above 0 and at most 1000000, or 'max', not ${shown(rate)}`);
+    throw invalidArgument(
+      `service.rate must be a number above 0 and at most 1000000, or 'max', not ${shown(rate)}`,
+    );
   if (connections !== undefined && !(Number.isSafeInteger(connections) && connections > 0))
-    throw misused(`service.connections must be an integer of at least 1, not ${shown(connections)}`);
+    throw invalidArgument(`service.connections must be an integer of at least 1, not ${shown(connections)}`);
   const unused = (['rate', 'connections', 'duration', 'warmup'] as const).find(
     (name) => service[name] !== undefined,
   );
   if (!isUrl(load) && unused !== undefined)
-    throw misused(
+    throw invalidArgument(
       `service.${unused} is for the built-in load, and a load command has its own; write it into the command ${shown(load)}`,
     );
 }

@@ -1,7 +1,7 @@
 // The subjects: backends with their options, each with a name.
 
 import { type ProcessBackend, backends, isBackend, parseBackend, shimFile } from '../backend.js';
-import { MallocBackendError } from '../errors.js';
+import { invalidArgument, MallocBackendError } from '../errors.js';
 import { switchedEnvironment } from '../process/environment.js';
 import { type Preset, parsePreset } from '../process/presets.js';
 import type { Subject } from './results.js';
@@ -28,23 +28,19 @@ export const DEFAULT_SUBJECTS: readonly string[] = [
 
 export const DEFAULT_BASELINE = 'default/none';
 
-function misused(message: string): MallocBackendError {
-  return new MallocBackendError('ERR_INVALID_ARGUMENT', message);
-}
-
 /** The subject of an id: `jemalloc/low-rss`, `jemalloc/low-rss,narenas=1`. */
 export function parseSubject(id: string): Required<SubjectOptions> {
   const [head = '', ...pairs] = id.split(',');
   const [name, preset = 'none', ...rest] = head.split('/');
   if (rest.length > 0)
-    throw misused(
+    throw invalidArgument(
       `a subject is <backend>/<preset>, and ${JSON.stringify(id)} has ${rest.length + 1} slashes`,
     );
   const set: Record<string, string> = {};
   for (const pair of pairs) {
     const at = pair.indexOf('=');
     if (at < 1)
-      throw misused(
+      throw invalidArgument(
         `the options of a subject are key=value, and ${JSON.stringify(id)} has ${JSON.stringify(pair)}`,
       );
     set[pair.slice(0, at)] = pair.slice(at + 1);
@@ -61,7 +57,7 @@ function processBackend(name: unknown): ProcessBackend {
 export function subjectOptions(given: string | SubjectOptions): Required<SubjectOptions> {
   if (typeof given === 'string') return parseSubject(given);
   if (typeof given !== 'object' || given === null)
-    throw misused('a subject is a string like jemalloc/low-rss, or an object with a backend');
+    throw invalidArgument('a subject is a string like jemalloc/low-rss, or an object with a backend');
   const { preset = 'none', set = {} } = given;
   return { backend: processBackend(given.backend), preset: parsePreset(preset), set };
 }
@@ -106,7 +102,7 @@ export function subjectsOf({ backends, presets, set, subjects }: SubjectWords): 
   const all = [...products, ...subjects.map(parseSubject)];
   for (const { backend, key } of options)
     if (!all.some((subject) => subject.backend === backend))
-      throw misused(`--set ${backend}.${key} sets nothing: no subject is on ${backend}`);
+      throw invalidArgument(`--set ${backend}.${key} sets nothing: no subject is on ${backend}`);
   return all.map((subject) => {
     const own = options.filter(({ backend }) => backend === subject.backend);
     return {
@@ -132,7 +128,7 @@ function product(names: readonly ProcessBackend[], presets: readonly Preset[]): 
 function parseSet(text: string): { backend: ProcessBackend; key: string; value: string } {
   const [, name = '', key = '', value = ''] = /^([^.=]+)\.([^=]+)=(.*)$/s.exec(text) ?? [];
   if (!isBackend(name))
-    throw misused(
+    throw invalidArgument(
       `--set needs a backend before the key, as in jemalloc.narenas=1, not ${JSON.stringify(text)}`,
     );
   return { backend: processBackend(name), key, value };

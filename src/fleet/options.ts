@@ -1,6 +1,6 @@
 // The options of `compareFleet`, checked before anything is asked.
 
-import { MallocBackendError, shown } from '../errors.js';
+import { invalidArgument, MallocBackendError, shown } from '../errors.js';
 import { namesOf, requireOptions } from '../options.js';
 
 /** What to compare in a fleet, and where its metrics are. */
@@ -63,8 +63,8 @@ const DAY_MS = 86_400_000;
 /** Two scrapes of a second each, and a little more. */
 const SHORTEST_MS = 5_000;
 
-function misused(message: string): MallocBackendError {
-  return new MallocBackendError('ERR_INVALID_ARGUMENT', `compareFleet: ${message}`);
+function invalid(message: string): MallocBackendError {
+  return invalidArgument(`compareFleet: ${message}`);
 }
 
 /**
@@ -80,31 +80,31 @@ export function queryOf(options: FleetOptions): Query {
   labels('pod', pod);
   const both = by.find((name) => pod.includes(name));
   if (both !== undefined)
-    throw misused(
+    throw invalid(
       `${both} is in by and in pod; a variant has many pods, so choose other labels for one of them`,
     );
   for (const [name, value] of Object.entries({ workload, prefix, baseline: baseline ?? '' }))
-    if (typeof value !== 'string') throw misused(`${name} must be a string, not ${shown(value)}`);
+    if (typeof value !== 'string') throw invalid(`${name} must be a string, not ${shown(value)}`);
   if (!/^([a-zA-Z_:][a-zA-Z0-9_:]*)?$/.test(prefix))
-    throw misused(`the prefix must consist of letters, digits, _ and :, not ${shown(prefix)}`);
+    throw invalid(`the prefix must consist of letters, digits, _ and :, not ${shown(prefix)}`);
   if (requests !== undefined && (typeof requests !== 'string' || !SELECTOR.test(requests)))
-    throw misused(
+    throw invalid(
       `requests must be the name of a counter, with matchers if you need them, such as http_requests_total{code="200"}, not ${shown(requests)}`,
     );
   if (!Number.isFinite(sinceMs) || sinceMs < SHORTEST_MS)
-    throw misused(`sinceMs must be a number of at least ${SHORTEST_MS}, not ${shown(sinceMs)}`);
+    throw invalid(`sinceMs must be a number of at least ${SHORTEST_MS}, not ${shown(sinceMs)}`);
   if (!(until instanceof Date) || Number.isNaN(until.getTime()))
-    throw misused(`until must be a valid Date, not ${shown(until)}`);
+    throw invalid(`until must be a valid Date, not ${shown(until)}`);
   // No message shows the value of a header: it may be a secret.
   if (typeof headers !== 'object' || headers === null || Array.isArray(headers))
-    throw misused(
+    throw invalid(
       `headers must be an object of strings, not of type ${Array.isArray(headers) ? 'array' : typeof headers}`,
     );
   for (const [name, value] of Object.entries(headers))
     if (typeof value !== 'string')
-      throw misused(`headers must be an object of strings, and ${shown(name)} is of type ${typeof value}`);
+      throw invalid(`headers must be an object of strings, and ${shown(name)} is of type ${typeof value}`);
   if (signal !== undefined && !(signal instanceof AbortSignal))
-    throw misused(`signal must be an AbortSignal, not ${shown(signal)}`);
+    throw invalid(`signal must be an AbortSignal, not ${shown(signal)}`);
   return {
     by: [...by],
     workload: workload.trim().replace(/^\{(.*)\}$/s, '$1'),
@@ -123,5 +123,5 @@ export const SELECTOR = /^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})?$/s;
 function labels(option: string, names: unknown): void {
   const isList = Array.isArray(names) && names.length > 0;
   if (!isList || names.some((name) => typeof name !== 'string' || !/^[a-zA-Z_][a-zA-Z0-9_]*$/.test(name)))
-    throw misused(`${option} must be an array of one or more names of labels, not ${shown(names)}`);
+    throw invalid(`${option} must be an array of one or more names of labels, not ${shown(names)}`);
 }

@@ -1,6 +1,6 @@
 // Prometheus's HTTP API (prometheus.io/docs/prometheus/latest/querying/api).
 
-import { MallocBackendError, shown } from '../errors.js';
+import { invalidArgument, MallocBackendError, shown } from '../errors.js';
 
 export type Labels = Readonly<Record<string, string>>;
 
@@ -34,7 +34,7 @@ export class Prometheus {
   constructor(given: unknown, headers: Readonly<Record<string, string>> = {}, signal?: AbortSignal) {
     const url = typeof given === 'string' && URL.canParse(given) ? new URL(given) : undefined;
     if (url === undefined || !/^https?:$/.test(url.protocol))
-      throw misused(
+      throw invalidArgument(
         `the URL of Prometheus must begin with http:// or https://, as in http://prometheus:9090, not ${withoutSecret(given)}`,
       );
     this.#headers = headersOf(headers);
@@ -45,7 +45,7 @@ export class Prometheus {
     this.#base = `${this.url}/api/v1`;
     if (authorization !== undefined) {
       if (this.#headers.has('authorization'))
-        throw misused(
+        throw invalidArgument(
           'the URL of Prometheus has a name or a password, and there is a header Authorization, too; give one of them',
         );
       this.#headers.set('authorization', authorization);
@@ -135,13 +135,13 @@ function headersOf(given: Readonly<Record<string, string>>): Headers {
   const headers = new Headers();
   for (const [name, value] of Object.entries(given)) {
     if (!/^[\w!#$%&'*+.^`|~-]+$/.test(name))
-      throw misused(
+      throw invalidArgument(
         `the name of a header has a character that HTTP does not allow, after ${shown(/^[\w-]*/.exec(name)![0])}`,
       );
     try {
       headers.append(name, value);
     } catch {
-      throw misused(
+      throw invalidArgument(
         `the value of the header ${name} has a character that HTTP does not allow, such as the end of a line; correct the value, which is not shown here`,
       );
     }
@@ -156,7 +156,7 @@ function authorizationOf({ username, password }: URL): string | undefined {
     const secret = Buffer.from(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`);
     return `Basic ${secret.toString('base64')}`;
   } catch {
-    throw misused(
+    throw invalidArgument(
       'the name or the password in the URL of Prometheus has a % that begins no character; write %25 for a %',
     );
   }
@@ -184,10 +184,6 @@ function reasonOf(error: unknown): string {
   return message !== '' && code !== undefined && !message.includes(code)
     ? `${code}, ${message}`
     : message || code || String(cause);
-}
-
-function misused(message: string): MallocBackendError {
-  return new MallocBackendError('ERR_INVALID_ARGUMENT', message);
 }
 
 function failed(message: string, cause?: unknown): MallocBackendError {

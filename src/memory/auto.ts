@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { performance } from 'node:perf_hooks';
 import { linuxBinding } from '../native/loader.js';
-import { MallocBackendError, shown } from '../errors.js';
+import { invalidArgument, MallocBackendError, shown } from '../errors.js';
 import { namesOf, requireOptions } from '../options.js';
 import { type Bounds, type ReleaseReason, begin, decide } from './decide.js';
 import { ownMalloc } from './own.js';
@@ -177,5 +177,5 @@ function share(name: string, value: number | false): number | undefined {
 }
 
 function wrong(problem: string): MallocBackendError {
-  return new MallocBackendError('ERR_INVALID_ARGUMENT', `autoRelease: ${problem}`);
+  return invalidArgument(`autoRelease: ${problem}`);
 }

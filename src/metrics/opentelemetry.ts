@@ -18,7 +18,7 @@
 import '../bundled.js';
 import { type MeterProvider, type Observable, createNoopMeter, metrics } from '@opentelemetry/api';
 import { linuxBinding } from '../native/loader.js';
-import { MallocBackendError, shown } from '../errors.js';
+import { invalidArgument, shown } from '../errors.js';
 import { ownMalloc } from '../memory/own.js';
 import { type Figure, figures, labelledParts, partsFigure, read, setupLabels } from './figures.js';
 
@@ -44,8 +44,7 @@ const UNITS: Readonly<Record<Figure['unit'], string>> = { bytes: 'By', seconds: 
 export function observeMallocMetrics(provider?: MeterProvider): MallocObservation {
   const source = provider === undefined ? metrics.getMeterProvider() : provider;
   if (typeof source?.getMeter !== 'function') {
-    throw new MallocBackendError(
-      'ERR_INVALID_ARGUMENT',
+    throw invalidArgument(
       `observeMallocMetrics: the provider must be a MeterProvider of OpenTelemetry, not ${shown(source)}`,
     );
   }
@@ -54,8 +53,7 @@ export function observeMallocMetrics(provider?: MeterProvider): MallocObservatio
   const meter = source.getMeter('malloc-backend');
   // Unlike traces, the API never passes metrics to a provider that is set later.
   if (provider === undefined && meter === createNoopMeter()) {
-    throw new MallocBackendError(
-      'ERR_INVALID_ARGUMENT',
+    throw invalidArgument(
       'observeMallocMetrics: no global MeterProvider is set, and a provider that is set later would get no metrics; call ' +
         'observeMallocMetrics after the SDK has started, or pass a provider',
     );

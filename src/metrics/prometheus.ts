@@ -17,7 +17,7 @@
 import '../bundled.js';
 import { Counter, Gauge, type Registry, register as standard } from 'prom-client';
 import { linuxBinding } from '../native/loader.js';
-import { MallocBackendError, shown } from '../errors.js';
+import { invalidArgument, MallocBackendError, shown } from '../errors.js';
 import type { MemoryBreakdown } from '../memory/memory.js';
 import { ownMalloc } from '../memory/own.js';
 import { namesOf, requireOptions } from '../options.js';
@@ -162,5 +162,5 @@ type Collect = (
 ) => void;
 
 function wrong(problem: string): MallocBackendError {
-  return new MallocBackendError('ERR_INVALID_ARGUMENT', `collectMallocMetrics: ${problem}`);
+  return invalidArgument(`collectMallocMetrics: ${problem}`);
 }

@@ -4,7 +4,7 @@ import { basename } from 'node:path';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import type { MemoryAllocatorBackend } from '../backend.js';
-import { MallocBackendError, shown } from '../errors.js';
+import { invalidArgument, MallocBackendError, shown } from '../errors.js';
 
 /** `stdio` as an array: one entry for each descriptor of the child. */
 export type Stdio = Exclude<StdioOptions, string>[number][];
@@ -17,8 +17,7 @@ export type Stdio = Exclude<StdioOptions, string>[number][];
  */
 export function descriptors(wanted: StdioOptions): Stdio {
   if (typeof wanted !== 'string' && !Array.isArray(wanted)) {
-    throw new MallocBackendError(
-      'ERR_INVALID_ARGUMENT',
+    throw invalidArgument(
       `stdio must be a string such as 'pipe', or an array of what child_process takes, not ${shown(wanted)}`,
     );
   }
@@ -45,10 +44,7 @@ export function workingDirectory(cwd: string | URL | null | undefined): { cwd?: 
   if (cwd === undefined || cwd === null || cwd === '') return {};
   const folder = cwd instanceof URL ? fileURLToPath(cwd) : cwd;
   if (typeof folder === 'string' && isFolder(folder)) return { cwd: folder };
-  throw new MallocBackendError(
-    'ERR_INVALID_ARGUMENT',
-    `cwd must be an existing folder that this process can read, not ${shown(folder)}`,
-  );
+  throw invalidArgument(`cwd must be an existing folder that this process can read, not ${shown(folder)}`);
 }
 
 function isFolder(path: string): boolean {

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { type MemoryAllocatorBackend, type ProcessBackend, parseBackend } from '../backend.js';
-import { MallocBackendError, shown } from '../errors.js';
+import { invalidArgument, shown } from '../errors.js';
 import { binaryFolder, linuxBinding } from '../native/loader.js';
 import type { SwitchOptions } from './environment.js';
 
@@ -33,8 +33,7 @@ export function chosen(options: SwitchOptions & { backend?: unknown; config?: un
   if (config === undefined)
     return { backend: parseBackend(backend), ...given, ...(set === undefined ? {} : { set }) };
   if (backend !== undefined) {
-    throw new MallocBackendError(
-      'ERR_INVALID_ARGUMENT',
+    throw invalidArgument(
       `the backend is named twice: backend is ${shown(backend)}, and config ${shown(config)} names one too; leave one of them out`,
     );
   }
@@ -45,7 +44,7 @@ export function chosen(options: SwitchOptions & { backend?: unknown; config?: un
 /** What a configuration file says. */
 export function readConfigFile(file: unknown): Choice {
   if (typeof file !== 'string' || file === '') {
-    throw new MallocBackendError('ERR_INVALID_ARGUMENT', `config must be a file's path, not ${shown(file)}`);
+    throw invalidArgument(`config must be a file's path, not ${shown(file)}`);
   }
   const { backend, preset, set, children } = linuxBinding().readConfigFile(resolve(file), binaryFolder());
   return {

@@ -1,5 +1,5 @@
 import { type MemoryAllocatorBackend, type ProcessBackend, parseBackend } from '../backend.js';
-import { MallocBackendError, shown } from '../errors.js';
+import { invalidArgument, shown } from '../errors.js';
 import type { AllocatorOption, Children, EnvironmentDiff } from '../native/binding.js';
 import { binaryFolder, linuxBinding } from '../native/loader.js';
 import { namesOf, requireOptions } from '../options.js';
@@ -102,8 +102,7 @@ export function optionList(set: BackendOptions): AllocatorOption[] {
   return Object.entries(set).map(([key, value]) => {
     const isPlain = typeof value === 'string' || typeof value === 'boolean' || Number.isFinite(value);
     if (isPlain) return { key, value: String(value) };
-    throw new MallocBackendError(
-      'ERR_INVALID_ARGUMENT',
+    throw invalidArgument(
       `cannot set the option ${JSON.stringify(key)}: its value must be a string, a number or a boolean, not ${shown(value)}`,
     );
   });
@@ -111,14 +110,11 @@ export function optionList(set: BackendOptions): AllocatorOption[] {
 
 export function requireObject(what: string, value: unknown): void {
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return;
-  throw new MallocBackendError('ERR_INVALID_ARGUMENT', `${what} must be an object, not ${shown(value)}`);
+  throw invalidArgument(`${what} must be an object, not ${shown(value)}`);
 }
 
 /** Checks `children`. */
 export function parseChildren(children: unknown = 'inherit'): Children {
   if (children === 'inherit' || children === 'none') return children;
-  throw new MallocBackendError(
-    'ERR_INVALID_ARGUMENT',
-    `children must be 'inherit' or 'none', not ${shown(children)}`,
-  );
+  throw invalidArgument(`children must be 'inherit' or 'none', not ${shown(children)}`);
 }

@@ -1,5 +1,5 @@
 import { type MemoryAllocatorBackend, type ProcessBackend, parseBackend } from '../backend.js';
-import { MallocBackendError, shown } from '../errors.js';
+import { invalidArgument, MallocBackendError, shown } from '../errors.js';
 import type { Owner, OwnerKind } from '../native/binding.js';
 import { linuxBinding } from '../native/loader.js';
 
@@ -48,10 +48,7 @@ export function activeBackend(pid: number = process.pid): ActiveBackend {
  */
 export function requireProcessId(pid: number): void {
   if (Number.isInteger(pid) && pid >= 1 && pid <= 0x7fff_ffff) return;
-  throw new MallocBackendError(
-    'ERR_INVALID_ARGUMENT',
-    `the process id must be a positive integer, not ${shown(pid)}`,
-  );
+  throw invalidArgument(`the process id must be a positive integer, not ${shown(pid)}`);
 }
 
 /**

@@ -1,5 +1,5 @@
 import type { MemoryAllocatorBackend } from '../backend.js';
-import { MallocBackendError } from '../errors.js';
+import { invalidArgument } from '../errors.js';
 import type { Launch, LaunchContext } from '../native/binding.js';
 import { binaryFolder, linuxBinding } from '../native/loader.js';
 
@@ -45,10 +45,7 @@ export function texts(args: readonly string[]): string[] {
 
 export function requireText(command: unknown): void {
   if (typeof command === 'string') return;
-  throw new MallocBackendError(
-    'ERR_INVALID_ARGUMENT',
-    'the command must be a string that is not empty and contains no NUL',
-  );
+  throw invalidArgument('the command must be a string that is not empty and contains no NUL');
 }
 
 /** The context for the addon. child_process itself refuses values of a wrong type. */

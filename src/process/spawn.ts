@@ -12,7 +12,7 @@ import type {
 } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
 import { type MemoryAllocatorBackend, type ProcessBackend, shimFile } from '../backend.js';
-import { MallocBackendError, shown } from '../errors.js';
+import { invalidArgument, shown } from '../errors.js';
 import { type OptionNames, namesOf, requireOptions } from '../options.js';
 import { type BackendChoice, chosen } from './config.js';
 import { descriptors, proofOf, reportTo, workingDirectory } from './channel.js';
@@ -111,8 +111,7 @@ export function spawn(
   const context = contextOf(rest, env);
   if (rest.shell) {
     if (children === 'none') {
-      throw new MallocBackendError(
-        'ERR_INVALID_ARGUMENT',
+      throw invalidArgument(
         "with shell and children: 'none', only the shell would be switched, and not the command; omit one of them",
       );
     }
@@ -147,10 +146,7 @@ export function fork(
   maybeOptions?: SwitchedForkOptions,
 ): SwitchedChild {
   if (typeof modulePath !== 'string' && !(modulePath instanceof URL)) {
-    throw new MallocBackendError(
-      'ERR_INVALID_ARGUMENT',
-      `the module must be a path or a URL, not ${shown(modulePath)}`,
-    );
+    throw invalidArgument(`the module must be a path or a URL, not ${shown(modulePath)}`);
   }
   const [args, given] = argumentsAndOptions(argsOrOptions, maybeOptions);
   const { backend, rest, env, stdio } = prepare(
@@ -177,10 +173,7 @@ function argumentsAndOptions<Options extends object>(
   if (Array.isArray(second)) return [second, third];
   if (second === undefined || second === null) return [[], third];
   if (typeof second === 'object') return [[], second as Options];
-  throw new MallocBackendError(
-    'ERR_INVALID_ARGUMENT',
-    `the arguments must be an array of strings, not ${shown(second)}`,
-  );
+  throw invalidArgument(`the arguments must be an array of strings, not ${shown(second)}`);
 }
 
 function prepare<Options extends SwitchedSpawnOptions | SwitchedForkOptions>(
@@ -189,7 +182,7 @@ function prepare<Options extends SwitchedSpawnOptions | SwitchedForkOptions>(
   standard: 'pipe' | 'inherit' = 'pipe',
 ) {
   if (typeof given !== 'object' || given === null) {
-    throw new MallocBackendError('ERR_INVALID_ARGUMENT', 'options must be an object with a backend');
+    throw invalidArgument('options must be an object with a backend');
   }
   requireOptions(given, known);
   const {

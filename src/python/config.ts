@@ -1,5 +1,5 @@
 import { type MemoryAllocatorBackend, parseBackend, whyNotAvailable } from '../backend.js';
-import { MallocBackendError, shown } from '../errors.js';
+import { invalidArgument, MallocBackendError, shown } from '../errors.js';
 import type { PythonDomain } from '../native/binding.js';
 import { linuxBinding } from '../native/loader.js';
 import { changed, definedVariables } from '../process/environment.js';
@@ -61,15 +61,11 @@ export interface PythonConfig {
  */
 export function parsePythonConfig(config: PythonAllocatorConfig): PythonConfig {
   if (typeof config !== 'object' || config === null) {
-    throw new MallocBackendError(
-      'ERR_INVALID_ARGUMENT',
-      `the options must be an object, not ${shown(config)}`,
-    );
+    throw invalidArgument(`the options must be an object, not ${shown(config)}`);
   }
   // `spawn` has an option of this name. child_process would ignore it without a message.
   if ('backend' in config) {
-    throw new MallocBackendError(
-      'ERR_INVALID_ARGUMENT',
+    throw invalidArgument(
       'there is no option "backend" for Python; use allocatorBackend for the domains or, in spawnPython, malloc for the ' +
         'whole process',
     );
@@ -77,10 +73,7 @@ export function parsePythonConfig(config: PythonAllocatorConfig): PythonConfig {
   const flag = (name: keyof PythonAllocatorConfig, standard = false): boolean => {
     const value: unknown = config[name] ?? standard;
     if (typeof value === 'boolean') return value;
-    throw new MallocBackendError(
-      'ERR_INVALID_ARGUMENT',
-      `${name} must be true or false, not ${shown(value)}`,
-    );
+    throw invalidArgument(`${name} must be true or false, not ${shown(value)}`);
   };
   const backend = parseBackend(config.allocatorBackend ?? 'default');
   const domains = {

@@ -1,7 +1,7 @@
 import { constants } from 'node:buffer';
 import { isMainThread } from 'node:worker_threads';
 import { join } from 'node:path';
-import { MallocBackendError, shown } from '../errors.js';
+import { invalidArgument, MallocBackendError, shown } from '../errors.js';
 import type { PythonJob, PythonOutcome } from '../native/binding.js';
 import { linuxBinding } from '../native/loader.js';
 import { namesOf, requireOptions } from '../options.js';
@@ -127,13 +127,10 @@ export class PythonInterpreter {
     const { isolated = false, deepBind = false } = options;
     for (const [name, value] of Object.entries({ isolated, deepBind })) {
       if (typeof value === 'boolean') continue;
-      throw new MallocBackendError(
-        'ERR_INVALID_ARGUMENT',
-        `${name} must be true or false, not ${shown(value)}`,
-      );
+      throw invalidArgument(`${name} must be true or false, not ${shown(value)}`);
     }
     if (options.venv !== undefined && typeof options.venv !== 'string') {
-      throw new MallocBackendError('ERR_INVALID_ARGUMENT', `venv must be a path, not ${shown(options.venv)}`);
+      throw invalidArgument(`venv must be a path, not ${shown(options.venv)}`);
     }
     if (deepBind) refuseDeepBind();
     const own = ownVariables(options.env);
@@ -209,24 +206,17 @@ export class PythonInterpreter {
   ): Promise<PythonValue> {
     const { signal, repr } = checkedOptions(options);
     if (typeof text !== 'string' || !isWellFormed(text)) {
-      throw new MallocBackendError(
-        'ERR_INVALID_ARGUMENT',
+      throw invalidArgument(
         typeof text === 'string'
           ? `the ${what} has half of a surrogate pair in it, which no Python source can have; write it as an escape`
           : `the ${what} must be a string, not ${shown(text)}`,
       );
     }
     if (!Array.isArray(args)) {
-      throw new MallocBackendError(
-        'ERR_INVALID_ARGUMENT',
-        `the arguments must be an array, not ${shown(args)}`,
-      );
+      throw invalidArgument(`the arguments must be an array, not ${shown(args)}`);
     }
     if (kwargs !== undefined && !isPlain(kwargs)) {
-      throw new MallocBackendError(
-        'ERR_INVALID_ARGUMENT',
-        `the keyword arguments must be a plain object, not ${shown(kwargs)}`,
-      );
+      throw invalidArgument(`the keyword arguments must be a plain object, not ${shown(kwargs)}`);
     }
     if (signal?.aborted === true) throw aborted(signal);
     const positional = Array.from(args, (value, index) => toPython(value, 'argument', index));
@@ -264,8 +254,7 @@ export class PythonInterpreter {
 
 /** Checks the options before the job is submitted. Otherwise an error could leave a job for which nobody waits. */
 function checkedOptions(options: unknown): { signal: AbortSignal | undefined; repr: boolean } {
-  const refuse = (what: string, value: unknown) =>
-    new MallocBackendError('ERR_INVALID_ARGUMENT', `${what}, not ${shown(value)}`);
+  const refuse = (what: string, value: unknown) => invalidArgument(`${what}, not ${shown(value)}`);
   requireOptions(options, CALL_OPTIONS);
   const { signal, repr = false } = options as { signal?: unknown; repr?: unknown };
   if (typeof repr !== 'boolean') throw refuse('repr must be true or false', repr);
@@ -318,10 +307,7 @@ function ownVariables(env: unknown = {}): Record<string, string> {
   const isVariable = ([name, value]: [string, unknown]) =>
     name !== '' && !/[=\0]/.test(name) && typeof value === 'string' && !value.includes('\0');
   if (entries?.every(isVariable) !== true) {
-    throw new MallocBackendError(
-      'ERR_INVALID_ARGUMENT',
-      `env must be an object of strings that can be variables, not ${shown(env)}`,
-    );
+    throw invalidArgument(`env must be an object of strings that can be variables, not ${shown(env)}`);
   }
   return Object.fromEntries(entries) as Record<string, string>;
 }
@@ -344,8 +330,7 @@ function changeEnvironment(wanted: NodeJS.ProcessEnv): () => void {
 
 function requireMainThread(what: string): void {
   if (isMainThread) return;
-  throw new MallocBackendError(
-    'ERR_INVALID_ARGUMENT',
+  throw invalidArgument(
     `a worker cannot set ${what}, because a worker has only a copy of the process environment; start the interpreter on ` +
       'the main thread',
   );

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { existsSync, realpathSync } from 'node:fs';
 import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
-import { MallocBackendError, shown } from '../errors.js';
+import { invalidArgument, MallocBackendError, shown } from '../errors.js';
 import { findProgram } from '../process/program.js';
 import type { PythonConfig } from './config.js';
 
@@ -58,7 +58,7 @@ export async function locatePython(
 ): Promise<Located> {
   for (const [name, value] of Object.entries({ python, libpython })) {
     if (typeof value === 'string' || value === undefined) continue;
-    throw new MallocBackendError('ERR_INVALID_ARGUMENT', `${name} must be a path, not ${shown(value)}`);
+    throw invalidArgument(`${name} must be a path, not ${shown(value)}`);
   }
   const given = libpython === undefined ? undefined : existing(libpython as string);
   const command = (python as string | undefined) ?? (given && interpreterOf(given)) ?? 'python3';

@@ -5,7 +5,7 @@ import { closeSync, fstatSync, ftruncateSync, openSync, readSync, unlinkSync } f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type MemoryAllocatorBackend, hookFile } from '../backend.js';
-import { MallocBackendError } from '../errors.js';
+import { invalidArgument } from '../errors.js';
 import { type OptionNames, namesOf, unknownOption } from '../options.js';
 import { descriptors, proofOf, reportTo } from '../process/channel.js';
 import type { SwitchOptions } from '../process/environment.js';
@@ -73,10 +73,7 @@ export interface SpawnPythonOptions
  */
 export function spawnPython(args: readonly string[], options: SpawnPythonOptions = {}): PythonChild {
   if (!Array.isArray(args)) {
-    throw new MallocBackendError(
-      'ERR_INVALID_ARGUMENT',
-      'the arguments for Python must be an array of strings',
-    );
+    throw invalidArgument('the arguments for Python must be an array of strings');
   }
   const config = parsePythonConfig(options);
   refuseIgnored(options);
@@ -120,8 +117,7 @@ function refuseIgnored(options: object): void {
   if (misspelt !== undefined) throw unknownOption(misspelt, KNOWN);
   const { shell = false } = options as { shell?: unknown };
   if (shell === false) return;
-  throw new MallocBackendError(
-    'ERR_INVALID_ARGUMENT',
+  throw invalidArgument(
     'spawnPython does not use a shell, so it cannot split the arguments; pass each argument separately',
   );
 }

@@ -19,7 +19,7 @@ import {
   subjectId,
 } from '../compare/subjects.js';
 import { completeRounds, summarize } from '../compare/summary.js';
-import { MallocBackendError, shown } from '../errors.js';
+import { invalidArgument, shown } from '../errors.js';
 import { type OptionNames, namesOf, requireOptions } from '../options.js';
 import { type Candidate, neighbours, presetCandidates, withoutOption } from './candidates.js';
 import { type Aim, Record, addRuns, score } from './score.js';
@@ -117,27 +117,25 @@ function checked(options: TuneOptions): TuneOptions {
   requireOptions(options, NAMES);
   const { goal, backends } = options;
   if (!['rss', 'cpu', 'latency'].includes(goal))
-    throw misused(`goal must be rss, cpu or latency, not ${shown(goal)}`);
+    throw invalidArgument(`goal must be rss, cpu or latency, not ${shown(goal)}`);
   for (const name of ['cpuWithin', 'rssWithin'] as const) {
     const value: unknown = options[name];
     if (value !== undefined && !(typeof value === 'number' && value >= 0 && value < 100))
-      throw misused(`${name} must be a part of at least 0, such as 0.03 for 3 %, not ${shown(value)}`);
+      throw invalidArgument(
+        `${name} must be a part of at least 0, such as 0.03 for 3 %, not ${shown(value)}`,
+      );
   }
   if (goal === 'cpu' && options.cpuWithin !== undefined)
-    throw misused('cpuWithin does nothing where CPU time is the goal; leave it out');
+    throw invalidArgument('cpuWithin does nothing where CPU time is the goal; leave it out');
   if (goal === 'rss' && options.rssWithin !== undefined)
-    throw misused('rssWithin does nothing where RSS is the goal; leave it out');
+    throw invalidArgument('rssWithin does nothing where RSS is the goal; leave it out');
   if (goal === 'latency' && !isService(options))
-    throw misused('the goal latency needs a service, whose requests have a latency');
+    throw invalidArgument('the goal latency needs a service, whose requests have a latency');
   const wrong = backends?.find((name) => !isBackend(name) || !Object.hasOwn(SPACE, name));
   if (wrong !== undefined)
-    throw misused(`backends must be of ${Object.keys(SPACE).join(', ')}, not ${shown(wrong)}`);
-  if (backends?.length === 0) throw misused('backends must name one backend at least');
+    throw invalidArgument(`backends must be of ${Object.keys(SPACE).join(', ')}, not ${shown(wrong)}`);
+  if (backends?.length === 0) throw invalidArgument('backends must name one backend at least');
   return options;
-}
-
-function misused(message: string): MallocBackendError {
-  return new MallocBackendError('ERR_INVALID_ARGUMENT', message);
 }
 
 /** musl has no options, and so no presets; a package may lack a library. */

@@ -23,6 +23,7 @@ const RECIPES = {
     files: ['contract.c', 'contract_errno.c', 'contract_family.c', 'contract_model.c', 'contract_threads.c'],
   },
   'address.node': { files: ['address.c'], flags: ['-shared', '-fPIC'] },
+  event_loop: { files: ['event_loop.c'] },
   fork: { files: ['fork.c'] },
   fork_locks: { files: ['fork_locks.c'] },
   freed: { files: ['freed.c'] },

@@ -7,7 +7,7 @@ use std::{fs, mem};
 
 use malloc_backend::MemoryAllocatorBackend;
 use malloc_backend::files::shim_name;
-use malloc_backend_process::{host, inspect_library};
+use malloc_backend_process::{host, inspect_library, is_musl_libc};
 
 /// The variable that names the folder of the binaries, where it is not the platform's package.
 pub const BINARY_DIR: &str = "MALLOC_BACKEND_BINARY_DIR";
@@ -59,12 +59,7 @@ fn is_on_noexec(file: &Path) -> bool {
     asked == 0 && about.f_flag & libc::ST_NOEXEC != 0
 }
 
-/// Whether a preloadable library is for musl: its C library has the name `libc.so` where musl's own tools, Debian's or zig
-/// linked it, and `libc.musl-x86_64.so.1` in Alpine. glibc's is `libc.so.6`.
+/// Whether a preloadable library is for musl.
 pub fn is_for_musl(shim: &Path) -> bool {
-    let is_musl = |name: &PathBuf| {
-        let name = name.as_os_str().as_bytes();
-        name == b"libc.so" || name.starts_with(b"libc.musl-")
-    };
-    matches!(inspect_library(shim), Ok(Some(library)) if library.needed.iter().any(is_musl))
+    matches!(inspect_library(shim), Ok(Some(library)) if library.needed.iter().any(|name| is_musl_libc(name)))
 }

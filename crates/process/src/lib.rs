@@ -31,7 +31,7 @@ pub use glibc_heap::{GlibcHeap, Limits, MappedBlocks, glibc_heap};
 pub use host::{Host, host};
 pub use huge_pages::{HugePages, huge_pages};
 pub use ignored::{IgnoredPreload, ignored_preloads};
-pub use loader::Loader;
+pub use loader::{Loader, is_musl_libc};
 pub use memory::{MemoryMap, Survey, memory_map, resident, survey};
 pub use owner::{Owner, OwnerKind, owner_here, owner_of};
 pub use parts::{Parts, Told, V8};

@@ -178,3 +178,10 @@ fn from_origin(folder: &Path, origin: &Path) -> PathBuf {
     let origin = origin.to_string_lossy();
     PathBuf::from(text.replace("${ORIGIN}", &origin).replace("$ORIGIN", &origin))
 }
+
+/// Whether that is the file of musl's C library, by its name: `libc.so` where musl's own tools, Debian's or zig linked it,
+/// and `libc.musl-x86_64.so.1` in Alpine. Its loader is the same file. glibc's is `libc.so.6`.
+pub fn is_musl_libc(file: &Path) -> bool {
+    let name = file.file_name().unwrap_or_default().as_bytes();
+    name == b"libc.so" || name.starts_with(b"libc.musl-") || name.starts_with(b"ld-musl-")
+}

@@ -6,6 +6,7 @@
 
 use std::path::Path;
 
+use crate::loader::is_musl_libc;
 use crate::mapping::{Mapping, page_size};
 use crate::source::{Memory, Source};
 
@@ -15,7 +16,7 @@ const READ: u64 = 16 << 20;
 
 /// Divides the mappings that begin with a stack of musl's, if the process runs on musl and its memory may be read.
 pub fn divide(pid: u32, mappings: Vec<Mapping>) -> Vec<Mapping> {
-    if !mappings.iter().any(|mapping| is_musl(&mapping.name)) {
+    if !mappings.iter().any(|mapping| is_musl_libc(Path::new(&mapping.name))) {
         return mappings;
     }
     let Ok(mut source) = Source::open(pid, page_size(), u64::MAX) else { return mappings };
@@ -35,12 +36,6 @@ pub fn divide(pid: u32, mappings: Vec<Mapping>) -> Vec<Mapping> {
         }
     }
     divided
-}
-
-/// Whether the file is musl's C library: Alpine's, or Debian's.
-fn is_musl(file: &str) -> bool {
-    let name = Path::new(file).file_name().unwrap_or_default().to_string_lossy();
-    name.starts_with("ld-musl-") || name.starts_with("libc.musl-") || name == "libc.so"
 }
 
 /// The bytes of `map_base`, `map_size`, `stack`, `stack_size` and `guard_size`, which follow one another.

@@ -9,6 +9,8 @@
 //! - It ends with the main thread, and in a process that confines itself. It steps aside for a call that wants a process
 //!   of one thread (src/background_threads.rs).
 
+#[cfg(feature = "mimalloc")]
+mod event_loop;
 #[cfg(not(feature = "mimalloc"))]
 mod glibc;
 #[cfg(feature = "mimalloc")]
@@ -27,9 +29,7 @@ use malloc_backend_preload::errno::{errno, set_errno};
 use glibc as backend;
 #[cfg(feature = "mimalloc")]
 use mimalloc as backend;
-use state::{OFF, PROCESS, STARTED, STARTING, STATE, WAITING, is_own, process};
-
-use crate::system_calls::system_call;
+use state::{OFF, PROCESS, STARTED, STARTING, STATE, WAITING, is_own, may_allocate, process};
 
 /// Whether the option asks for it, in this process and in its forked children.
 static WANTED: AtomicBool = AtomicBool::new(false);
@@ -94,18 +94,9 @@ pub fn program_makes_thread() {
     start();
 }
 
-/// The program is about to wait. That is a time to start, if there is enough; but not in a signal handler, which may have
-/// come in the middle of a `malloc`: pthread_create(3) calls that too. A handler runs with its signal blocked.
+/// The program is about to wait. That is a time to start, if there is enough: pthread_create(3) allocates.
 fn program_waits() {
-    let mut blocked = 0_u64;
-    let is_worth = backend::has_enough();
-    // SAFETY: the kernel fills in a set of 64 signals.
-    let is_told = is_worth
-        && unsafe {
-            let set = [libc::SIG_BLOCK as usize, 0, (&raw mut blocked) as usize, size_of::<u64>()];
-            system_call(libc::SYS_rt_sigprocmask, &set) == 0
-        };
-    if is_told && blocked == 0 {
+    if backend::has_enough() && may_allocate() {
         start();
     }
 }

@@ -1,4 +1,4 @@
-//! Whether there is a thread, and of which process that is told.
+//! Whether there is a thread, and of which process that is told; and where the calling thread is.
 
 use core::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 
@@ -24,4 +24,13 @@ pub fn is_own() -> bool {
 pub fn process() -> i32 {
     // SAFETY: takes nothing, cannot fail.
     unsafe { system_call(libc::SYS_getpid, &[]) as i32 }
+}
+
+/// Whether the calling thread is in no signal handler, which may have come in the middle of a `malloc`. A handler runs with
+/// its signal blocked.
+pub fn may_allocate() -> bool {
+    let mut blocked = 0_u64;
+    let set = [libc::SIG_BLOCK as usize, 0, (&raw mut blocked) as usize, size_of::<u64>()];
+    // SAFETY: the kernel fills in a set of 64 signals.
+    unsafe { system_call(libc::SYS_rt_sigprocmask, &set) == 0 && blocked == 0 }
 }

@@ -160,6 +160,8 @@ fn look_up() {
     for (name, own) in &OWN {
         // SAFETY: a C string.
         let found = unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) };
+        #[cfg(feature = "mimalloc")]
+        let found = super::event_loop::in_front_of(name, found);
         own.store(if found.is_null() { missing as *mut c_void } else { found }, Ordering::Relaxed);
     }
 }
