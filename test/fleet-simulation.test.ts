@@ -313,6 +313,22 @@ describe('what is not the allocator', () => {
     assert.match(message, /^10 pods of jemalloc were scraped too rarely to be compared, beside 10 that are/);
   });
 
+  test('are no pods that began after the last step of time: they are compared', async () => {
+    const pods = simulate({ baseline: 20, other: 20, rss: 0.5 }, 1);
+    for (const pod of pods.slice(30)) for (const key of SCRAPED) pod[key] = pod[key].slice(-12);
+    server.show(pods);
+    // A step has an hour and more.
+    const { variants, summaries } = await asked(['backend'], { sinceMs: 14 * 86_400_000 });
+    assert.deepEqual(
+      variants.map(({ id, pods, leftOut }) => [id, pods, leftOut]),
+      [
+        ['default', 20, 0],
+        ['jemalloc', 20, 0],
+      ],
+    );
+    assert.equal(summaries[1]?.against?.meanRss?.verdict, 'lower');
+  });
+
   test('is the load, where a counter of requests tells it', async () => {
     const world = { baseline: 1000, other: 1000, load: 1.2 };
     const results = await compared(world, 1, 'http_requests_total');

@@ -272,7 +272,7 @@ describe('measure', { skip: cannotPreload }, () => {
 
   describe('leaves nothing running', () => {
     test('of what the program has left behind', async () => {
-      const left = 'setsid sleep 1000 & setsid sh -c "trap : TERM; sleep 1000; :" & exit 5';
+      const left = `setsid sleep 1000 & setsid sh -c 'trap "" TERM; exec sleep 1000' & exit 5`;
       const { last } = await measured(['sh', '-c', left], ['--grace', '100']);
       assert.deepEqual([last.code, last.leftBehind], [5, 2]);
       // Whoever ends before the program is not left.

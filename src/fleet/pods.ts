@@ -113,6 +113,11 @@ export async function podsOf(
     await steps('avg_over_time', 'avg_over_time'),
     await steps('quantile_over_time', 'avg_over_time', '0.5, '),
   ];
+  // Prometheus ends the steps at multiples of their length. A pod that began after the last of them is in none.
+  const isInSteps = new Set(meanRss.map(({ labels }) => key(labels)));
+  const ofNewest = (await sum(`avg_over_time(${rss}[${time}])`)).filter(
+    ({ labels }) => !isInSteps.has(key(labels)),
+  );
   const [from, to] = [(until.getTime() - sinceMs) / 1000, until.getTime() / 1000];
   const count = new Set(series.map(({ labels }) => key(labels))).size;
   const scraped = `timestamp(${rss}) >= ${from}`;
@@ -144,16 +149,17 @@ export async function podsOf(
     restarts: table(restarts),
     age: table(age),
   };
-  const scrapes = new Map<string, number>();
+  const [scrapes, processesOf] = [new Map<string, number>(), new Map<string, number>()];
   const variantsOfPod = new Map<string, Set<string>>();
   for (const { labels, value } of series) {
     scrapes.set(key(labels), (scrapes.get(key(labels)) ?? 0) + value);
+    processesOf.set(key(labels), (processesOf.get(key(labels)) ?? 0) + 1);
     const [name, variant] = [nameOf(labels, pod), nameOf(labels, by)];
     variantsOfPod.set(name, (variantsOfPod.get(name) ?? new Set()).add(variant));
   }
-  const pods = meanRss.map(({ labels, value }): FleetPod => {
+  const pods = [...meanRss, ...ofNewest].map(({ labels, value }): FleetPod => {
     const [name, variant, id] = [nameOf(labels, pod), nameOf(labels, by), key(labels)];
-    const count = (scrapes.get(id) ?? 0) / Math.max(1, of.processes.get(id) ?? 1);
+    const count = (scrapes.get(id) ?? 0) / Math.max(1, of.processes.get(id) ?? processesOf.get(id) ?? 1);
     const [begin, end] = [first.get(id) ?? from, last.get(id) ?? from];
     const gap = count > 1 && end > begin ? (end - begin) / (count - 1) : scrapeSeconds;
     const observedSeconds = end - begin + beyond(begin - from, gap) + beyond(to - end, gap);

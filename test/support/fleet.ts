@@ -147,6 +147,7 @@ const FUNCTIONS = {
     /^avg_over_time\(\(sum by \(.*\) \(avg_over_time\(malloc_backend_rss_bytes/,
     ({ rss }) => meanOf(rss),
   ],
+  wholeRss: [/^sum by \(.*\) \(avg_over_time\(malloc_backend_rss_bytes/, ({ rss }) => meanOf(rss)],
   medianRss: [
     /^quantile_over_time\(0\.5, \(sum by \(.*\) \(avg_over_time\(malloc_backend_rss_bytes/,
     ({ rss }) => quantile(rss.toSorted(), 0.5),
@@ -221,7 +222,10 @@ export async function serveFleet(): Promise<{
     const [, of] = Object.values(FUNCTIONS).find(([pattern]) => pattern.test(query)) ?? [];
     if (of === undefined) return undefined;
     const from = END - Number(/\[(\d+)ms/.exec(query)?.[1]) / 1000;
-    const shown = of === FUNCTIONS.answered[1] ? counting : pods;
+    // Steps of time end at multiples of their length.
+    const step = Number(/^(?:avg|quantile)_over_time\(.*:(\d+)ms\]\)$/.exec(query)?.[1] ?? 1) / 1000;
+    const lastStep = Math.floor(END / step) * step;
+    const shown = (of === FUNCTIONS.answered[1] ? counting : pods).filter(({ at }) => at[0]! <= lastStep);
     return { result: shown.map((pod) => ({ metric: pod.labels, value: [END, String(of(pod, from))] })) };
   };
   const server = createServer(async (request, response) => {
