@@ -58,6 +58,13 @@ export {
   fork,
   spawn,
 } from './src/process/spawn.js';
+export {
+  type HeapProfile,
+  type HeapProfileOptions,
+  type HeapProfileState,
+  type RunningHeapProfile,
+  heapProfile,
+} from './src/profile/heap-profile.js';
 export { type RunOptions, type RunResult, run } from './src/process/run.js';
 export { type PythonAllocatorConfig, type PythonDomain } from './src/python/config.js';
 export {

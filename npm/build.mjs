@@ -82,6 +82,8 @@ for (const file of files) {
   if (name === undefined) continue;
   if (name === 'python_hook') {
     preloaded('malloc-backend-python-hook', 'libmalloc_backend_python_hook.so', file);
+  } else if (name === 'profile_hooks') {
+    preloaded('malloc-backend-profile-hooks', file, file);
   } else {
     const features = name === 'default' ? [] : [name];
     preloaded('malloc-backend-shim', 'libmalloc_backend_shim.so', file, ...features);

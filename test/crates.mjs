@@ -96,6 +96,7 @@ const results = [
     { RUSTFLAGS: '--cfg loom' },
   ),
   test('malloc-backend-process', ['-p', 'malloc-backend-process']),
+  test('malloc-backend-profile', ['-p', 'malloc-backend-profile']),
   test('malloc-backend-launch', ['-p', 'malloc-backend-launch']),
   test('malloc-backend-diagnose', ['-p', 'malloc-backend-diagnose']),
   test('malloc-backend-measure', ['-p', 'malloc-backend-measure']),

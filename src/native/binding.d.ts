@@ -166,6 +166,31 @@ export interface GlibcHeap {
 /** The backend that the addon's Rust code itself allocates from. `default` is the system's allocator. */
 export declare function globalAllocator(): Backend
 
+/** How a heap profile is taken. */
+export interface HeapProfileSettings {
+  /** The mean distance of two samples, in bytes. */
+  interval: number
+  /** The most samples of blocks in use that are kept. */
+  maxSamples: number
+  /** The name of the process's allocator. */
+  allocator: string
+  /** `process.versions.v8`. */
+  v8: string
+  /** The name of the function that calls this one. */
+  caller: string
+  /** The file of that function. */
+  file: string
+}
+
+/** The state of a heap profile. */
+export interface HeapProfileState {
+  interval: number
+  samples: number
+  live: number
+  dropped: number
+  whyNoJavascript?: string
+}
+
 /** Transparent huge pages. */
 export interface HugePages {
   /** When the kernel makes huge pages: `always`, `madvise` or `never`. */
@@ -530,6 +555,10 @@ export declare namespace linux {
   export function encodePythonConfig(domains: PythonDomains): string
   /** The absolute path of the file that a command names. `what` is its name in an error message. */
   export function findProgram(command: string, context: LaunchContext, what: string): string
+  /** How many slots of this process's modules hold a function of the heap profile. */
+  export function heapProfileSlots(): number
+  /** The state of the running heap profile. Nothing if none runs. */
+  export function heapProfileState(): HeapProfileState | null
   /** Inspects an executable file. */
   export function inspectProgram(path: string): Program
   /** The folders of the cgroups that count this process's memory: first the process's own cgroup, then each cgroup around it. */
@@ -572,6 +601,14 @@ export declare namespace linux {
    * overwritten this environment.
    */
   export function setupHere(allocator: string, backend?: Backend | undefined | null): Setup | null
+  /** The running heap profile so far: a gzipped file in the format of pprof. */
+  export function snapshotHeapProfile(): Promise<Uint8Array>
+  /** Starts a heap profile of this process. */
+  export function startHeapProfile(settings: HeapProfileSettings): void
+  /** Stops the heap profile. The promise is for its file. */
+  export function stopHeapProfile(): Promise<Uint8Array>
+  /** The same at once, for a process that is about to end. */
+  export function stopHeapProfileNow(): Uint8Array
   /** The changes that make an environment switch a program. */
   export function switchedEnvironment(options: SwitchOptions, env: Record<string, string>): EnvironmentDiff
   /**

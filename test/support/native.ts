@@ -28,6 +28,7 @@ const RECIPES = {
   fork_locks: { files: ['fork_locks.c'] },
   freed: { files: ['freed.c'] },
   heaps: { files: ['heaps.c'] },
+  'leaks.node': { files: ['leaks.c'], flags: ['-shared', '-fPIC', '-fomit-frame-pointer'] },
   last_thread: { files: ['last_thread.c'] },
   locked: { files: ['locked.c'] },
   alone: { files: ['alone.c'] },

@@ -1,22 +1,28 @@
-// The Nodes that a test can use: the one that runs it, and the newest with long-term support, from npm.
+// The Nodes that a test can use: the one that runs it, and others from npm.
 
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { run } from './run.js';
 import { root } from './shims.js';
 
+/** The newest with long-term support. */
 export const NEWEST = '24';
+/** The major versions that the package supports. */
+export const SUPPORTED = ['20', '22', '24', '26'] as const;
 
-/** The program of Node 24, installed below dist where it is not there; or why there is none. */
-export async function newestNode(): Promise<{ node: string } | { missing: string }> {
-  if (process.versions.node.startsWith(`${NEWEST}.`)) return { node: process.execPath };
-  const folder = join(root, 'dist', 'test-bin', `node-${NEWEST}`);
+/** The program of a major version of Node, installed below dist where it is not there; or why there is none. */
+export async function nodeOf(major: string): Promise<{ node: string } | { missing: string }> {
+  if (process.versions.node.startsWith(`${major}.`)) return { node: process.execPath };
+  const folder = join(root, 'dist', 'test-bin', `node-${major}`);
   const node = join(folder, 'node_modules', 'node', 'bin', 'node');
   if (!existsSync(node)) {
     mkdirSync(folder, { recursive: true });
-    const { code, stderr } = await run('npm', ['install', '--prefix', folder, `node@${NEWEST}`]);
-    if (code !== 0) return { missing: `npm cannot install node@${NEWEST}: ${stderr.split('\n')[0] ?? ''}` };
+    const { code, stderr } = await run('npm', ['install', '--prefix', folder, `node@${major}`]);
+    if (code !== 0) return { missing: `npm cannot install node@${major}: ${stderr.split('\n')[0] ?? ''}` };
   }
   const { code, stderr } = await run(node, ['--version']);
-  return code === 0 ? { node } : { missing: `Node ${NEWEST} does not run here: ${stderr}` };
+  return code === 0 ? { node } : { missing: `Node ${major} does not run here: ${stderr}` };
 }
+
+/** {@link nodeOf} the newest with long-term support. */
+export const newestNode = (): ReturnType<typeof nodeOf> => nodeOf(NEWEST);

@@ -22,6 +22,8 @@ mod nearest;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod process;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod profile;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod python;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod python_launch;

@@ -1,0 +1,51 @@
+//! Platforms without a heap profile.
+
+use crate::options::{Options, Probe, State};
+use crate::refusal::{Refusal, refusal};
+
+/// There is none.
+pub enum Gathered {}
+
+impl Gathered {
+    /// The file.
+    pub fn encode(self) -> Vec<u8> {
+        match self {}
+    }
+}
+
+/// Refuses.
+///
+/// # Errors
+/// Always.
+pub fn start(_: Options, _: &Probe) -> Result<(), Refusal> {
+    Err(refusal(
+        "ERR_BACKEND_UNAVAILABLE",
+        "a heap profile of native memory works on Linux on x64 only for now",
+    ))
+}
+
+/// As for a process without a profile.
+///
+/// # Errors
+/// Always.
+pub fn snapshot() -> Result<Gathered, Refusal> {
+    Err(refusal("ERR_NO_PROFILE", "no heap profile is running; start one first"))
+}
+
+/// As for a process without a profile.
+///
+/// # Errors
+/// Always.
+pub fn stop() -> Result<Gathered, Refusal> {
+    snapshot()
+}
+
+/// None runs.
+pub fn state() -> Option<State> {
+    None
+}
+
+/// None.
+pub fn hooked_slots() -> usize {
+    0
+}

@@ -1,0 +1,78 @@
+//! Work that Node's pool of threads does (`napi_create_async_work`), linked to the stack that queued it.
+
+use std::ffi::{c_int, c_void};
+
+use crate::hooks::{self, Caller, Done, Run, Thread, Work};
+use crate::session::Inside;
+use crate::stacks;
+use crate::tables::Tables;
+
+/// Keeps the stack of who queues work. Null if no profile runs.
+///
+/// # Safety
+/// Only the hooks call it: with the calling thread's own part, the registers of the caller, and the arguments of
+/// `napi_create_async_work`.
+pub unsafe extern "C" fn queued(
+    thread: *mut Thread,
+    caller: *const Caller,
+    run: Option<Run>,
+    done: Option<Done>,
+    data: *mut c_void,
+) -> *mut Work {
+    // Without a function that ends the work there is nobody to give up the memory.
+    let (Some(inside), Some(tables), Some(_)) = (Inside::enter_any(), Tables::get(), done) else {
+        return std::ptr::null_mut();
+    };
+    // SAFETY: the caller's obligation.
+    let stack = unsafe {
+        if (*thread).busy != 0 {
+            return std::ptr::null_mut();
+        }
+        (*thread).busy = 1;
+        let stack = stacks::stack_of(thread, &*caller, &inside, tables);
+        (*thread).busy = 0;
+        stack
+    };
+    Box::into_raw(Box::new(Work { run, done, data, stack, session: inside.session }))
+}
+
+/// Gives up the memory of work that Node has refused.
+///
+/// # Safety
+/// Nobody else uses the work.
+pub unsafe extern "C" fn not_queued(work: *mut Work) {
+    // SAFETY: the caller's obligation.
+    drop(unsafe { Box::from_raw(work) });
+}
+
+/// Runs the work, on a thread of the pool.
+///
+/// # Safety
+/// Node calls it with what was given to `napi_create_async_work`.
+pub unsafe extern "C" fn run(env: *mut c_void, work: *mut Work) {
+    let thread = hooks::current();
+    // SAFETY: Node runs the work before it is done. The thread's part is the calling thread's.
+    unsafe {
+        let Work { run, data, stack, session, .. } = &*work;
+        let before = ((*thread).queued_by, (*thread).queued_session);
+        ((*thread).queued_by, (*thread).queued_session) = (*stack, *session);
+        if let Some(run) = run {
+            run(env, *data);
+        }
+        ((*thread).queued_by, (*thread).queued_session) = before;
+    }
+}
+
+/// Ends the work, on the thread that queued it.
+///
+/// # Safety
+/// As for [`run`]. Node calls it once.
+pub unsafe extern "C" fn done(env: *mut c_void, status: c_int, work: *mut Work) {
+    // SAFETY: the caller's obligation.
+    unsafe {
+        let Work { done, data, .. } = *Box::from_raw(work);
+        if let Some(done) = done {
+            done(env, status, data);
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Which allocations are sampled.
+//!
+//! A sample is taken at each byte with the same small probability: the distances between two sampled bytes have an exponential
+//! distribution, whose mean is the profile's interval. A block is sampled if it contains a sampled byte. So a block of `size`
+//! bytes is sampled with probability `1 - exp(-size / interval)`, and one that was sampled stands for the inverse of that
+//! number of blocks ([`weight`]). The estimate has no bias, whatever the sizes are.
+
+use std::ffi::c_void;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+
+use crate::hooks::{self, Caller, Thread};
+use crate::live::Sample;
+use crate::session::{Inside, interval, running};
+use crate::stacks;
+use crate::tables::{PARTS, Tables};
+use crate::thread;
+
+/// While no profile runs, a thread that still calls a hook comes here after so many bytes.
+const OFF: u64 = 1 << 20;
+
+/// For how many blocks of this size a sampled one stands.
+pub fn weight(size: u64, interval: u64) -> f64 {
+    -1.0 / (-(size.max(1) as f64) / interval as f64).exp_m1()
+}
+
+/// An allocation that used up the thread's countdown. Returns a sampled block; or null, and the caller asks the original
+/// function.
+///
+/// # Safety
+/// Only the hooks call it: with the calling thread's own part, and with the registers of their caller.
+pub unsafe extern "C" fn sample(
+    thread: *mut Thread,
+    size: usize,
+    alignment: usize,
+    is_zeroed: bool,
+    caller: *const Caller,
+) -> *mut c_void {
+    let null = std::ptr::null_mut();
+    // SAFETY: the thread's own part; no reference to it is kept, because functions that are called here reach the hooks.
+    unsafe {
+        if (*thread).busy != 0 {
+            return null;
+        }
+        let session = running();
+        if session == 0 {
+            (*thread).left = OFF;
+            return null;
+        }
+        // An alignment that is none is for the original function to refuse.
+        if alignment != 0 && !alignment.is_power_of_two() {
+            return null;
+        }
+        (*thread).busy = 1;
+        let errno = *libc::__errno_location();
+        let sampled = catch_unwind(AssertUnwindSafe(|| {
+            let record = thread::of(thread, (*caller).sp);
+            let mut draw = || ((-record.random().ln() * interval() as f64) as u64).max(1);
+            let next = draw();
+            // A new profile, or a new thread: this is no sample, but the start of the count.
+            if (*thread).session != session {
+                (*thread).session = session;
+                if (size as u64) < next {
+                    (*thread).left = next - size as u64;
+                    return null;
+                }
+                (*thread).left = draw();
+            } else {
+                (*thread).left = next;
+            }
+            take(thread, size, alignment, is_zeroed, &*caller, session).unwrap_or(null)
+        }));
+        *libc::__errno_location() = errno;
+        (*thread).busy = 0;
+        sampled.unwrap_or(null)
+    }
+}
+
+/// # Safety
+/// As for [`sample`], with `busy` set.
+unsafe fn take(
+    thread: *mut Thread,
+    size: usize,
+    alignment: usize,
+    is_zeroed: bool,
+    caller: &Caller,
+    session: u32,
+) -> Option<*mut c_void> {
+    let inside = Inside::enter(session)?;
+    let tables = Tables::get()?;
+    // SAFETY: the profile runs, so the originals are known. `sample` has checked the alignment.
+    let block = unsafe { hooks::block(size, alignment, is_zeroed) };
+    if block.is_null() {
+        return None;
+    }
+    // SAFETY: the caller's obligation.
+    let stack = unsafe { stacks::stack_of(thread, caller, &inside, tables) };
+    let size = size as u64;
+    let weight = weight(size, interval());
+    let [objects, bytes] = match stack {
+        0 => &tables.without_stack,
+        stack => tables.stacks.counters(stack),
+    };
+    objects.fetch_add((weight * PARTS) as u64, Ordering::Relaxed);
+    bytes.fetch_add((weight * size as f64) as u64, Ordering::Relaxed);
+    tables.samples.fetch_add(1, Ordering::Relaxed);
+    tables.live.insert(block.addr(), Sample { size, stack });
+    Some(block)
+}
+
+/// A block that is freed or resized, and may be a sampled one.
+pub extern "C" fn forget(block: *mut c_void) {
+    if let Some(tables) = Tables::get() {
+        tables.live.remove(block.addr());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_stands_for_as_many_as_its_probability_says() {
+        let interval = 512 << 10;
+        let probability = |size: f64| 1.0 - (-size / interval as f64).exp();
+        for size in [1_u64, 16, 4096, 512 << 10, 64 << 20] {
+            let product = weight(size, interval) * probability(size as f64);
+            assert!((product - 1.0).abs() < 1e-6, "{size}: {product}");
+        }
+        assert!((weight(1, interval) - 524_288.5).abs() < 0.01, "{}", weight(1, interval));
+        assert_eq!(weight(0, interval), weight(1, interval));
+    }
+}

@@ -1,0 +1,125 @@
+import { MallocBackendError, shown } from '../errors.js';
+import { ownMalloc } from '../memory/own.js';
+import { linuxBinding } from '../native/loader.js';
+import { namesOf, requireOptions } from '../options.js';
+
+/** How {@link HeapProfile.start} takes samples. */
+export interface HeapProfileOptions {
+  /**
+   * The mean distance of two samples, in bytes of allocated memory. A smaller interval is more exact and costs more. A number
+   * from 64 to 1073741824 (1 GiB). Default: 524288 (512 KiB).
+   */
+  interval?: number;
+  /**
+   * The most sampled blocks in use that the profile keeps. The profile counts the samples that find no room. A number from
+   * 1000 to 1000000. Default: 100000.
+   */
+  maxSamples?: number;
+}
+
+const OPTIONS = namesOf<HeapProfileOptions>({ interval: true, maxSamples: true });
+
+/** The result of {@link HeapProfile.state}. */
+export type HeapProfileState = { running: false } | RunningHeapProfile;
+
+/** The state of a running heap profile. */
+export interface RunningHeapProfile {
+  running: true;
+  /** The mean distance of two samples, in bytes. */
+  interval: number;
+  /** The number of samples. */
+  samples: number;
+  /** The number of samples whose block is in use. */
+  live: number;
+  /** The number of samples that found no room. To lose none, raise `maxSamples` or `interval`. */
+  dropped: number;
+  /** The reason why the stacks have no JavaScript frames. Missing if they have. */
+  whyNoJavascript?: string;
+}
+
+/** The type of {@link heapProfile}. */
+export interface HeapProfile {
+  /**
+   * Starts the profile. Memory that was allocated before the start is not in the profile.
+   *
+   * @throws {@link MallocBackendError} `ERR_PROFILE_RUNNING`: the profile is running already. `ERR_CANNOT_PROFILE`: the
+   * profiler cannot see the allocations of this process, for example because the program contains its own `malloc`.
+   * `ERR_INVALID_ARGUMENT`. `ERR_BACKEND_UNAVAILABLE` on other platforms than Linux on x64. `ERR_BINARY_MISSING`.
+   */
+  start(options?: HeapProfileOptions): void;
+  /**
+   * Returns the profile so far. The profile runs on.
+   *
+   * @throws {@link MallocBackendError} The promise rejects with `ERR_NO_PROFILE` if no profile is running.
+   */
+  snapshot(): Promise<Uint8Array>;
+  /**
+   * Stops the profile and returns the profile. The call itself stops the profile, and from then on the profile costs nothing.
+   *
+   * @throws {@link MallocBackendError} The promise rejects with `ERR_NO_PROFILE` if no profile is running.
+   */
+  stop(): Promise<Uint8Array>;
+  /** Tells whether the profile is running, and how many samples it has. */
+  state(): HeapProfileState;
+}
+
+/** The words for an error on a platform without heap profiles. */
+const WHAT = 'a heap profile of native memory';
+
+/**
+ * The heap profile of this process's native memory: which code asked for the memory of `malloc` that is in use, with native
+ * and JavaScript frames in one stack. The profile works on every backend and on the C library. A process has one profile, for
+ * all of its threads.
+ *
+ * The profile is a gzipped file in the format of pprof. `go tool pprof`, speedscope, Pyroscope and Parca read the file. The
+ * values are `alloc_objects`, `alloc_space`, `inuse_objects` and `inuse_space`, all since the start. docs/profile.md shows
+ * how to find a leak, and what the profile does not see.
+ */
+export const heapProfile: HeapProfile = {
+  start(options = {}) {
+    requireOptions(options, OPTIONS);
+    const { interval = 512 * 1024, maxSamples = 100_000 } = options;
+    requireInteger('interval', interval, 64, 2 ** 30);
+    requireInteger('maxSamples', maxSamples, 1000, 1_000_000);
+    startHere(interval, maxSamples);
+  },
+
+  async snapshot() {
+    return linuxBinding(WHAT).snapshotHeapProfile();
+  },
+
+  async stop() {
+    return linuxBinding(WHAT).stopHeapProfile();
+  },
+
+  state() {
+    const state = linuxBinding(WHAT).heapProfileState();
+    return state === null ? { running: false } : { running: true, ...state };
+  },
+};
+
+/** {@link HeapProfile.stop} for a process that is about to end. */
+export function stopNow(): Uint8Array {
+  return linuxBinding(WHAT).stopHeapProfileNow();
+}
+
+/** The profiler verifies that it can read V8's frames: it looks for this function on the stack. */
+function startHere(interval: number, maxSamples: number): void {
+  const { backend, allocator } = ownMalloc();
+  linuxBinding(WHAT).startHeapProfile({
+    interval,
+    maxSamples,
+    allocator: backend ?? allocator,
+    v8: process.versions.v8,
+    caller: startHere.name,
+    file: __filename,
+  });
+}
+
+function requireInteger(name: string, value: unknown, least: number, most: number): void {
+  if (typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most) return;
+  throw new MallocBackendError(
+    'ERR_INVALID_ARGUMENT',
+    `${name} must be an integer from ${least} to ${most}, not ${shown(value)}`,
+  );
+}

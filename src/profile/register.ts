@@ -1,0 +1,69 @@
+/**
+ * `node --import malloc-backend/profile app.js`: a heap profile from the first line of the program. The profile is written to a
+ * file when the process ends, and when the process gets a signal.
+ *
+ * The module reads these variables:
+ *
+ * - `MALLOC_BACKEND_PROFILE_FILE`: the file. `%p` stands for the process id. Default: `heap-%p.pb.gz` in the folder in which
+ *   the process was started.
+ * - `MALLOC_BACKEND_PROFILE_INTERVAL`: the mean distance of two samples in bytes. Default: 524288 (512 KiB).
+ * - `MALLOC_BACKEND_PROFILE_SIGNAL`: a signal, such as `SIGUSR2`. At this signal, the process writes the profile so far, to
+ *   the same file. Default: none.
+ *
+ * Child processes with the same variables and options write files of their own. The module does nothing in workers: the
+ * profile of the process contains all threads. A process that a signal ends writes no file.
+ */
+
+import '../bundled.js';
+import { renameSync, writeFileSync } from 'node:fs';
+import { constants } from 'node:os';
+import { resolve } from 'node:path';
+import { isMainThread } from 'node:worker_threads';
+import { MallocBackendError, shown } from '../errors.js';
+import { heapProfile, stopNow } from './heap-profile.js';
+
+if (isMainThread) register();
+
+function register(): void {
+  const { env } = process;
+  const name = env['MALLOC_BACKEND_PROFILE_FILE'] || 'heap-%p.pb.gz';
+  // The program may change the folder.
+  const file = resolve(name.replaceAll('%p', String(process.pid)));
+  const interval = env['MALLOC_BACKEND_PROFILE_INTERVAL'];
+  const signal = env['MALLOC_BACKEND_PROFILE_SIGNAL'];
+  if (interval !== undefined && !/^\d+$/.test(interval)) {
+    throw wrong('MALLOC_BACKEND_PROFILE_INTERVAL', `must be a number of bytes, not ${shown(interval)}`);
+  }
+  if (signal !== undefined && !Object.hasOwn(constants.signals, signal)) {
+    throw wrong('MALLOC_BACKEND_PROFILE_SIGNAL', `must be the name of a signal, not ${shown(signal)}`);
+  }
+  heapProfile.start(interval === undefined ? {} : { interval: Number(interval) });
+  if (signal !== undefined) {
+    process.on(signal as NodeJS.Signals, () => {
+      heapProfile.snapshot().then((profile) => write(file, () => profile), tell);
+    });
+  }
+  process.on('exit', () => {
+    // The program may have stopped the profile.
+    if (heapProfile.state().running) write(file, stopNow);
+  });
+}
+
+/** Writes a complete file or none. */
+function write(file: string, profile: () => Uint8Array): void {
+  try {
+    writeFileSync(`${file}.new`, profile());
+    renameSync(`${file}.new`, file);
+  } catch (error) {
+    tell(error);
+  }
+}
+
+/** A failure must not change how the program ends. */
+function tell(error: unknown): void {
+  console.error(`malloc-backend: cannot write the heap profile: ${(error as Error).message}`);
+}
+
+function wrong(variable: string, problem: string): MallocBackendError {
+  return new MallocBackendError('ERR_INVALID_ARGUMENT', `${variable} ${problem}`);
+}

@@ -1,0 +1,243 @@
+// The heap profile of programs that leak known amounts in known places.
+
+import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { HeapProfileState } from '../index.js';
+import { compiled } from './support/native.js';
+import { SUPPORTED, nodeOf } from './support/nodes.js';
+import { type Decoded, type Sample, decode, sum, under } from './support/pprof.js';
+import { succeed } from './support/run.js';
+import { SWITCHING, isGlibc, root, shim } from './support/shims.js';
+import { afterAll, beforeAll, describe, test } from './support/suite.js';
+
+const skip =
+  process.platform === 'linux' && process.arch === 'x64' ? false : 'heap profiles are for Linux on x64 only';
+
+const folder = mkdtempSync(join(tmpdir(), 'malloc-backend-profile-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const program = join(root, 'dist', 'test', 'fixtures-ts', 'leaks.js');
+const source = program;
+let addon = '-';
+beforeAll(async () => {
+  if (skip === false) addon = await compiled('leaks.node');
+});
+
+interface Ended {
+  profile: Decoded;
+  bytes: Record<string, number>;
+  state: HeapProfileState;
+}
+
+let count = 0;
+async function leak(
+  node: string,
+  interval: number,
+  leaks: string[],
+  env: Record<string, string> = {},
+  flags: string[] = [],
+): Promise<Ended> {
+  const file = join(folder, `${count++}.pb.gz`);
+  const args = ['--expose-gc', ...flags, program, file, String(interval), addon, ...leaks];
+  const { stdout, stderr } = await succeed(node, args, { env });
+  assert.equal(stderr, '');
+  const { bytes, state } = JSON.parse(stdout) as Omit<Ended, 'profile'>;
+  return { profile: decode(readFileSync(file)), bytes, state };
+}
+
+/** The standard deviation of an estimate, as a share: of `count` blocks, each is seen with the probability p. */
+function deviation(bytes: number, each: number, interval: number): number {
+  const p = 1 - Math.exp(-each / interval);
+  return Math.sqrt((1 - p) / ((bytes / each) * p));
+}
+
+function assertEstimate(
+  samples: Sample[],
+  bytes: number,
+  each: number,
+  interval: number,
+  what: string,
+): void {
+  const estimate = sum(samples);
+  // One of 1.7 million correct runs is further off than this.
+  const tolerance = 5 * deviation(bytes, each, interval) + 0.002;
+  const off = Math.abs(estimate / bytes - 1);
+  assert.ok(
+    off <= tolerance,
+    `${what}: ${estimate} for ${bytes}: ${off.toFixed(3)} > ${tolerance.toFixed(3)}`,
+  );
+}
+
+const INTERVAL = 65_536;
+
+/** The leaks: the function on the stack, and the size of each block. */
+const LEAKS: Record<string, [function_: string, each: number]> = {
+  buffer: ['leakBuffer', 100_000],
+  arrayBuffer: ['leakArrayBuffer', 70_000],
+  small: ['leakSmall', 256],
+  key: ['leakKey', 100_000],
+  method: ['leakInMethod', 50_000],
+  addon: ['leakInAddon', 100_000],
+  queued: ['queueLeakInAddon', 100_000],
+  inlined: ['leakInlined', 5000],
+  worker: ['leakInWorker', 100_000],
+};
+
+/** The samples of a leak, without V8's own objects for each buffer. */
+function leaked(profile: Decoded, name: string): Sample[] {
+  const isBuffer = ['arrayBuffer', 'small'].includes(name);
+  return under(profile, LEAKS[name]![0]).filter(
+    ({ frames }) => !isBuffer || /ArrayBufferAllocator/.test(frames[0]!.name),
+  );
+}
+
+/** The line on which the function begins. */
+function lineOf(name: string): number {
+  const lines = readFileSync(source, 'utf8').split('\n');
+  const line = lines.findIndex((text) => new RegExp(`(function |^    )${name}\\(`).test(text));
+  assert.notEqual(line, -1, name);
+  return line + 1;
+}
+
+describe('a leak is found where it is', { skip }, () => {
+  for (const major of SUPPORTED) {
+    test(`on Node ${major}`, async (context) => {
+      const found = await nodeOf(major);
+      if ('missing' in found) return context.skip(found.missing);
+      const names = [...Object.keys(LEAKS), 'deflate'];
+      // From Node 24 on the code of Maglev does not tell which functions are inlined in it (see below).
+      const { profile, bytes, state } = await leak(found.node, INTERVAL, names, {}, ['--no-maglev']);
+      assert.deepEqual(profile.comments, []);
+      assert.equal(state.running, true);
+      assert.ok(!('whyNoJavascript' in state), JSON.stringify(state));
+      assert.deepEqual(profile.types, [
+        'alloc_objects/count',
+        'alloc_space/bytes',
+        'inuse_objects/count',
+        'inuse_space/bytes',
+      ]);
+      assert.equal(profile.shown, 'inuse_space');
+      assert.equal(profile.interval, INTERVAL);
+      for (const [name, [function_, each]] of Object.entries(LEAKS)) {
+        const samples = leaked(profile, name);
+        assertEstimate(samples, bytes[name]!, each, INTERVAL, name);
+        const [place] = new Set(
+          samples.flatMap(({ frames }) => frames).filter((frame) => frame.name === function_),
+        );
+        assert.equal(place!.file, source, name);
+        assert.equal(place!.line, lineOf(function_), name);
+      }
+      // zlib says not how much a context has. Node queues this work itself, so no JavaScript is on the stack.
+      const contexts = sum(
+        profile.samples.filter(({ frames }) => frames.some((frame) => /deflateInit2_/.test(frame.name))),
+      );
+      assert.ok(contexts > 100 * 200_000 * 0.7 && contexts < 100 * 400_000, `${contexts}`);
+      // What was freed is not in use.
+      const freed = under(profile, 'churn');
+      assert.ok(sum(freed) < 0.2 * sum(freed, 'allocSpace'), `${sum(freed)} of ${sum(freed, 'allocSpace')}`);
+    });
+  }
+});
+
+describe('a function that Maglev has put into another one is named, or there is a mark', { skip }, () => {
+  for (const major of SUPPORTED.slice(1)) {
+    test(`on Node ${major}`, async (context) => {
+      const found = await nodeOf(major);
+      if ('missing' in found) return context.skip(found.missing);
+      const { profile, bytes } = await leak(found.node, INTERVAL, ['method']);
+      const samples = under(profile, 'times').filter(({ frames }) => /CreateUnsafe/.test(frames[4]!.name));
+      assertEstimate(samples, bytes['method']!, 50_000, INTERVAL, 'all of it');
+      for (const { frames } of samples) {
+        const names = frames.map(({ name }) => name);
+        assert.ok(
+          names.includes('leakInMethod') || names.includes('[inlined functions not known]'),
+          names.join(' < '),
+        );
+      }
+    });
+  }
+});
+
+describe('the stack of a leak', { skip }, () => {
+  let profile: Decoded;
+  beforeAll(async () => {
+    ({ profile } = await leak(process.execPath, INTERVAL, ['addon', 'queued', 'inlined', 'worker']));
+  });
+  const names = (function_: string): string[] => {
+    const [largest] = under(profile, function_).toSorted((a, b) => b.inuseSpace - a.inuseSpace);
+    return largest!.frames.map(({ name }) => name);
+  };
+
+  test('goes from a library without frame pointers through Node to JavaScript', () => {
+    const [inner, outer, ...rest] = names('leakInAddon');
+    assert.deepEqual([inner, outer], ['leak_in_c', 'leak']);
+    assert.deepEqual(rest.slice(rest.indexOf('leakInAddon')).slice(0, 3), ['leakInAddon', 'times', 'addon']);
+    assert.equal(rest.at(-1), '_start');
+  });
+
+  test('goes on with who queued the work', () => {
+    const stack = names('queueLeakInAddon');
+    assert.equal(stack[0], 'leak_in_c');
+    const queued = stack.indexOf('[queued by]');
+    assert.ok(queued > 0 && stack.indexOf('queueLeakInAddon') > queued, stack.join(' '));
+  });
+
+  test('has the functions that the compiler has put into others', () => {
+    const stack = names('leakInlined');
+    const at = stack.indexOf('leakInlined');
+    assert.deepEqual(stack.slice(at, at + 3), ['leakInlined', 'middleInlined', 'hotLoop']);
+  });
+
+  test('has labels: the thread and the backend', () => {
+    const [worker] = under(profile, 'leakInWorker');
+    const [main] = under(profile, 'leakInAddon');
+    assert.equal(main!.labels['backend'], 'default');
+    assert.equal(typeof main!.labels['thread'], 'string');
+    assert.notEqual(worker!.labels['thread_id'], main!.labels['thread_id']);
+  });
+
+  test('has the modules, with their build ids', () => {
+    const node = profile.modules.find(({ file }) => file === process.execPath || file.endsWith('/node'));
+    assert.match(node!.buildId, /^[0-9a-f]{16,}$/);
+    const library = profile.modules.find(({ file }) => file === addon);
+    assert.ok(library!.start < library!.limit);
+  });
+});
+
+describe('under another malloc', { skip }, () => {
+  for (const backend of SWITCHING) {
+    test(backend, async () => {
+      const env = { LD_PRELOAD: shim(backend) };
+      const { profile, bytes } = await leak(
+        process.execPath,
+        INTERVAL,
+        ['buffer', 'arrayBuffer', 'small'],
+        env,
+      );
+      for (const name of ['buffer', 'arrayBuffer', 'small']) {
+        const samples = leaked(profile, name);
+        assertEstimate(samples, bytes[name]!, LEAKS[name]![1], INTERVAL, name);
+        assert.equal(samples[0]!.labels['backend'], backend);
+      }
+    });
+  }
+
+  test("glibc's, under the shim that replaces nothing", async () => {
+    const { profile, bytes } = await leak(process.execPath, INTERVAL, ['buffer'], {
+      LD_PRELOAD: shim('default'),
+    });
+    assertEstimate(under(profile, 'leakBuffer'), bytes['buffer']!, 100_000, INTERVAL, 'buffer');
+  });
+});
+
+test(
+  '512 MiB at the default interval are within 10 %',
+  { skip: skip || (isGlibc ? false : 'needs mmap for large blocks') },
+  async () => {
+    const { profile, bytes } = await leak(process.execPath, 512 * 1024, ['large']);
+    const estimate = sum(under(profile, 'leakLarge'));
+    assert.ok(Math.abs(estimate / bytes['large']! - 1) < 0.1, `${estimate} of ${bytes['large']}`);
+  },
+);
