@@ -1,7 +1,7 @@
 // The Nodes that a test can use: the one that runs it, and others from npm.
 
-import { existsSync, mkdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { run } from './run.js';
 import { root } from './shims.js';
 
@@ -16,9 +16,16 @@ export async function nodeOf(major: string): Promise<{ node: string } | { missin
   const folder = join(root, 'dist', 'test-bin', `node-${major}`);
   const node = join(folder, 'node_modules', 'node', 'bin', 'node');
   if (!existsSync(node)) {
-    mkdirSync(folder, { recursive: true });
-    const { code, stderr } = await run('npm', ['install', '--prefix', folder, `node@${major}`]);
+    // Each process has a folder of its own for that, and the first one that is done has the name.
+    mkdirSync(dirname(folder), { recursive: true });
+    const own = mkdtempSync(`${folder}.`);
+    const { code, stderr } = await run('npm', ['install', '--prefix', own, `node@${major}`]);
     if (code !== 0) return { missing: `npm cannot install node@${major}: ${stderr.split('\n')[0] ?? ''}` };
+    try {
+      renameSync(own, folder);
+    } catch {
+      rmSync(own, { recursive: true });
+    }
   }
   const { code, stderr } = await run(node, ['--version']);
   return code === 0 ? { node } : { missing: `Node ${major} does not run here: ${stderr}` };
