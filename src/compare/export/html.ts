@@ -4,7 +4,7 @@ import { conditions } from './html/conditions.js';
 import { application, headline, warnings } from './html/headline.js';
 import { latencyChart } from './html/latency-chart.js';
 import { shapeDefinitions } from './html/looks.js';
-import { Markup, markup } from './html/markup.js';
+import { Markup, markup } from '../../html/markup.js';
 import { memoryChart } from './html/memory-chart.js';
 import { timesOf } from './html/metrics.js';
 import { planeChart } from './html/plane-chart.js';

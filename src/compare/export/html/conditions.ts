@@ -2,7 +2,7 @@ import type { CompareResults } from '../../results.js';
 import { count, duration } from '../format.js';
 import { disclosure, scrollingTable } from './figure.js';
 import { copied } from './headline.js';
-import { type Content, type Markup, breakable, markup } from './markup.js';
+import { type Content, type Markup, breakable, markup } from '../../../html/markup.js';
 import { grouped, single } from './numbers.js';
 import type { Row } from './rows.js';
 import { commandLine } from './shell.js';

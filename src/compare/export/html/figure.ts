@@ -1,4 +1,4 @@
-import { type Content, type Markup, markup } from './markup.js';
+import { type Content, type Markup, markup } from '../../../html/markup.js';
 
 export interface Figure {
   /** The part of the page's addresses: `memory`. */

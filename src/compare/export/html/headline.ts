@@ -1,6 +1,6 @@
 import type { CompareResults } from '../../results.js';
 import { count } from '../format.js';
-import { type Markup, breakable, markup } from './markup.js';
+import { type Markup, breakable, markup } from '../../../html/markup.js';
 import { type Metric, memoryMetric, metricsOf } from './metrics.js';
 import { change, isNumber, unitFor, withUnit } from './numbers.js';
 import type { Row } from './rows.js';

@@ -3,7 +3,7 @@ import { powersOf } from './axis.js';
 import { figure, MISSING, naming, scrollingTable } from './figure.js';
 import { TOGETHER, legend, multiples } from './legend.js';
 import { mark } from './looks.js';
-import { type Markup, breakable, markup } from './markup.js';
+import { type Markup, breakable, markup } from '../../../html/markup.js';
 import { type Unit, amount, isNumber, single, unitFor, withUnit } from './numbers.js';
 import { type Point, type Tick, height, linePath, percent, plot, stretched } from './plot.js';
 import type { Row } from './rows.js';

@@ -1,5 +1,5 @@
 import { swatch } from './looks.js';
-import { type Markup, breakable, markup } from './markup.js';
+import { type Markup, breakable, markup } from '../../../html/markup.js';
 import type { Row } from './rows.js';
 
 /** More lines than these in one chart cannot be told apart: each subject then has a chart of its own. */

@@ -1,5 +1,5 @@
 import type { Subject } from '../../results.js';
-import { type Markup, markup } from './markup.js';
+import { type Markup, markup } from '../../../html/markup.js';
 
 /** How a subject is drawn: the colour says the backend, shape and dash say the preset. */
 export interface Look {

@@ -4,7 +4,7 @@ import { type Curve, type Timeline, timeline } from './curves.js';
 import { figure, naming, scrollingTable } from './figure.js';
 import { TOGETHER, legend, multiples } from './legend.js';
 import { mark } from './looks.js';
-import { type Markup, breakable, markup } from './markup.js';
+import { type Markup, breakable, markup } from '../../../html/markup.js';
 import { type Unit, amount, unitFor, withUnit } from './numbers.js';
 import { type Point, type Tick, areaPath, height, linePath, percent, plot, stretched } from './plot.js';
 import type { Row } from './rows.js';

@@ -3,7 +3,7 @@ import { ticksOf } from './axis.js';
 import { figure, naming, scrollingTable } from './figure.js';
 import { placeLabels } from './labels.js';
 import { mark } from './looks.js';
-import { type Content, type Markup, breakable, markup } from './markup.js';
+import { type Content, type Markup, breakable, markup } from '../../../html/markup.js';
 import { type Metric, inSentence, memoryMetric } from './metrics.js';
 import { amount, isNumber, single, unitFor } from './numbers.js';
 import { type Point, height, percent, plot } from './plot.js';

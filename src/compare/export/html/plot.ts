@@ -1,4 +1,4 @@
-import { type Content, type Markup, markup } from './markup.js';
+import { type Content, type Markup, markup } from '../../../html/markup.js';
 
 // A plot is an SVG without a view box: its places are percentages, its text and its lines keep their size, and it is as wide
 // as the page. What only a path can draw is in an SVG within it that is stretched.

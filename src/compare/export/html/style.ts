@@ -1,51 +1,15 @@
+import { BASE, type Theme, variables } from '../../../html/themes.js';
 import { COLOURS, DASHES } from './looks.js';
-
-type Theme = Readonly<Record<string, string>>;
 
 /** The colours of the page. test/report.test.ts checks their contrast. */
 export const THEMES: Readonly<Record<'light' | 'dark', Theme>> = {
-  light: {
-    page: '#f5f6f8',
-    card: '#ffffff',
-    ink: '#171c22',
-    soft: '#55606c',
-    edge: '#d5dae0',
-    grid: '#e6e9ed',
-    tint: '#eef1f4',
-    link: '#0a58a8',
-    good: '#0b6b3a',
-    bad: '#a5290f',
-    notice: '#fdf3d6',
-    'notice-edge': '#b98500',
-    better: '#e6f4ea',
-    ...colours(0),
-  },
-  dark: {
-    page: '#0f1317',
-    card: '#171c22',
-    ink: '#e8ecf0',
-    soft: '#a3aeb9',
-    edge: '#343d47',
-    grid: '#272e36',
-    tint: '#20272f',
-    link: '#7dbbff',
-    good: '#6fd39a',
-    bad: '#ff9d85',
-    notice: '#332a10',
-    'notice-edge': '#d3a53a',
-    better: '#17301f',
-    ...colours(1),
-  },
+  light: { ...BASE.light, ...colours(0) },
+  dark: { ...BASE.dark, ...colours(1) },
 };
 
 function colours(theme: 0 | 1): Theme {
   return Object.fromEntries(Object.entries(COLOURS).map(([name, both]) => [`b-${name}`, both[theme]]));
 }
-
-const variables = (theme: Theme): string =>
-  Object.entries(theme)
-    .map(([name, value]) => `--${name}:${value}`)
-    .join(';');
 
 /** The style sheet of the page. */
 export const STYLE = `

@@ -2,7 +2,7 @@ import type { Comparison, CompareResults, Estimate, Verdict } from '../../result
 import { count } from '../format.js';
 import { MISSING, disclosure, scrollingTable } from './figure.js';
 import { mark } from './looks.js';
-import { type Markup, breakable, markup } from './markup.js';
+import { type Markup, breakable, markup } from '../../../html/markup.js';
 import { type Metric, inSentence, memoryMetric, metricsOf } from './metrics.js';
 import { type Unit, amount, change, grouped, isNumber, unitFor } from './numbers.js';
 import { percent } from './plot.js';

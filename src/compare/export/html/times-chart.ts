@@ -3,7 +3,7 @@ import { median, quantile } from '../../statistics.js';
 import { ticksOf } from './axis.js';
 import { figure, MISSING, naming, scrollingTable } from './figure.js';
 import { mark } from './looks.js';
-import { type Markup, breakable, markup } from './markup.js';
+import { type Markup, breakable, markup } from '../../../html/markup.js';
 import { type Metric, valueOf } from './metrics.js';
 import { type Unit, amount, isNumber, unitFor, withUnit } from './numbers.js';
 import { percent } from './plot.js';
