@@ -49,7 +49,8 @@ export type MallocBackendErrorCode =
   | 'ERR_RESULTS_INVALID'
   | 'ERR_EXPORT_FAILED'
   | 'ERR_PROMETHEUS_FAILED'
-  | 'ERR_NOTHING_TO_COMPARE';
+  | 'ERR_NOTHING_TO_COMPARE'
+  | 'ERR_PROFILE_INVALID';
 
 /** The text for a wrong value in a message. */
 export function shown(value: unknown): string {

@@ -9,6 +9,8 @@ const statuses: { readonly [Code in MallocBackendErrorCode]?: number } = {
   ERR_CONFIG_INVALID: 2,
   ERR_PROGRAM_NOT_FOUND: 127,
   ERR_NOT_APPLIED: 1,
+  ERR_PROCESS_NOT_FOUND: 1,
+  ERR_PROCESS_ACCESS: 1,
   ERR_COMMAND_FAILED: 1,
   ERR_PORT_IN_USE: 1,
   ERR_SERVICE_NOT_READY: 1,
@@ -21,6 +23,7 @@ const statuses: { readonly [Code in MallocBackendErrorCode]?: number } = {
   ERR_GAIN_LOST: 1,
   ERR_PROMETHEUS_FAILED: 1,
   ERR_NOTHING_TO_COMPARE: 1,
+  ERR_PROFILE_INVALID: 1,
 };
 
 /** Says what went wrong and gives the exit status for it. */
