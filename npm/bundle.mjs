@@ -24,7 +24,7 @@ writeFileSync(
 );
 
 await build({
-  entryPoints: ['main', 'elsewhere', 'compare', 'fleet', 'tune'].map((name) =>
+  entryPoints: ['main', 'elsewhere', 'compare', 'fleet', 'profile', 'tune'].map((name) =>
     join(root, `src/cli/${name}.ts`),
   ),
   outdir: join(root, 'dist/cli'),

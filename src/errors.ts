@@ -50,7 +50,8 @@ export type MallocBackendErrorCode =
   | 'ERR_EXPORT_FAILED'
   | 'ERR_PROMETHEUS_FAILED'
   | 'ERR_NOTHING_TO_COMPARE'
-  | 'ERR_PROFILE_INVALID';
+  | 'ERR_PROFILE_INVALID'
+  | 'ERR_PROFILE_SOCKET';
 
 /** The text for a wrong value in a message. */
 export function shown(value: unknown): string {

@@ -78,6 +78,8 @@ async function command([name, ...args]: string[], failure: unknown): Promise<voi
   if (name === 'doctor') return doctor(args);
   if (name === 'compare' || name === 'tune')
     throw new MallocBackendError('ERR_BACKEND_UNAVAILABLE', whyNotSupported('comparing allocators'));
+  if (name === 'profile')
+    throw new MallocBackendError('ERR_BACKEND_UNAVAILABLE', whyNotSupported('a heap profile'));
   if (name === 'run') {
     const { program } = read(args, options.run, 'the program runs without a switch');
     return become(program);

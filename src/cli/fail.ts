@@ -24,6 +24,7 @@ const statuses: { readonly [Code in MallocBackendErrorCode]?: number } = {
   ERR_PROMETHEUS_FAILED: 1,
   ERR_NOTHING_TO_COMPARE: 1,
   ERR_PROFILE_INVALID: 1,
+  ERR_PROFILE_SOCKET: 1,
 };
 
 /** Says what went wrong and gives the exit status for it. */

@@ -9,7 +9,8 @@ const words = process.argv.slice(2);
 const folder = () => join(dirname(require.resolve('malloc-backend/package.json')), 'dist/cli');
 // The native program knows the options of all commands. For a command in TypeScript it starts this Node again.
 const node = () => ({ MALLOC_BACKEND_NODE: process.execPath, MALLOC_BACKEND_COMMANDS: folder() });
-const env = () => (['compare', 'tune'].includes(words[0]!) ? { ...process.env, ...node() } : undefined);
+const env = () =>
+  ['compare', 'tune', 'profile'].includes(words[0]!) ? { ...process.env, ...node() } : undefined;
 let failure: unknown;
 try {
   if (isSupported())

@@ -29,11 +29,11 @@ function isSpecial(path: string): boolean {
 }
 
 /**
- * Writes the text to the file. If that fails, the file is as it was.
+ * Writes the text or the bytes to the file. If that fails, the file is as it was.
  *
  * @throws {@link MallocBackendError} `ERR_EXPORT_FAILED`
  */
-export function replaceFile(path: string, text: string): void {
+export function replaceFile(path: string, text: string | Uint8Array): void {
   attempt(path, () => {
     if (isSpecial(path)) return write(path, 'w', text);
     const file = target(path);
@@ -70,10 +70,10 @@ export function checkWritable(path: string): void {
   });
 }
 
-function write(file: string, flags: string, text: string): void {
+function write(file: string, flags: string, text: string | Uint8Array): void {
   const fd = openSync(file, flags);
   try {
-    const bytes = Buffer.from(text);
+    const bytes = typeof text === 'string' ? Buffer.from(text) : text;
     for (let written = 0; written < bytes.length;) written += writeSync(fd, bytes, written);
     // Some file systems tell only now that they are full. A pipe has nothing to wait for.
     if (flags !== 'a' && statSync(file).isFile()) fsyncSync(fd);

@@ -569,6 +569,8 @@ export declare namespace linux {
   export function ownerHere(): Owner | null
   /** The file that serves another process's `malloc`. */
   export function ownerOf(pid: number): Owner
+  /** The user of the process at the other end of a unix socket, which is given by its file descriptor. Nothing if there is none. */
+  export function peerUser(socket: number): number | null
   /** The program of a command and its arguments. */
   export function prepareLaunch(backend: Backend, folder: string, command: string, args: Array<string>, context: LaunchContext): Launch
   /** The program of a Python child and its arguments. */

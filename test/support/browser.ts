@@ -9,6 +9,9 @@ import * as tools from '../fixtures-ts/tools.js';
 
 const program = ['chromium', 'chromium-browser', 'google-chrome'].map(tools.which).find(Boolean);
 
+/** The browser's program; empty where there is none. */
+export const browserProgram = program ?? '';
+
 /** Why there is no browser; false where there is one. */
 export const noBrowser = program === undefined && 'Chromium is not installed';
 
@@ -40,7 +43,7 @@ export class Browsing {
 
   static async start(): Promise<Browsing> {
     // test/support/progress.ts ends what is stuck.
-    const launch = { executablePath: program ?? '', args: ['--no-sandbox', '--disable-gpu'], timeout: 0 };
+    const launch = { executablePath: browserProgram, args: ['--no-sandbox', '--disable-gpu'], timeout: 0 };
     return new Browsing(await chromium.launch(launch));
   }
 

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fs;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use malloc_backend_launch::presets::has_presets;
@@ -60,6 +61,18 @@ pub fn owner_here() -> Option<Owner> {
 #[napi(namespace = "linux")]
 pub fn owner_of(pid: u32) -> Result<Owner> {
     look::owner(pid).map(Owner::from).map_err(refused)
+}
+
+/// The user of the process at the other end of a unix socket, which is given by its file descriptor. Nothing if there is none.
+#[napi(namespace = "linux")]
+pub fn peer_user(socket: i32) -> Option<u32> {
+    if socket < 0 {
+        return None;
+    }
+    // SAFETY: the descriptor is none that std reserves, and the call keeps nothing of it. If JavaScript closed it, the system
+    // says so.
+    let socket = unsafe { BorrowedFd::borrow_raw(socket) };
+    process::peer_user(socket).ok()
 }
 
 /// How this process's allocator is set up.

@@ -11,6 +11,7 @@ mod measure;
 mod misuse;
 mod node;
 mod path;
+mod profile;
 mod python;
 mod quoting;
 mod run;
@@ -48,6 +49,7 @@ Examples:
   malloc-backend env jemalloc --format docker
   malloc-backend doctor --pid 4711
   malloc-backend compare -- node build.js
+  malloc-backend profile --pid 4711 --html heap.html
 
 Run `malloc-backend <command> --help` for the options of a command."
 )]
@@ -68,6 +70,7 @@ enum Command {
     Measure(measure::Measure),
     Compare(Box<compare::Compare>),
     Tune(Box<tune::Tune>),
+    Profile(profile::Profile),
     Path(path::Path),
     Completions(completions::Completions),
 }
@@ -82,6 +85,7 @@ fn answer(words: &[OsString]) -> Answer {
             Command::Measure(asked) => measure::main(asked, words),
             Command::Compare(asked) => compare::main(*asked),
             Command::Tune(asked) => tune::main(*asked),
+            Command::Profile(asked) => profile::main(&asked),
             Command::Path(asked) => path::main(&asked),
             Command::Completions(asked) => completions::main(&asked, &Cli::command()),
         },
