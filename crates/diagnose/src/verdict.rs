@@ -202,13 +202,13 @@ impl Facts<'_> {
                 is_not(
                     "live blocks that the program holds",
                     if self.node {
-                        "In Node, Buffers and native modules hold such blocks. A heap snapshot shows the Buffers (kill -USR2 \
-                         writes it)."
+                        "In Node, Buffers and native modules hold such blocks. A heap profile names the functions that \
+                         allocated them: start Node as below, then run malloc-backend profile --pid <pid> --html heap.html."
                     } else {
                         "A heap profile shows who asked for them."
                     },
                 ),
-                snapshot().or_else(|| Some(self.profile())),
+                Some(self.profile()),
             ),
             Kind::Files => Verdict::new(
                 VerdictCode::MappedFiles,
@@ -328,6 +328,9 @@ impl Facts<'_> {
     }
 
     fn profile(&self) -> String {
+        if self.node {
+            return "MALLOC_BACKEND_PROFILE=socket node --import malloc-backend/profile …".to_owned();
+        }
         match self.program.starts_with("python") {
             true => format!("memray attach {}", self.pid),
             false => format!("heaptrack --pid {}", self.pid),

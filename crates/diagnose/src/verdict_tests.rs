@@ -100,11 +100,14 @@ fn v8_and_what_a_program_holds() {
     );
     assert_eq!(
         code(|facts| (facts.node, facts.parts.array_buffers) = (true, Some(1100 * MIB))),
-        (VerdictCode::ArrayBuffers, snapshot.clone())
+        (VerdictCode::ArrayBuffers, snapshot)
     );
     assert_eq!(
         code(|facts| (facts.node, facts.parts.malloc_live) = (true, Some(1100 * MIB))),
-        (VerdictCode::NativeLive, snapshot)
+        (
+            VerdictCode::NativeLive,
+            "MALLOC_BACKEND_PROFILE=socket node --import malloc-backend/profile …".to_owned()
+        )
     );
     assert_eq!(
         code(|facts| (facts.program, facts.parts.malloc_live) = ("python3.11".into(), Some(1100 * MIB))),
