@@ -144,7 +144,10 @@ describe('the socket of a profiler', { skip }, () => {
   test('does not replace one that is alive, nor a file', async () => {
     const TMPDIR = temporary();
     const { child, path } = await profiled([], { env: { TMPDIR } });
-    assert.match(await withId(path, TMPDIR), /^ERR_PROFILE_SOCKET .*another process with the same id/);
+    assert.match(
+      await withId(path, TMPDIR),
+      /^ERR_PROFILE_SOCKET .*something listens there: another thread of this process/,
+    );
     child.kill('SIGKILL');
     await once(child, 'exit');
     rmSync(path);

@@ -95,7 +95,10 @@ async function removeStale(path: string): Promise<void> {
   if (stat === undefined) return;
   if (!stat.isSocket()) throw refused(path, 'there is a file that is no socket; remove it');
   if (await answers(path))
-    throw refused(path, 'another process with the same id, in another container, listens there');
+    throw refused(
+      path,
+      'something listens there: another thread of this process, or a process with the same id in another container',
+    );
   unlinkSync(path);
 }
 

@@ -113,6 +113,7 @@ th[aria-sort=descending] button::after{content:" ▼"}
 th[aria-sort=ascending] button::after{content:" ▲"}
 tbody th{position:relative;padding-left:1.5rem!important}
 tbody .dot{position:absolute;left:.2rem;top:.6rem;margin:0}
+.name,.detail{unicode-bidi:isolate}
 .name{font-weight:550}
 .detail,.share{color:var(--soft)}
 .share{display:inline-block;min-width:4.2em}
