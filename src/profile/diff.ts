@@ -15,7 +15,7 @@ import {
  * The difference of two heap profiles: each stack with what `after` has more than `before`. What became less is negative.
  * `go tool pprof`, speedscope and `heapProfile.html` read the result.
  *
- * @param before - Bytes of {@link heapProfile.stop} or {@link heapProfile.snapshot}, or of a file in pprof format.
+ * @param before - Bytes of `heapProfile.stop()` or `.snapshot()`, or of a file in pprof format.
  * @param after - The later ones, or those of another process that does the same.
  * @returns A profile in pprof format, compressed.
  * @throws {@link MallocBackendError} `ERR_PROFILE_INVALID`: they are no profiles, or of different kinds. `ERR_INVALID_ARGUMENT`.

@@ -66,6 +66,7 @@ body{margin:0;background:var(--page);color:var(--ink);font:1rem/1.5 system-ui,-a
 body>*{max-width:90rem;margin-inline:auto;padding-inline:clamp(.75rem,3vw,2rem)}
 a{color:var(--link)}
 :focus-visible{outline:3px solid var(--link);outline-offset:2px;border-radius:3px}
+input:focus-visible,select:focus-visible{outline-offset:0}
 .hidden{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
 .skip{position:absolute;left:-999rem;padding:.5rem 1rem;background:var(--card);z-index:2}
 .skip:focus{left:.5rem;top:.5rem}
