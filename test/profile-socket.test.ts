@@ -337,6 +337,18 @@ describe('the socket of a profiler', { skip }, () => {
     await requestProfile(pid, { profile: 'heap', seconds: 0.05 });
   });
 
+  const noMounts = tools.unshares('--mount');
+  test('is found in another file system, as that of a container', { skip: noMounts }, async () => {
+    const folder = temporary();
+    const mount = 'mount -t tmpfs -o mode=700 none "$0" && exec "$@"';
+    const { pid, path } = await profiled([], {
+      env: { TMPDIR: folder },
+      as: ['unshare', '--mount', 'sh', '-c', mount, folder],
+    });
+    assert.ok(path.startsWith(folder) && !existsSync(path));
+    await requestProfile(pid, { profile: 'heap', seconds: 0.05 });
+  });
+
   test('is asked for a process that there is not', async () => {
     await tools.rejects(requestProfile(2 ** 22 + 1, { profile: 'heap' }), 'ERR_PROCESS_NOT_FOUND');
     await tools.rejects(requestProfile(0, { profile: 'heap' }), 'ERR_INVALID_ARGUMENT');
