@@ -61,10 +61,14 @@ export {
 export {
   type HeapProfile,
   type HeapProfileOptions,
+  type HeapProfilePageOptions,
   type HeapProfileState,
   type RunningHeapProfile,
   heapProfile,
 } from './src/profile/heap-profile.js';
+export { heapProfileHandler } from './src/profile/handler.js';
+export type { FastifyReplyLike, HeapProfileHandler, HeapProfileRequest } from './src/profile/live/handler.js';
+export type { HeapProfileSocket } from './src/profile/live/server.js';
 export { type RunOptions, type RunResult, run } from './src/process/run.js';
 export { type PythonAllocatorConfig, type PythonDomain } from './src/python/config.js';
 export {

@@ -23,6 +23,9 @@ const statuses: { readonly [Code in MallocBackendErrorCode]?: number } = {
   ERR_GAIN_LOST: 1,
   ERR_PROMETHEUS_FAILED: 1,
   ERR_NOTHING_TO_COMPARE: 1,
+  ERR_CANNOT_PROFILE: 1,
+  ERR_PROFILE_RUNNING: 1,
+  ERR_NO_PROFILE: 1,
   ERR_PROFILE_INVALID: 1,
   ERR_PROFILE_SOCKET: 1,
 };

@@ -2,6 +2,11 @@ import { MallocBackendError, shown } from '../errors.js';
 import { ownMalloc } from '../memory/own.js';
 import { linuxBinding } from '../native/loader.js';
 import { namesOf, requireOptions } from '../options.js';
+import { diff } from './diff.js';
+import { Captures } from './live/captures.js';
+import { type HeapProfileSocket, listenAt } from './live/server.js';
+import { page } from './picture/html.js';
+import { readProfile } from './pprof.js';
 
 /** How {@link HeapProfile.start} takes samples. */
 export interface HeapProfileOptions {
@@ -37,6 +42,14 @@ export interface RunningHeapProfile {
   whyNoJavascript?: string;
 }
 
+/** What {@link HeapProfile.html} draws. */
+export interface HeapProfilePageOptions {
+  /** An earlier profile. The page then shows what changed since. */
+  against?: Uint8Array;
+}
+
+const PAGE_OPTIONS = namesOf<HeapProfilePageOptions>({ against: true });
+
 /** The type of {@link heapProfile}. */
 export interface HeapProfile {
   /**
@@ -61,6 +74,31 @@ export interface HeapProfile {
   stop(): Promise<Uint8Array>;
   /** Tells whether the profile is running, and how many samples it has. */
   state(): HeapProfileState;
+  /**
+   * Returns the difference of two profiles, as a profile: each stack with what the later one has more. What became less is
+   * negative. The two can be of two processes.
+   *
+   * @param before - The earlier profile: what {@link HeapProfile.stop} returned, or a file in the format of pprof.
+   * @param after - The later one.
+   * @throws {@link MallocBackendError} `ERR_PROFILE_INVALID`: a profile cannot be read, or the two have different types.
+   * `ERR_INVALID_ARGUMENT`.
+   */
+  diff(before: Uint8Array, after: Uint8Array): Uint8Array;
+  /**
+   * Draws a profile as one HTML file, with a flame graph and tables by function, by module and by package. The file loads
+   * nothing. docs/profile-live.md explains the page.
+   *
+   * @throws {@link MallocBackendError} `ERR_PROFILE_INVALID`. `ERR_INVALID_ARGUMENT`.
+   */
+  html(profile: Uint8Array, options?: HeapProfilePageOptions): string;
+  /**
+   * Lets `malloc-backend profile --pid` take profiles of this process, through a unix socket that only the process's user and
+   * root can open. Call it again to get the same socket. The socket does not keep the process alive.
+   *
+   * @throws {@link MallocBackendError} The promise rejects with `ERR_PROFILE_SOCKET`: there is no private folder for the
+   * socket, or another thread listens already. `ERR_BACKEND_UNAVAILABLE` on other platforms than Linux.
+   */
+  listen(): Promise<HeapProfileSocket>;
 }
 
 /** The words for an error on a platform without heap profiles. */
@@ -96,7 +134,45 @@ export const heapProfile: HeapProfile = {
     const state = linuxBinding(WHAT).heapProfileState();
     return state === null ? { running: false } : { running: true, ...state };
   },
+
+  diff,
+
+  html(profile, options = {}) {
+    requireOptions(options, PAGE_OPTIONS);
+    const { against } = options;
+    return page(readProfile(profile), against && readProfile(against, 'the profile in against'));
+  },
+
+  listen() {
+    listening ??= listenAt(captures).then(
+      (socket) => ({
+        path: socket.path,
+        close: () => {
+          listening = undefined;
+          return socket.close();
+        },
+      }),
+      (error: unknown) => {
+        // The next call tries again.
+        listening = undefined;
+        throw error;
+      },
+    );
+    return listening;
+  },
 };
+
+let listening: Promise<HeapProfileSocket> | undefined;
+
+/** The profiles that somebody asks for from outside: through the socket, or over HTTP. */
+export const captures = new Captures({
+  get isRunning() {
+    return heapProfile.state().running;
+  },
+  start: () => heapProfile.start(),
+  snapshot: () => heapProfile.snapshot(),
+  stop: () => heapProfile.stop(),
+});
 
 /** {@link HeapProfile.stop} for a process that is about to end. */
 export function stopNow(): Uint8Array {

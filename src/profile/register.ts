@@ -10,6 +10,9 @@
  * - `MALLOC_BACKEND_PROFILE_SIGNAL`: a signal, such as `SIGUSR2`. At this signal, the process writes the profile so far, to
  *   the same file. Default: none.
  *
+ * With `MALLOC_BACKEND_PROFILE=socket`, the module starts no profile and writes no file. Instead, `malloc-backend profile --pid`
+ * can take profiles of the process, as after `heapProfile.listen()`.
+ *
  * Child processes with the same variables and options write files of their own. The module does nothing in workers: the
  * profile of the process contains all threads. A process that a signal ends writes no file.
  */
@@ -26,6 +29,10 @@ if (isMainThread) register();
 
 function register(): void {
   const { env } = process;
+  const mode = env['MALLOC_BACKEND_PROFILE'] || undefined;
+  if (mode === 'socket') return listen();
+  if (mode !== undefined)
+    throw wrong('MALLOC_BACKEND_PROFILE', `must be "socket", or missing for a file, not ${shown(mode)}`);
   const name = env['MALLOC_BACKEND_PROFILE_FILE'] || 'heap-%p.pb.gz';
   // The program may change the folder.
   const file = resolve(name.replaceAll('%p', String(process.pid)));
@@ -47,6 +54,15 @@ function register(): void {
     // The program may have stopped the profile.
     if (heapProfile.state().running) write(file, stopNow);
   });
+}
+
+function listen(): void {
+  for (const name of ['FILE', 'INTERVAL', 'SIGNAL'].map((each) => `MALLOC_BACKEND_PROFILE_${each}`)) {
+    if (process.env[name] !== undefined)
+      throw wrong(name, 'has no effect with MALLOC_BACKEND_PROFILE=socket; leave one of them out');
+  }
+  // If this fails, the process ends with the error: it was told to listen.
+  void heapProfile.listen();
 }
 
 /** Writes a complete file or none. */

@@ -4,13 +4,13 @@ import type { Captures } from './captures.js';
 import { checkSeconds } from './server.js';
 
 /** The part of a reply of Fastify that the handler needs. */
-export interface HijackedReply {
+export interface FastifyReplyLike {
   raw: ServerResponse;
   hijack(): unknown;
 }
 
 /** A request as node:http and Express have it, or as Fastify wraps it. */
-export type ProfileRequest = IncomingMessage | { raw: IncomingMessage };
+export type HeapProfileRequest = IncomingMessage | { raw: IncomingMessage };
 
 /**
  * Answers a request with a heap profile.
@@ -18,8 +18,8 @@ export type ProfileRequest = IncomingMessage | { raw: IncomingMessage };
  * @returns A promise that ends when the answer is written. It does not reject.
  */
 export type HeapProfileHandler = (
-  request: ProfileRequest,
-  response: ServerResponse | HijackedReply,
+  request: HeapProfileRequest,
+  response: ServerResponse | FastifyReplyLike,
 ) => Promise<void>;
 
 /** The parameters of Go's handler that mean something here. */

@@ -22,8 +22,8 @@ export type Reply =
   | { state: 'done'; bytes: number }
   | { state: 'failed'; code: string; message: string };
 
-/** A socket that listens. */
-export interface ProfileSocket {
+/** The socket of `heapProfile.listen()`. */
+export interface HeapProfileSocket {
   readonly path: string;
   /** Ends it, and removes its file. A profile that is being made ends without a result. */
   close(): Promise<void>;
@@ -39,7 +39,7 @@ const MOST_CLIENTS = 16;
  *
  * @throws {@link MallocBackendError} `ERR_PROFILE_SOCKET`. `ERR_BACKEND_UNAVAILABLE` on other systems than Linux.
  */
-export async function listenAt(captures: Captures): Promise<ProfileSocket> {
+export async function listenAt(captures: Captures): Promise<HeapProfileSocket> {
   // Before a folder is made.
   linuxBinding('a socket for a profiler');
   const path = socketPath();
