@@ -1,7 +1,7 @@
 // The heap profile of programs that leak known amounts in known places.
 
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { HeapProfileState } from '../index.js';
@@ -9,7 +9,7 @@ import { compiled } from './support/native.js';
 import { SUPPORTED, nodeOf } from './support/nodes.js';
 import { type Decoded, type Sample, decode, sum, under } from './support/pprof.js';
 import { succeed } from './support/run.js';
-import { SWITCHING, isGlibc, root, shim } from './support/shims.js';
+import { SWITCHING, notGlibc, root, shim } from './support/shims.js';
 import { afterAll, beforeAll, describe, test } from './support/suite.js';
 
 const skip =
@@ -224,6 +224,12 @@ describe('under another malloc', { skip }, () => {
     });
   }
 
+  test('a foreign one that is preloaded', { skip: notGlibc }, async () => {
+    const env = { LD_PRELOAD: await compiled('reference.so') };
+    const { profile, bytes } = await leak(process.execPath, INTERVAL, ['buffer'], env);
+    assertEstimate(under(profile, 'leakBuffer'), bytes['buffer']!, 100_000, INTERVAL, 'buffer');
+  });
+
   test("glibc's, under the shim that replaces nothing", async () => {
     const { profile, bytes } = await leak(process.execPath, INTERVAL, ['buffer'], {
       LD_PRELOAD: shim('default'),
@@ -232,12 +238,64 @@ describe('under another malloc', { skip }, () => {
   });
 });
 
-test(
-  '512 MiB at the default interval are within 10 %',
-  { skip: skip || (isGlibc ? false : 'needs mmap for large blocks') },
-  async () => {
-    const { profile, bytes } = await leak(process.execPath, 512 * 1024, ['large']);
-    const estimate = sum(under(profile, 'leakLarge'));
-    assert.ok(Math.abs(estimate / bytes['large']! - 1) < 0.1, `${estimate} of ${bytes['large']}`);
-  },
-);
+/** Functions that have no name of their own in the source get the one that V8 infers. */
+const NAMED = `
+const kept = [];
+exports.handler = function (bytes) { kept.push(Buffer.alloc(bytes, 1)); };
+exports.arrow = (bytes) => { kept.push(Buffer.alloc(bytes, 1)); };
+function Old() {}
+Old.prototype.method = function (bytes) { kept.push(Buffer.alloc(bytes, 1)); };
+const literal = {
+  short(bytes) { kept.push(Buffer.alloc(bytes, 1)); },
+  get value() { return kept.push(Buffer.alloc(200_000, 1)); },
+};
+class Modern {
+  static fixed(bytes) { kept.push(Buffer.alloc(bytes, 1)); }
+  #hidden(bytes) { kept.push(Buffer.alloc(bytes, 1)); }
+  open(bytes) { this.#hidden(bytes); }
+}
+async function later(bytes) { await null; kept.push(Buffer.alloc(bytes, 1)); }
+function Größe(bytes) { kept.push(Buffer.alloc(bytes, 1)); }
+const { heapProfile } = require(process.argv[2]);
+heapProfile.start({ interval: 1000 });
+const size = 200_000;
+exports.handler(size); exports.arrow(size); new Old().method(size); literal.short(size); literal.value;
+Modern.fixed(size); new Modern().open(size); Größe(size);
+// Opened while the profile runs.
+require(process.argv[3]).leak(size);
+later(size).then(() => heapProfile.stop()).then((profile) => require('fs').writeFileSync(process.argv[4], profile));
+`;
+
+describe('functions have the names and lines that V8 gives them', { skip }, () => {
+  const expected = [
+    '#hidden:13',
+    'Größe:17',
+    'Old.method:6',
+    'exports.arrow:4',
+    'exports.handler:3',
+    'fixed:12',
+  ];
+  expected.push('get value:9', 'later:16', 'leak', 'short:8');
+  for (const major of SUPPORTED) {
+    test(`on Node ${major}`, async (context) => {
+      const found = await nodeOf(major);
+      if ('missing' in found) return context.skip(found.missing);
+      const [script, file] = [join(folder, 'named ü.cjs'), join(folder, `named-${major}.pb.gz`)];
+      writeFileSync(script, NAMED);
+      await succeed(found.node, [script, join(root, 'dist', 'index.cjs'), addon, file]);
+      const samples = decode(readFileSync(file)).samples.filter(({ inuseSpace }) => inuseSpace >= 200_000);
+      const names = samples.map(({ frames }) => {
+        // The top level of the script is on the stack of all but the one that has awaited.
+        const place = frames.find((frame) => frame.file === script || frame.name === 'leak')!;
+        return place.module === '' ? `${place.name}:${place.line}` : place.name;
+      });
+      assert.deepEqual(names.toSorted(), expected.toSorted());
+    });
+  }
+});
+
+test('512 MiB at the default interval are within 10 %', { skip: skip || notGlibc }, async () => {
+  const { profile, bytes } = await leak(process.execPath, 512 * 1024, ['large']);
+  const estimate = sum(under(profile, 'leakLarge'));
+  assert.ok(Math.abs(estimate / bytes['large']! - 1) < 0.1, `${estimate} of ${bytes['large']}`);
+});

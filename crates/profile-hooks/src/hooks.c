@@ -275,14 +275,23 @@ FREES(free)
 FREES(cfree)
 FREES(_ZdlPv)
 FREES(_ZdaPv)
-FREES_1(free_sized)
+// Another allocator may take the size for granted, and a sampled block is larger than its size says.
+static void hook_free_sized(void *block, uintptr_t size) {
+  if (!may_be_sampled(block)) return original.free_sized(block, size);
+  forget(block);
+  original.free(block);
+}
+static void hook_free_aligned_sized(void *block, uintptr_t alignment, uintptr_t size) {
+  if (!may_be_sampled(block)) return original.free_aligned_sized(block, alignment, size);
+  forget(block);
+  original.free(block);
+}
 FREES_1(_ZdlPvm)
 FREES_1(_ZdlPvRKSt9nothrow_t)
 FREES_1(_ZdaPvm)
 FREES_1(_ZdaPvRKSt9nothrow_t)
 FREES_1(_ZdlPvSt11align_val_t)
 FREES_1(_ZdaPvSt11align_val_t)
-FREES_2(free_aligned_sized)
 FREES_2(_ZdlPvmSt11align_val_t)
 FREES_2(_ZdlPvSt11align_val_tRKSt9nothrow_t)
 FREES_2(_ZdaPvmSt11align_val_t)

@@ -58,7 +58,12 @@ unsafe fn frames_of(
     let has_javascript = raw.iter().any(|frame| frame.kind == RawKind::JavaScript);
     let collects = has_javascript && v8.is_some_and(|v8| isolate.collects(v8, caller));
     let mut is_marked = false;
-    for frame in raw {
+    let (mut slots, mut functions) = ([0; MOST], [0; MOST]);
+    if let Some(v8) = v8.filter(|_| is_readable && has_javascript && !collects) {
+        slots.iter_mut().zip(raw).for_each(|(slot, frame)| *slot = frame.function);
+        isolate.functions(v8, tables, &slots[..raw.len()], &mut functions[..raw.len()]);
+    }
+    for (frame, function) in raw.iter().zip(functions) {
         match frame.kind {
             RawKind::Native => writer.push(Frame::Native(frame.pc).word()),
             RawKind::Gap => writer.push(Frame::Gap.word()),
@@ -69,10 +74,9 @@ unsafe fn frames_of(
                 }
             }
             RawKind::JavaScript => {
-                if let Some(v8) = v8.filter(|_| is_readable) {
-                    isolate.functions(v8, tables, frame.pc, frame.function, |frame| {
-                        writer.push(frame.word());
-                    });
+                if let Some(v8) = v8.filter(|_| function != 0) {
+                    isolate.inlined(v8, tables, frame.pc, |frame| writer.push(frame.word()));
+                    writer.push(Frame::JavaScript(function).word());
                 }
             }
         }

@@ -10,7 +10,7 @@ use crate::stack::Stack;
 use crate::v8::{self, V8};
 
 /// The most frames of one walk.
-pub const MOST: usize = 128;
+pub const MOST: usize = crate::memory::MOST;
 
 /// A frame as it is on the stack.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -49,33 +49,108 @@ type Identity = (Value, Value, u32);
 pub struct Functions {
     pub maps: Maps,
     seen: Box<[(Identity, u32); 512]>,
+    words: Box<[usize; memory::MOST * SCRIPT]>,
 }
 
 impl Default for Functions {
     fn default() -> Self {
-        Self { maps: Maps::default(), seen: Box::new([((0, 0, 0), 0); 512]) }
+        let (seen, words) = (Box::new([((0, 0, 0), 0); 512]), Box::new([0; memory::MOST * SCRIPT]));
+        Self { maps: Maps::default(), seen, words }
     }
 }
 
+// How many words of an object are read.
+const FUNCTION: usize = 5;
+const SHARED: usize = 7;
+const SCRIPT: usize = 10;
+
 impl Functions {
+    /// The functions that frames have in the place of their function; 0 for none. A system call reads as many objects as there are
+    /// frames: one for each would cost most of what a sample costs.
+    pub fn of_slots(&mut self, layout: &Layout, tables: &Tables, slots: &[Value], found: &mut [u32]) {
+        found.fill(0);
+        if self.gather(layout, tables, slots, found).is_none() {
+            // One of them is not what it seems to be.
+            for (slot, found) in slots.iter().zip(found) {
+                *found = self.of_slot(layout, tables, *slot).unwrap_or(0);
+            }
+        }
+    }
+
+    fn gather(&mut self, layout: &Layout, tables: &Tables, slots: &[Value], found: &mut [u32]) -> Option<()> {
+        let mut places = [0_usize; memory::MOST];
+        let mut objects = [0_usize; memory::MOST];
+        let mut count = 0;
+        let starts =
+            slots.iter().enumerate().filter_map(|(place, slot)| Some((place, heap::address(*slot)?)));
+        for (place, start) in starts {
+            (*places.get_mut(count)?, *objects.get_mut(count)?) = (place, start);
+            count += 1;
+        }
+        let read =
+            |words: &mut [usize], objects: &[usize], each| memory::gather(objects, each, words).then_some(());
+        read(&mut self.words[..], &objects[..count], FUNCTION)?;
+        for (words, object) in self.words.chunks(FUNCTION).zip(&mut objects[..count]) {
+            let (map, shared) = (words[0], words[layout.function_shared / 8]);
+            if !layout.types.functions.contains(&self.maps.instance_type(layout, map)?) {
+                return None;
+            }
+            *object = heap::address(shared)?;
+        }
+        read(&mut self.words[..], &objects[..count], SHARED)?;
+        let mut identities = [(0, 0); memory::MOST];
+        for index in 0..count {
+            let words = &self.words[index * SHARED..][..SHARED];
+            let (map, name) = (words[0], words[layout.shared_name / 8]);
+            let script = words[layout.shared_script / 8];
+            if self.maps.instance_type(layout, map)? != layout.types.shared {
+                return None;
+            }
+            identities[index] = (objects[index] + 1, name);
+            objects[index] = heap::address(script)?;
+        }
+        read(&mut self.words[..], &objects[..count], SCRIPT)?;
+        for index in 0..count {
+            let mut script = [0; SCRIPT];
+            script.copy_from_slice(&self.words[index * SCRIPT..][..SCRIPT]);
+            let is_script = self.maps.instance_type(layout, script[0])? == layout.types.script;
+            let (shared, name) = identities[index];
+            let function = self.known(layout, tables, shared, name, is_script.then_some(script));
+            found[places[index]] = function.unwrap_or(0);
+        }
+        Some(())
+    }
+
     /// The function that a frame has in the place of its function. `None` if there is none.
-    pub fn of_slot(&mut self, layout: &Layout, tables: &Tables, slot: Value) -> Option<u32> {
-        let [map] = heap::object(slot)?;
-        let kind = self.maps.instance_type(layout, map)?;
-        if !layout.types.functions.contains(&kind) {
+    fn of_slot(&mut self, layout: &Layout, tables: &Tables, slot: Value) -> Option<u32> {
+        let words: [usize; FUNCTION] = heap::object(slot)?;
+        if !layout.types.functions.contains(&self.maps.instance_type(layout, words[0])?) {
             return None;
         }
-        self.of_shared(layout, tables, heap::field(slot, layout.function_shared)?)
+        self.of_shared(layout, tables, words[layout.function_shared / 8])
     }
 
     /// The function with that `SharedFunctionInfo`.
     pub fn of_shared(&mut self, layout: &Layout, tables: &Tables, shared: Value) -> Option<u32> {
-        let words: [usize; 7] = heap::object(shared)?;
+        let words: [usize; SHARED] = heap::object(shared)?;
         if self.maps.instance_type(layout, words[0])? != layout.types.shared {
             return None;
         }
-        let (name, script) = (words[layout.shared_name / 8], words[layout.shared_script / 8]);
-        let script = self.script(layout, script);
+        let script = heap::object::<SCRIPT>(words[layout.shared_script / 8]).filter(|script| {
+            // A function that is being debugged has the script behind one more object, at a place that is not exported.
+            self.maps.instance_type(layout, script[0]) == Some(layout.types.script)
+        });
+        self.known(layout, tables, shared, words[layout.shared_name / 8], script)
+    }
+
+    fn known(
+        &mut self,
+        layout: &Layout,
+        tables: &Tables,
+        shared: Value,
+        name: Value,
+        script: Option<[usize; SCRIPT]>,
+    ) -> Option<u32> {
         let id = script.map_or(0, |script| script[layout.script_id / 8] >> 32) as u32;
         let identity = (shared, name, id);
         let place = (shared >> 3 ^ name >> 3 ^ id as usize) % self.seen.len();
@@ -88,22 +163,12 @@ impl Functions {
         Some(index)
     }
 
-    /// The first words of a script.
-    fn script(&mut self, layout: &Layout, script: Value) -> Option<[usize; 10]> {
-        let words: [usize; 10] = heap::object(script)?;
-        match self.maps.instance_type(layout, words[0])? {
-            kind if kind == layout.types.script => Some(words),
-            // A function that is being debugged has the script behind one more object, at a place that is not exported.
-            _ => None,
-        }
-    }
-
     fn read(
         &mut self,
         layout: &Layout,
         tables: &Tables,
         name: Value,
-        script: Option<[usize; 10]>,
+        script: Option<[usize; SCRIPT]>,
     ) -> Function {
         let is_scope = self.maps.type_of(layout, name) == Some(layout.types.scope);
         let mut buffer = [0; 256];
@@ -129,7 +194,7 @@ impl Functions {
     fn line_and_column(
         &mut self,
         layout: &Layout,
-        script: &[usize; 10],
+        script: &[usize; SCRIPT],
         position: usize,
     ) -> Option<(usize, usize)> {
         let ends = script[layout.script_line_ends / 8];

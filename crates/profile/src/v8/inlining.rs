@@ -128,8 +128,17 @@ fn is_likely_code(value: Value) -> bool {
 impl Code {
     /// The code object, if it is one and has the return address in its instructions.
     fn complete(self, layout: &Layout, functions: &mut Functions, pc: usize) -> Option<Self> {
-        let words: [usize; 8] = heap::object(self.code)?;
-        let size = half(&words, layout.code_size) as usize;
+        self.checked(layout, functions, pc, &heap::object(self.code)?)
+    }
+
+    fn checked(
+        self,
+        layout: &Layout,
+        functions: &mut Functions,
+        pc: usize,
+        words: &[usize; 8],
+    ) -> Option<Self> {
+        let size = half(words, layout.code_size) as usize;
         let is_code = words[layout.code_start / 8] == self.start
             && size <= LARGEST
             && (self.start + 1..=self.start + size).contains(&pc)
@@ -140,9 +149,14 @@ impl Code {
     /// Whether the return address is still in this code, or still in none.
     fn is_still(&self, layout: &Layout, functions: &mut Functions, pc: usize) -> bool {
         // To look for code that was not found takes long: once is enough.
-        self.start == 0
-            || memory::words::<1>(self.start - layout.code_header + 8) == Some([self.code])
-                && self.complete(layout, functions, pc) == Some(*self)
+        if self.start == 0 {
+            return true;
+        }
+        let header = self.start - layout.code_header + 8;
+        let read = heap::address(self.code).and_then(|code| memory::word_and_words(header, code));
+        read.is_some_and(|(code, words)| {
+            code == self.code && self.checked(layout, functions, pc, &words) == Some(*self)
+        })
     }
 
     /// Calls the function with each inlined `SharedFunctionInfo`, the innermost first. `None` if they cannot be told.

@@ -173,23 +173,21 @@ impl Known {
         self.code.iter().any(|range| range.contains(&caller.pc)).then_some(caller)
     }
 
-    /// Calls the function for each JavaScript frame that the physical one stands for, the innermost first. It has a return address, and
-    /// what is in the place of its function.
-    pub fn functions(
-        &mut self,
-        v8: &V8,
-        tables: &Tables,
-        pc: usize,
-        slot: usize,
-        mut with: impl FnMut(Frame),
-    ) {
+    /// Reads the functions that frames of V8's code have in the place of their function; 0 for none.
+    pub fn functions(&mut self, v8: &V8, tables: &Tables, slots: &[usize], found: &mut [u32]) {
+        match (&v8.layout, &mut self.caches) {
+            (Ok(layout), Some(caches)) => caches.functions.of_slots(layout, tables, slots, found),
+            _ => found.fill(0),
+        }
+    }
+
+    /// Calls the function for each function that is inlined at the return address, the innermost first.
+    pub fn inlined(&mut self, v8: &V8, tables: &Tables, pc: usize, with: impl FnMut(Frame)) {
         let (Ok(layout), Some(caches)) = (&v8.layout, &mut self.caches) else { return };
         let Caches { functions, inlined } = &mut **caches;
-        let Some(function) = functions.of_slot(layout, tables, slot) else { return };
         let [compiled, builtins, copy] = &self.code;
         if compiled.contains(&pc) && !builtins.contains(&pc) && !copy.contains(&pc) {
-            inlined.each(layout, tables, functions, pc, &mut with);
+            inlined.each(layout, tables, functions, pc, with);
         }
-        with(Frame::JavaScript(function));
     }
 }
