@@ -91,6 +91,11 @@ describe('the tables', () => {
       assert.ok(found.includes(name), `${name} is not in ${found.join(', ')}`);
   });
 
+  test('take a function of V8 for one of Node', () => {
+    assert.equal(rows('functions').find(({ name }) => name === 'Promise')?.kind, 'node');
+    assert.ok(!rows('packages').some(({ name }) => name === '(v8)'));
+  });
+
   test('count a function that calls itself once', () => {
     for (const row of rows('functions', profileOf(deep(100)))) assert.equal(row.total.after, 4 * MIB);
   });

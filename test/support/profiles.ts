@@ -183,6 +183,7 @@ export function shop(factor = 1): StackOf[] {
         { name: 'vips_image_write_to_memory', library: VIPS },
         { name: '~~~ queued by', library: NODE },
         script('pipeline', '/srv/shop/node_modules/sharp/lib/output.js', 1620),
+        script('Promise', '(v8)', 0),
         script('thumbnail', `${APP}/images.js`, 9),
         script('handle', `${APP}/server.js`, 51),
         ...OUTSIDE,

@@ -147,7 +147,8 @@ function ownerOf(file: string, isScript: boolean): { kind: Kind; group: string }
     /.*\/(?:node_modules|site-packages|dist-packages)\/((?:@[^/]+\/)?[^/]+)/s.exec(file) ?? [];
   if (installed !== undefined) return { kind: isScript ? 'package' : 'native', group: installed };
   if (!isScript) return { kind: 'native', group: NATIVE };
-  if (file.startsWith('node:')) return { kind: 'node', group: 'Node.js' };
+  // V8's own functions, such as Promise, have no file.
+  if (file.startsWith('node:') || file === '(v8)') return { kind: 'node', group: 'Node.js' };
   if (/\/lib\/python3[^/]*\//.test(file)) return { kind: 'package', group: 'Python' };
   return { kind: 'app', group: 'Your code' };
 }
