@@ -1,14 +1,22 @@
 // Builds the addon for Windows on a Linux machine, and runs its tests in a real Node under wine.
 //
-//   node npm/win32.mjs
+//   node npm/win32.mjs [build | test] [--node <node.exe>] [--summary <file>]     default: builds, then tests
 //
+// The summary is for a program that runs this (platforms/windows.mjs).
 // The target is x86_64-pc-windows-gnu. What is published is x86_64-pc-windows-msvc, which the workflow builds and tests on
 // Windows (.github/workflows/ci.yml): this is for a machine that has no Windows. Everything is written below target/win32.
 
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { parseArgs } from 'node:util';
 import { standardLibrary } from './standard-library.mjs';
+
+const { values, positionals } = parseArgs({
+  options: { node: { type: 'string' }, summary: { type: 'string' } },
+  allowPositionals: true,
+});
+const [action] = positionals;
 
 const root = join(import.meta.dirname, '..');
 const folder = join(root, 'target/win32');
@@ -18,7 +26,7 @@ const MINGW = 'x86_64-w64-mingw32';
 // Node 24 aborts at its start on wine 8, which Debian 12 has.
 const NODE = '22.23.3';
 
-const wine = { ...process.env, WINEPREFIX: join(folder, 'wine'), WINEDEBUG: '-all' };
+const wine = { ...process.env, WINEPREFIX: join(folder, 'wine'), WINEDEBUG: '-all', TEST_EMULATOR: 'wine' };
 
 /** What makes sense without a `malloc` to switch, a shell and a compiler. */
 const TESTS = [
@@ -100,6 +108,9 @@ function build() {
   copyFileSync(built, join(binaries, 'malloc-backend.win32-x64-msvc.node'));
 }
 
+/** @type {import('../test/support/reporters.js').Summary & { backends: string[] }} */
+const summary = { backends: [], passed: 0, failed: [], skipped: {} };
+
 /** @param {string} node @param {string} name */
 function runTests(node, name) {
   const results = join(folder, `${name}.json`);
@@ -121,12 +132,40 @@ function runTests(node, name) {
   for (const { name: test, state, why } of all)
     if (state !== 'passed') console.log(`  ${state}: ${test}${why ? `: ${why}` : ''}`);
   if (status !== 0) console.log(`  ended with ${signal ?? `status ${status}`}`);
-  return status === 0 && passed > 0;
+  const isGood = status === 0 && passed > 0;
+  // A test at which Node came to its end is still running.
+  const broken = all.filter(({ state }) => state !== 'passed' && state !== 'skipped');
+  summary.passed += passed ?? 0;
+  summary.failed.push(...broken.map((test) => `${name}: ${test.name}`));
+  if (!isGood && broken.length === 0) summary.failed.push(`${name}: came to no end`);
+  for (const { state, why = '' } of all)
+    if (state === 'skipped') summary.skipped[why] = (summary.skipped[why] ?? 0) + 1;
+  return isGood;
 }
 
-build();
-randomNumbers();
-must('wine', ['winecfg', '-v', 'win10'], { env: wine, stdio: 'ignore' });
-const node = nodeForWindows();
-const passed = TESTS.map((name) => runTests(node, name)).every(Boolean);
-process.exit(passed ? 0 : 1);
+/** The backends that the addon has in a Node for Windows.
+ * @param {string} node */
+function backends(node) {
+  const file = join(folder, 'backends.json');
+  rmSync(file, { force: true });
+  const script = `import('./dist/index.js').then(({ backends }) => {
+    const found = backends().filter(({ available }) => available).map(({ backend }) => backend);
+    require('node:fs').writeFileSync(process.argv[1], JSON.stringify(found));
+  })`;
+  const env = { ...wine, MALLOC_BACKEND_BINARY_DIR: binaries };
+  must('wine', [node, '-e', script, file], { env, stdio: 'ignore' });
+  return JSON.parse(readFileSync(file, 'utf8'));
+}
+
+if (action !== 'test') {
+  build();
+  randomNumbers();
+}
+if (action !== 'build') {
+  must('wine', ['winecfg', '-v', 'win10'], { env: wine, stdio: 'ignore' });
+  const node = values.node ?? nodeForWindows();
+  summary.backends = backends(node);
+  const passed = TESTS.map((name) => runTests(node, name)).every(Boolean);
+  if (values.summary !== undefined) writeFileSync(values.summary, JSON.stringify(summary));
+  process.exitCode = passed ? 0 : 1;
+}

@@ -3,25 +3,44 @@
 import { mkdirSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { checkout, folder, get, inRoot } from './root.mjs';
+import { checkout, folder, get, inRoot, root } from './root.mjs';
 import { PLATFORMS } from './table.mjs';
 
-/** @param {string} name */
-export function build(name) {
-  const { target, env } = PLATFORMS[name];
-  // The crates come through this machine's cargo, which knows where from; the root's cargo finds them there.
-  get('cargo', ['fetch', '--locked', '--quiet'], { cwd: checkout });
+/**
+ * Runs a program that compiles the crates in a root. They come through this machine's cargo, which knows where from, and with
+ * them the crates of Rust's standard library, which is compiled where Debian has none. The root's cargo finds them there.
+ * @param {import('./root.mjs').Where} where What is made stays in the folders of `over`.
+ * @param {string[]} command
+ */
+export function compile({ over = {}, env = {}, ...where }, command) {
+  const library = join(root(where.root), 'usr/lib/rustlib/src/rust/library');
+  for (const folder of [checkout, library]) {
+    const env = { ...process.env, RUSTC_BOOTSTRAP: '1' };
+    get('cargo', ['fetch', '--locked', '--quiet'], { cwd: folder, env });
+  }
   const registry = join(process.env['CARGO_HOME'] ?? join(homedir(), '.cargo'), 'registry');
-  const own = { '/checkout/target': join(folder, 'cargo'), '/opt/zig-cache': join(folder, 'zig-cache') };
-  for (const path of Object.values(own)) mkdirSync(path, { recursive: true });
-  const offline = {
-    CARGO_HOME: '/opt/cargo',
-    CARGO_NET_OFFLINE: 'true',
-    ZIG_GLOBAL_CACHE_DIR: '/opt/zig-cache',
-  };
+  for (const path of Object.values(over)) mkdirSync(path, { recursive: true });
+  const offline = { CARGO_HOME: '/opt/cargo', CARGO_NET_OFFLINE: 'true' };
   const { status } = inRoot(
-    { root: 'toolchain', over: { ...own, '/opt/cargo/registry': registry }, env: { ...offline, ...env } },
-    ['node', 'npm/build.mjs', '--target', target, '--package', name],
+    { ...where, over: { ...over, '/opt/cargo/registry': registry }, env: { ...offline, ...env } },
+    command,
   );
-  if (status !== 0) throw new Error('npm/build.mjs failed');
+  if (status !== 0) throw new Error(`${command.slice(0, 2).join(' ')} failed`);
+}
+
+/** Half of the time of the release's build, and the same code: for what is tested only. */
+const UNOPTIMISED = {
+  CARGO_PROFILE_RELEASE_OPT_LEVEL: '1',
+  CARGO_PROFILE_RELEASE_LTO: 'off',
+  CARGO_PROFILE_RELEASE_CODEGEN_UNITS: '16',
+};
+
+/** @param {string} name @param {boolean} quick Without the compiler's slower optimisations. */
+export function build(name, quick) {
+  const { target, env } = PLATFORMS[name];
+  const cargo = quick ? 'cargo-quick' : 'cargo';
+  const over = { '/checkout/target': join(folder, cargo), '/opt/zig-cache': join(folder, 'zig-cache') };
+  const all = { ZIG_GLOBAL_CACHE_DIR: '/opt/zig-cache', ...(quick ? UNOPTIMISED : {}) };
+  const command = `node npm/build.mjs --target ${target} --package ${name}`.split(' ');
+  compile({ root: 'toolchain', over, env: { ...all, ...env } }, command);
 }

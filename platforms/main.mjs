@@ -1,48 +1,68 @@
 // Builds the packages of other platforms on a Linux machine on x64, and tests them.
 //
-//   node platforms/main.mjs build [platform …]
+//   node platforms/main.mjs build [--quick] [--if-possible] [platform …]
 //   node platforms/main.mjs test [--quick] [--if-possible] [platform …]     builds, too
 //
-// Without names: all of table.mjs. --quick runs a part of the tests. --if-possible passes over a platform that the machine or
-// the registries lack something for; without it that is a failure.
+// Without names: all of table.mjs, and Windows. --quick builds without the slower optimisations, and runs a part of the tests.
+// --if-possible passes over a platform that the machine or the registries lack something for; without it that is a failure.
 
+import assert from 'node:assert/strict';
 import { parseArgs } from 'node:util';
 import { build } from './build.mjs';
 import { Missing, prepare } from './root.mjs';
 import { PLATFORMS } from './table.mjs';
 import { QUICK, TESTS, service, test } from './test.mjs';
+import * as windows from './windows.mjs';
 
 const { values, positionals } = parseArgs({
   options: { quick: { type: 'boolean', default: false }, 'if-possible': { type: 'boolean', default: false } },
   allowPositionals: true,
 });
+
+/** @type {Record<string, { build: () => void, test: () => import('./test.mjs').Found, service: () => string[] }>} */
+const platforms = {
+  ...Object.fromEntries(
+    Object.keys(PLATFORMS).map((name) => [
+      name,
+      {
+        build: () => build(name, values.quick),
+        test: () => test(name, values.quick ? QUICK : TESTS),
+        service: () => service(name),
+      },
+    ]),
+  ),
+  'win32-x64': { ...windows, service: () => ['skipped: there is no malloc to switch on Windows'] },
+};
 const [action = '', ...named] = positionals;
-const names = named.length > 0 ? named : Object.keys(PLATFORMS);
-const unknown = names.find((name) => !(name in PLATFORMS));
+const names = named.length > 0 ? named : Object.keys(platforms);
+const unknown = names.find((name) => !(name in platforms));
 if (!['build', 'test'].includes(action) || unknown !== undefined) {
   const fault = unknown === undefined ? 'say build or test' : `there is no platform ${unknown}`;
-  console.error(`platforms: ${fault}; the platforms are ${Object.keys(PLATFORMS).join(', ')}`);
+  console.error(`platforms: ${fault}; the platforms are ${Object.keys(platforms).join(', ')}`);
   process.exit(2);
 }
 
 /** The lines of the report on a platform, the first for the table, and how it came out.
  * @param {string} name @returns {{ line: string[], details: string[], failed: boolean }} */
 function report(name) {
+  const platform = platforms[name] ?? assert.fail(name);
   try {
     prepare();
-    build(name);
+    platform.build();
     if (action === 'build') return { line: ['built'], details: [], failed: false };
-    const { files, addon, proofs, tests } = test(name, values.quick ? QUICK : TESTS);
+    const { files, addon, proofs, tests } = platform.test();
     const skipped = Object.values(tests.skipped).reduce((sum, count) => sum + count, 0);
-    const proven = Object.values(proofs).filter((proof) => proof === 'proven').length;
-    const line = [files, addon || 'FAILED', proven, tests.passed, tests.failed.length, skipped].map(String);
+    const proven = proofs && Object.values(proofs).filter((proof) => proof === 'proven').length;
+    const counts = [tests.passed, tests.failed.length, skipped];
+    const line = [files, addon || 'FAILED', `${proven ?? 'none'}`, ...counts.map(String)];
     const details = [
-      ...Object.entries(proofs).flatMap(([backend, proof]) =>
+      ...(proofs === undefined ? ['nothing is proven: there is no malloc to switch'] : []),
+      ...Object.entries(proofs ?? {}).flatMap(([backend, proof]) =>
         proof === 'proven' ? [] : [`${backend}: ${proof}`],
       ),
       ...tests.failed.map((test) => `failed: ${test}`),
       ...Object.entries(tests.skipped).map(([reason, count]) => `${count} skipped: ${reason}`),
-      ...(values.quick ? [] : service(name)).map((step) => `a service: ${step}`),
+      ...(values.quick ? [] : platform.service()).map((step) => `a service: ${step}`),
     ];
     const failed =
       tests.failed.length > 0 || tests.passed === 0 || /FAILED/.test([...line, ...details].join('\n'));

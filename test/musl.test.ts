@@ -9,12 +9,13 @@ import { activeBackend, memory } from '../index.js';
 import { linuxBinding } from '../src/native/loader.js';
 import * as tools from './fixtures-ts/tools.js';
 import { kill, run, start } from './support/run.js';
-import { cannotPreload, isGlibc } from './support/shims.js';
+import { cannotPreload, emulated, isGlibc } from './support/shims.js';
 import { afterAll, describe, test } from './support/suite.js';
 
 const MiB = 2 ** 20;
 const compiler = isGlibc ? 'musl-gcc' : (process.env['CC'] ?? 'cc');
-const missing = cannotPreload || (tools.which(compiler) === undefined && `${compiler} is not installed`);
+const missing =
+  cannotPreload || emulated || (tools.which(compiler) === undefined && `${compiler} is not installed`);
 
 /** Starts a program of musl's from a source that lets it wait for its input, when it has said a word. */
 async function waiting(name: string, source: string, flags: string[] = []) {

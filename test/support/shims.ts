@@ -25,6 +25,12 @@ export const cannotPreload: string | false =
 /** Why a test that takes glibc's own functions for comparison cannot run; false where it can. */
 export const notGlibc: string | false = cannotPreload || (isGlibc ? false : 'the C library is not glibc');
 
+/** What runs this program on a system or a processor that it is not made for (platforms): qemu, or wine. */
+export const emulator = process.env['TEST_EMULATOR'];
+/** Why a test that looks at another process, or at what the kernel knows of one, cannot run; false where it can (platforms). */
+export const emulated: string | false =
+  emulator === undefined ? false : `in /proc, ${emulator} stands in the place of the program that it runs`;
+
 /** This machine, as ELF files and Debian's folders call it. */
 export const machine = process.arch === 'x64' ? 'x86_64' : 'aarch64';
 
