@@ -28,19 +28,10 @@ export function compile({ over = {}, env = {}, ...where }, command) {
   if (status !== 0) throw new Error(`${command.slice(0, 2).join(' ')} failed`);
 }
 
-/** Half of the time of the release's build, and the same code: for what is tested only. */
-const UNOPTIMISED = {
-  CARGO_PROFILE_RELEASE_OPT_LEVEL: '1',
-  CARGO_PROFILE_RELEASE_LTO: 'off',
-  CARGO_PROFILE_RELEASE_CODEGEN_UNITS: '16',
-};
-
-/** @param {string} name @param {boolean} quick Without the compiler's slower optimisations. */
-export function build(name, quick) {
+/** @param {string} name */
+export function build(name) {
   const { target, env } = PLATFORMS[name];
-  const cargo = quick ? 'cargo-quick' : 'cargo';
-  const over = { '/checkout/target': join(folder, cargo), '/opt/zig-cache': join(folder, 'zig-cache') };
-  const all = { ZIG_GLOBAL_CACHE_DIR: '/opt/zig-cache', ...(quick ? UNOPTIMISED : {}) };
+  const over = { '/checkout/target': join(folder, 'cargo'), '/opt/zig-cache': join(folder, 'zig-cache') };
   const command = `node npm/build.mjs --target ${target} --package ${name}`.split(' ');
-  compile({ root: 'toolchain', over, env: { ...all, ...env } }, command);
+  compile({ root: 'toolchain', over, env: { ZIG_GLOBAL_CACHE_DIR: '/opt/zig-cache', ...env } }, command);
 }

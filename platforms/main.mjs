@@ -1,10 +1,10 @@
 // Builds the packages of other platforms on a Linux machine on x64, and tests them.
 //
-//   node platforms/main.mjs build [--quick] [--if-possible] [platform …]
+//   node platforms/main.mjs build [platform …]
 //   node platforms/main.mjs test [--quick] [--if-possible] [platform …]     builds, too
 //
-// Without names: all of table.mjs, and Windows. --quick builds without the slower optimisations, and runs a part of the tests.
-// --if-possible passes over a platform that the machine or the registries lack something for; without it that is a failure.
+// Without names: all of table.mjs, and Windows. --quick runs a part of the tests. --if-possible passes over a platform that the
+// machine or the registries lack something for; without it that is a failure.
 
 import assert from 'node:assert/strict';
 import { parseArgs } from 'node:util';
@@ -25,7 +25,7 @@ const platforms = {
     Object.keys(PLATFORMS).map((name) => [
       name,
       {
-        build: () => build(name, values.quick),
+        build: () => build(name),
         test: () => test(name, values.quick ? QUICK : TESTS),
         service: () => service(name),
       },
