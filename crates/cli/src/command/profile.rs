@@ -13,7 +13,7 @@ use super::node::become_node;
 malloc-backend profile --pid <pid> [--seconds <number>] [-o <file>] [--html <file>]
        malloc-backend profile <profile> --html <file> [--against <profile>] [-o <file>]",
     after_help = "\
-The profile names the functions that allocated the memory: JavaScript's, Python's and native ones.
+The profile names the functions that allocated the memory: JavaScript's and native ones.
 
 The process must listen: start it with MALLOC_BACKEND_PROFILE=socket and node --import malloc-backend/profile, or call
 heapProfile.listen() in it. Only its user and root can ask. The profile has what is allocated in these seconds, and of this
