@@ -1,4 +1,4 @@
-import { MallocBackendError, shown } from '../errors.js';
+import { invalidArgument, shown } from '../errors.js';
 import { ownMalloc } from '../memory/own.js';
 import { linuxBinding } from '../native/loader.js';
 import { namesOf, requireOptions } from '../options.js';
@@ -194,8 +194,5 @@ function startHere(interval: number, maxSamples: number): void {
 
 function requireInteger(name: string, value: unknown, least: number, most: number): void {
   if (typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most) return;
-  throw new MallocBackendError(
-    'ERR_INVALID_ARGUMENT',
-    `${name} must be an integer from ${least} to ${most}, not ${shown(value)}`,
-  );
+  throw invalidArgument(`${name} must be an integer from ${least} to ${most}, not ${shown(value)}`);
 }

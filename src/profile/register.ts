@@ -22,7 +22,7 @@ import { renameSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { resolve } from 'node:path';
 import { isMainThread } from 'node:worker_threads';
-import { MallocBackendError, shown } from '../errors.js';
+import { type MallocBackendError, invalidArgument, shown } from '../errors.js';
 import { heapProfile, stopNow } from './heap-profile.js';
 
 if (isMainThread) register();
@@ -81,5 +81,5 @@ function tell(error: unknown): void {
 }
 
 function wrong(variable: string, problem: string): MallocBackendError {
-  return new MallocBackendError('ERR_INVALID_ARGUMENT', `${variable} ${problem}`);
+  return invalidArgument(`${variable} ${problem}`);
 }
