@@ -145,7 +145,8 @@ describe('malloc-backend/profile', { skip }, () => {
     for (const [name, value, message] of [
       ['INTERVAL', 'x', 'must be a number of bytes, not "x"'],
       ['INTERVAL', '1', 'interval must be an integer from 64'],
-      ['SIGNAL', 'SIGFOO', 'must be the name of a signal, not "SIGFOO"'],
+      ['SIGNAL', 'SIGFOO', 'must be the name of a signal that a process can handle, not "SIGFOO"'],
+      ['SIGNAL', 'SIGKILL', 'must be the name of a signal that a process can handle, not "SIGKILL"'],
     ] as const) {
       const env = { [`MALLOC_BACKEND_PROFILE_${name}`]: value };
       const { code, stderr } = await run(process.execPath, ['--import', entry, program], {

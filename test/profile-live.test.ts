@@ -82,6 +82,39 @@ describe('a live service', { skip }, () => {
     assert.match(/<tbody>\s*<tr>.*?<\/tr>/s.exec(text)![0], /leakHere/);
   });
 
+  test('is profiled in a worker of a cluster, which is another process', async () => {
+    const TMPDIR = tools.scratch(`live-${folders++}`);
+    mkdirSync(TMPDIR, { mode: 0o700 });
+    const source = `import cluster from 'node:cluster';
+if (cluster.isPrimary) cluster.fork();
+else {
+  const kept = [];
+  const leakInWorker = () => kept.push(Buffer.alloc(65536, 1));
+  setInterval(() => leakInWorker(), 2);
+  console.log('worker ' + process.pid);
+}`;
+    const child = tools.watched(
+      spawn(process.execPath, ['--import', entry, tools.file('cluster.mjs', source, 0o644)], {
+        env: environment({ TMPDIR, MALLOC_BACKEND_PROFILE: 'socket' }),
+        stdio: ['ignore', 'pipe', 'inherit'],
+      }),
+    );
+    started.push(child);
+    let said = '';
+    child.stdout!.on('data', (chunk: Buffer) => (said += chunk));
+    const worker = await tools.until('the worker', () => /worker (\d+)/.exec(said)?.[1]);
+    const file = tools.scratch('worker.pb.gz');
+    const profiled = async (pid: string) => {
+      const { code, stderr } = await tools.command(['profile', '--pid', pid, '--seconds', '2', '-o', file]);
+      assert.equal(code, 0, stderr);
+      return readProfile(readFileSync(file));
+    };
+    const names = ({ samples }: Awaited<ReturnType<typeof profiled>>) =>
+      JSON.stringify(samples, (_, value: unknown) => (typeof value === 'bigint' ? String(value) : value));
+    assert.match(names(await profiled(worker)), /leakInWorker/);
+    assert.doesNotMatch(names(await profiled(`${child.pid}`)), /leakInWorker/);
+  });
+
   test('gives a scraper what its own profile has, and what changed in a time', async () => {
     const { port, pid } = await service(['started']);
     await new Promise((resolve) => setTimeout(resolve, 1000));

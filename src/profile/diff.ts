@@ -43,7 +43,10 @@ export function diff(before: Uint8Array, after: Uint8Array): Uint8Array {
       for (const [at, value] of values.entries()) entry.values[at]! += sign * value;
     }
   const changed: Sample[] = [...samples.values()].filter(({ values }) => values.some((value) => value !== 0));
-  return writeProfile({ ...second, samples: changed });
+  // Two snapshots of one profile: the difference is of the time between them.
+  const isSame = first.time - first.duration === second.time - second.duration;
+  const duration = isSame ? second.time - first.time : second.duration;
+  return writeProfile({ ...second, duration, samples: changed });
 }
 
 /** Throws if the values of one profile are not those of the other. */

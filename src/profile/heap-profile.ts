@@ -145,13 +145,19 @@ export const heapProfile: HeapProfile = {
 
   listen() {
     listening ??= listenAt(captures).then(
-      (socket) => ({
-        path: socket.path,
-        close: () => {
-          listening = undefined;
-          return socket.close();
-        },
-      }),
+      ({ path, close }) => {
+        let closed: Promise<void> | undefined;
+        return {
+          path,
+          close: () => {
+            if (closed === undefined) {
+              listening = undefined;
+              closed = close();
+            }
+            return closed;
+          },
+        };
+      },
       (error: unknown) => {
         // The next call tries again.
         listening = undefined;

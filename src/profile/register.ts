@@ -13,7 +13,7 @@
  * With `MALLOC_BACKEND_PROFILE=socket`, the module starts no profile and writes no file. Instead, `malloc-backend profile --pid`
  * can take profiles of the process, as after `heapProfile.listen()`.
  *
- * Child processes with the same variables and options write files of their own. The module does nothing in workers: the
+ * Child processes with the same variables and options write files of their own if the name of the file has `%p`. The module does nothing in workers: the
  * profile of the process contains all threads. A process that a signal ends writes no file.
  */
 
@@ -24,6 +24,9 @@ import { resolve } from 'node:path';
 import { isMainThread } from 'node:worker_threads';
 import { type MallocBackendError, invalidArgument, shown } from '../errors.js';
 import { heapProfile, stopNow } from './heap-profile.js';
+
+/** No process can handle these. */
+const UNHANDLED: ReadonlySet<string> = new Set(['SIGKILL', 'SIGSTOP']);
 
 if (isMainThread) register();
 
@@ -41,8 +44,11 @@ function register(): void {
   if (interval !== undefined && !/^\d+$/.test(interval)) {
     throw wrong('MALLOC_BACKEND_PROFILE_INTERVAL', `must be a number of bytes, not ${shown(interval)}`);
   }
-  if (signal !== undefined && !Object.hasOwn(constants.signals, signal)) {
-    throw wrong('MALLOC_BACKEND_PROFILE_SIGNAL', `must be the name of a signal, not ${shown(signal)}`);
+  if (signal !== undefined && (!Object.hasOwn(constants.signals, signal) || UNHANDLED.has(signal))) {
+    throw wrong(
+      'MALLOC_BACKEND_PROFILE_SIGNAL',
+      `must be the name of a signal that a process can handle, not ${shown(signal)}`,
+    );
   }
   heapProfile.start(interval === undefined ? {} : { interval: Number(interval) });
   if (signal !== undefined) {

@@ -3,8 +3,7 @@
 // The fast path of an allocation is a subtraction from the thread's countdown of bytes and a jump to the original function.
 // The fast path of a free is a test of the pointer's low 12 bits, because sampled blocks lie at the start of a page. All else is in
 // crates/profile. This file is C for three reasons: thread-local storage of the initial-exec model, the caller's frame, and
-// calls of the original functions that are jumps. The originals see the caller's return address, and no frame of ours is on
-// the stack when one of them throws.
+// calls of the original functions that are jumps: on the fast path the originals see the caller's return address.
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -203,6 +202,8 @@ static void *hook_aligned_alloc(size_t alignment, size_t size) {
 
 static SLOW int slow_posix_memalign(void **result, size_t alignment, size_t size) {
   CALLER;
+  // An alignment that the original refuses.
+  if (alignment < sizeof(void *)) return original.posix_memalign(result, alignment, size);
   void *const block = sample(size, alignment, false, &caller);
   if (block == NULL) return original.posix_memalign(result, alignment, size);
   *result = block;

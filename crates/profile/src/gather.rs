@@ -129,7 +129,8 @@ impl Gathered {
         }
         let since_1970 = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default();
         let about = About {
-            time: since_1970(self.started).as_nanos() as i64,
+            // pprof's field is the time of the collection.
+            time: (since_1970(self.started) + self.duration).as_nanos() as i64,
             duration: self.duration.as_nanos() as i64,
             interval: self.interval as i64,
             comments: &self.comments,

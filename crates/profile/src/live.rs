@@ -65,7 +65,8 @@ impl Live {
 
     /// How many samples are in the table.
     pub fn len(&self) -> usize {
-        self.count.load(Ordering::Relaxed)
+        // A late free of the last profile's may have counted down after `clear`.
+        (self.count.load(Ordering::Relaxed) as isize).max(0) as usize
     }
 
     /// How many samples found no room.

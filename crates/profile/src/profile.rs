@@ -29,6 +29,8 @@ static PROFILE: Lock<Option<Running>> = Lock::new(None);
 /// # Errors
 /// A profile runs; or the process's allocations cannot be seen.
 pub fn start(options: Options, probe: &Probe) -> Result<(), Refusal> {
+    // Before the lock: a library that is being opened on another thread may fork in its constructor, and a fork waits for it.
+    open_hooks()?;
     let mut profile = PROFILE.hold();
     if profile.is_some() {
         return Err(refusal("ERR_PROFILE_RUNNING", "a heap profile is running already; stop it first"));
@@ -42,7 +44,6 @@ pub fn start(options: Options, probe: &Probe) -> Result<(), Refusal> {
     if !watch_threads_and_forks() {
         return Err(cannot("the process has used up its keys of threads (pthread_key_create)".to_owned()));
     }
-    open_hooks()?;
     tables.clear(options.most_samples);
     got::find_originals()?;
     let v8 = V8::find(&probe.version);

@@ -1,6 +1,7 @@
 //! Work that Node's pool of threads does (`napi_create_async_work`), linked to the stack that queued it.
 
 use std::ffi::{c_int, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::hooks::{self, Caller, Done, Run, Thread, Work};
 use crate::session::Inside;
@@ -19,8 +20,9 @@ pub unsafe extern "C" fn queued(
     done: Option<Done>,
     data: *mut c_void,
 ) -> *mut Work {
-    // Without a function that ends the work there is nobody to give up the memory.
-    let (Some(inside), Some(tables), Some(_)) = (Inside::enter_any(), Tables::get(), done) else {
+    // Without a function that ends the work there is nobody to give up the memory. Node refuses work without a function to run.
+    let (Some(inside), Some(tables), Some(_), Some(_)) = (Inside::enter_any(), Tables::get(), run, done)
+    else {
         return std::ptr::null_mut();
     };
     // SAFETY: the caller's obligation.
@@ -29,7 +31,8 @@ pub unsafe extern "C" fn queued(
             return std::ptr::null_mut();
         }
         (*thread).busy = 1;
-        let stack = stacks::stack_of(thread, &*caller, &inside, tables);
+        let stack = catch_unwind(AssertUnwindSafe(|| stacks::stack_of(thread, &*caller, &inside, tables)))
+            .unwrap_or(0);
         (*thread).busy = 0;
         stack
     };

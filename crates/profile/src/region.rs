@@ -35,7 +35,12 @@ impl Region {
 
     /// Gives the memory back. What is read from here on is zero.
     pub fn clear(&self) {
-        // SAFETY: the mapping is this region's own, private and anonymous: it stays, with zeros in it.
-        unsafe { libc::madvise(self.start.as_ptr().cast(), self.size, libc::MADV_DONTNEED) };
+        // SAFETY: the mapping is this region's own, private and anonymous: it stays, with zeros in it. Where it is locked, the
+        // kernel does not take it (mlockall(2)).
+        unsafe {
+            if libc::madvise(self.start.as_ptr().cast(), self.size, libc::MADV_DONTNEED) != 0 {
+                self.start.as_ptr().write_bytes(0, self.size);
+            }
+        }
     }
 }

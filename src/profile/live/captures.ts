@@ -66,12 +66,21 @@ export class Captures {
     try {
       tell?.('profiling');
       await elapsed(seconds, signal);
-      if (!this.#profiler.isRunning) throw stopped();
-      return await this.#profiler.stop();
-    } finally {
-      if (this.#profiler.isRunning) await this.#profiler.stop();
+    } catch (error) {
+      if (this.#profiler.isRunning) await this.#end();
       this.#isOwn = false;
+      throw error;
     }
+    if (this.#profiler.isRunning) return this.#end();
+    this.#isOwn = false;
+    throw stopped();
+  }
+
+  /** Ends the profile at once. Its file takes a while, in which the program may start a profile of its own. */
+  #end(): Promise<Uint8Array> {
+    const profile = this.#profiler.stop();
+    this.#isOwn = false;
+    return profile;
   }
 
   async #ofProgram(

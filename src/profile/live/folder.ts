@@ -7,8 +7,8 @@ import { MallocBackendError } from '../../errors.js';
 
 export const SOCKET_NAME = /^profile-\d+\.sock$/;
 
-/** The path of a process's socket. A unix socket's address has room for so many bytes. */
-const LONGEST = 107;
+/** A unix socket's address has room for 107 bytes. The client finds the path below the process's root. */
+const LONGEST = 107 - '/proc/4194304/root'.length;
 
 /**
  * The path of this process's socket. Makes the folder above it.
@@ -18,7 +18,7 @@ const LONGEST = 107;
 export function socketPath(): string {
   const path = join(privateFolder(), `profile-${process.pid}.sock`);
   if (Buffer.byteLength(path) > LONGEST)
-    throw refused(path, `its path is longer than the ${LONGEST} bytes that the address of a socket has`);
+    throw refused(path, `its path is longer than ${LONGEST} bytes, so no client could reach the socket`);
   return path;
 }
 

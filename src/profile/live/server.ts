@@ -71,9 +71,10 @@ export async function listenAt(captures: Captures): Promise<HeapProfileSocket> {
     close: async () => {
       process.off('exit', remove);
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      // At once: a new socket may get the name while the clients are still being closed.
+      remove();
       for (const client of clients) client.destroy();
       await closed;
-      remove();
     },
   };
 }
@@ -81,7 +82,8 @@ export async function listenAt(captures: Captures): Promise<HeapProfileSocket> {
 function bound(server: Server, path: string): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (cause) => reject(refused(path, cause.message, cause)));
-    server.listen(path, () => {
+    // In a worker of Node's cluster too, it is this process that listens.
+    server.listen({ path, exclusive: true }, () => {
       // What fails later, such as one accept(2) without a free file descriptor, ends no service.
       server.removeAllListeners('error').on('error', () => {});
       resolve();

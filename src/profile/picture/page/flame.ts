@@ -186,7 +186,7 @@ export class Flame {
     const placed = place(this.#top, NARROWEST / Math.max(1, this.#width));
     this.#items = new Map(placed.map((each) => [each.box, { ...each, element: this.#item(each) }]));
     tree.replaceChildren(...[...this.#items.values()].map(({ element }) => element));
-    tree.style.height = `${(Math.max(...placed.map(({ row }) => row)) + 1) * ROW}px`;
+    tree.style.height = `${(placed.reduce((most, { row }) => Math.max(most, row), 0) + 1) * ROW}px`;
     this.#reachable();
     if (hadFocus) this.#items.get(this.#focused ?? this.#top)?.element.focus({ preventScroll: true });
     out.disabled = reset.disabled = this.#top.parent === undefined;
