@@ -3,7 +3,6 @@
 import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import axe from 'axe-core';
 import { diff } from '../src/profile/diff.js';
 import { page as render } from '../src/profile/picture/html.js';
 import { GROUNDS, THEMES } from '../src/profile/picture/style.js';
@@ -11,7 +10,7 @@ import { dataOf } from '../src/profile/picture/read.js';
 import { rowsOf, sorted, type Table } from '../src/profile/picture/tables.js';
 import { change, figure, share } from '../src/profile/picture/text.js';
 import { readProfile } from '../src/profile/pprof.js';
-import { Browsing, type Shown, type View, noBrowser } from './support/browser.js';
+import { Browsing, type Shown, type View, noBrowser, isNoWider, isAccessible } from './support/browser.js';
 import { contrast, rgb } from './support/colours.js';
 import { HOSTILE, deep, hostile, profileOf, shop, shopBefore, wide } from './support/profiles.js';
 import { root } from './support/shims.js';
@@ -200,11 +199,11 @@ describe('the page in Chromium', { skip: noBrowser }, () => {
       test(`with ${name}, ${how}: nothing is wrong with it`, async () => {
         const shown = await browsing.show(make(), view);
         await keep(shown, `${name}-${how}`);
-        await fits(shown);
+        await isNoWider(shown);
         await isAccessible(shown);
         await shown.page.getByRole('searchbox').fill('e');
         await shown.page.locator('#found').filter({ hasText: /match/ }).waitFor();
-        await fits(shown);
+        await isNoWider(shown);
         await isAccessible(shown);
         assert.deepEqual(shown.requests, []);
         assert.deepEqual(shown.messages, []);
@@ -217,23 +216,6 @@ describe('the page in Chromium', { skip: noBrowser }, () => {
     if (folder === undefined) return;
     mkdirSync(join(root, folder), { recursive: true });
     await page.screenshot({ path: join(root, folder, `${name.replaceAll(' ', '-')}.png`), fullPage: true });
-  }
-
-  async function fits({ page }: Shown): Promise<void> {
-    const widths = (await page.evaluate('[document.documentElement.scrollWidth, innerWidth]')) as number[];
-    assert.equal(widths[0], widths[1], 'the page scrolls sideways');
-  }
-
-  async function isAccessible({ page }: Shown): Promise<void> {
-    await page.evaluate(axe.source);
-    const { violations } = (await page.evaluate(
-      'axe.run({ resultTypes: ["violations"] })',
-    )) as axe.AxeResults;
-    const found = violations.map(
-      ({ id, help, nodes }) =>
-        `${id}: ${help}: ${nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`).join('\n')}`,
-    );
-    assert.deepEqual(found, []);
   }
 
   const focused = async ({ page }: Shown) =>

@@ -1,12 +1,11 @@
 // The HTML report of `compare`: what it says, and how a real Chromium shows it.
 
 import assert from 'node:assert/strict';
-import axe from 'axe-core';
 import { renderHtml } from '../src/compare/export/html.js';
 import { COLOURS } from '../src/compare/export/html/looks.js';
 import { THEMES } from '../src/compare/export/html/style.js';
 import type { CompareResults, Run } from '../src/compare/results.js';
-import { Browsing, type Shown, type View, noBrowser } from './support/browser.js';
+import { Browsing, type Shown, type View, noBrowser, isAccessible, isNoWider } from './support/browser.js';
 import { type Rgb, contrast, distance, rgb, seenBy } from './support/colours.js';
 import { compared } from './support/compared.js';
 import { afterAll, beforeAll, describe, test } from './support/suite.js';
@@ -481,26 +480,10 @@ describe('the report in Chromium', { skip: noBrowser }, () => {
     }
   }
 
-  async function fits({ page }: Shown): Promise<void> {
-    const widths = (await page.evaluate('[document.documentElement.scrollWidth, innerWidth]')) as [
-      number,
-      number,
-    ];
-    assert.equal(widths[0], widths[1], 'the page scrolls sideways');
-    const labels = await page.evaluate(BAD_LABELS);
+  async function fits(shown: Shown): Promise<void> {
+    await isNoWider(shown);
+    const labels = await shown.page.evaluate(BAD_LABELS);
     assert.deepEqual(labels, [], 'labels of the charts cover one another, or leave the page');
-  }
-
-  async function isAccessible({ page }: Shown): Promise<void> {
-    await page.evaluate(axe.source);
-    const { violations } = (await page.evaluate(
-      'axe.run({ resultTypes: ["violations"] })',
-    )) as axe.AxeResults;
-    const found = violations.map(
-      ({ id, help, nodes }) =>
-        `${id}: ${help}: ${nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`).join('\n')}`,
-    );
-    assert.deepEqual(found, []);
   }
 
   test('does not run what is in a name', async () => {

@@ -96,9 +96,7 @@ async function main([text = '{}', ...program]: string[]): Promise<void> {
     say(`results: ${file}`);
   } catch (error) {
     line.end();
-    const isInterrupted = (error as Partial<MallocBackendError>).code === 'ERR_ABORTED';
-    if (isInterrupted) say('malloc-backend: interrupted');
-    process.exitCode = isInterrupted ? signals.status : fail(error);
+    process.exitCode = signals.failed(error);
     if (!state.isShown && state.created !== undefined)
       partial(
         file!,

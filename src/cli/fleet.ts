@@ -3,7 +3,7 @@
 
 import { readFileSync } from 'node:fs';
 import { checkWritable } from '../compare/store.js';
-import { invalidArgument, MallocBackendError } from '../errors.js';
+import { invalidArgument } from '../errors.js';
 import { fleetCircumstances, fleetRows, renderFleetCsv, renderFleetMarkdown } from '../fleet/export.js';
 import { compareFleet } from '../fleet/fleet.js';
 import type { FleetOptions } from '../fleet/options.js';
@@ -103,9 +103,7 @@ async function main([text = '{}']: string[]): Promise<void> {
     const failure = write(exports, results);
     if (failure !== undefined) throw failure;
   } catch (error) {
-    const isInterrupted = (error as Partial<MallocBackendError>).code === 'ERR_ABORTED';
-    if (isInterrupted) say('malloc-backend: interrupted');
-    process.exitCode = isInterrupted ? signals.status : fail(error);
+    process.exitCode = signals.failed(error);
   } finally {
     signals.end();
   }

@@ -84,9 +84,7 @@ async function main([text = '{}']: string[]): Promise<void> {
       say(`page: ${html}`);
     }
   } catch (error) {
-    const isInterrupted = (error as Partial<MallocBackendError>).code === 'ERR_ABORTED';
-    if (isInterrupted) say('malloc-backend: interrupted');
-    process.exitCode = isInterrupted ? signals.status : fail(error);
+    process.exitCode = signals.failed(error);
   } finally {
     signals.end();
   }

@@ -6,7 +6,7 @@ import { renderConfig } from '../compare/decision.js';
 import { count, duration, verdict } from '../compare/export/format.js';
 import { quoted, renderMarkdown } from '../compare/export/markdown.js';
 import { checkWritable } from '../compare/store.js';
-import { invalidArgument, MallocBackendError } from '../errors.js';
+import { invalidArgument } from '../errors.js';
 import {
   DEFAULT_BUDGET_MS,
   type TuneEvent,
@@ -81,9 +81,7 @@ async function main([text = '{}', ...program]: string[]): Promise<void> {
     }
   } catch (error) {
     line.end();
-    const isInterrupted = (error as Partial<MallocBackendError>).code === 'ERR_ABORTED';
-    if (isInterrupted) say('malloc-backend: interrupted');
-    process.exitCode = isInterrupted ? signals.status : fail(error);
+    process.exitCode = signals.failed(error);
   } finally {
     signals.end();
   }

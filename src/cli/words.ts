@@ -3,7 +3,7 @@
 import { constants } from 'node:os';
 import type { CompareResults } from '../compare/results.js';
 import { replaceFile } from '../compare/store.js';
-import { invalidArgument } from '../errors.js';
+import { type MallocBackendError, invalidArgument } from '../errors.js';
 import { fail } from './fail.js';
 
 /** Without what is undefined: an option that is there and undefined is another thing. */
@@ -52,19 +52,32 @@ export const say = (message: string): void => console.error(message);
 /** A Ctrl-C that npm passes on comes twice, once from the terminal. */
 const TWICE_MS = 500;
 
-/** The first signal ends the comparison in order, and the second one at once. */
-export function onSignals(abort: AbortController): { status: number; end: () => void } {
+interface Signals {
+  /** Says why the command failed, or that a signal ended it, and gives the exit status for that. */
+  failed: (error: unknown) => number;
+  end: () => void;
+}
+
+/** The first signal ends the command in order, and the second one at once. */
+export function onSignals(abort: AbortController): Signals {
   const names = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
   let first = 0;
-  const state = { status: 130, end: () => names.forEach((name) => process.off(name, handler)) };
+  let status = 130;
   const handler = (name: NodeJS.Signals): void => {
-    state.status = 128 + constants.signals[name];
+    status = 128 + constants.signals[name];
     // The launcher ends the program when this process is gone.
-    if (abort.signal.aborted && performance.now() - first > TWICE_MS) process.exit(state.status);
+    if (abort.signal.aborted && performance.now() - first > TWICE_MS) process.exit(status);
     if (abort.signal.aborted) return;
     first = performance.now();
     abort.abort();
   };
   for (const name of names) process.on(name, handler);
-  return state;
+  return {
+    failed: (error) => {
+      if ((error as Partial<MallocBackendError>).code !== 'ERR_ABORTED') return fail(error);
+      say('malloc-backend: interrupted');
+      return status;
+    },
+    end: () => names.forEach((name) => process.off(name, handler)),
+  };
 }

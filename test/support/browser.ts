@@ -1,9 +1,11 @@
 // Pages in a real Chromium, without a network.
 
+import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import axe from 'axe-core';
 import { type Browser, type BrowserContext, type Page, chromium } from 'playwright-core';
 import * as tools from '../fixtures-ts/tools.js';
 
@@ -74,4 +76,21 @@ export class Browsing {
     await this.#browser.close();
     rmSync(this.#folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
   }
+}
+
+/** The page does not scroll sideways. */
+export async function isNoWider({ page }: Shown): Promise<void> {
+  const widths = (await page.evaluate('[document.documentElement.scrollWidth, innerWidth]')) as number[];
+  assert.equal(widths[0], widths[1], 'the page scrolls sideways');
+}
+
+/** axe-core finds nothing in the page. */
+export async function isAccessible({ page }: Shown): Promise<void> {
+  await page.evaluate(axe.source);
+  const { violations } = (await page.evaluate('axe.run({ resultTypes: ["violations"] })')) as axe.AxeResults;
+  const found = violations.map(
+    ({ id, help, nodes }) =>
+      `${id}: ${help}: ${nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`).join('\n')}`,
+  );
+  assert.deepEqual(found, []);
 }
