@@ -1,4 +1,4 @@
-//! What a profile has gathered, apart from the tables, and the file that is made of it.
+//! A copy of the tables of a profile, and the file with this copy.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;

@@ -1,7 +1,7 @@
 //! Which functions the modules of the process call.
 //!
 //! Each module calls `malloc` through a slot that the dynamic loader has written (its global offset table, and words of its
-//! data). When a profile starts, the slots get the addresses of the hooks; when it stops, they get back what was in them. A
+//! data). When a profile starts, the slots get the addresses of the hooks. When it stops, the slots get their old addresses back. A
 //! slot that holds another function, because the module has an allocator of its own, stays as it is.
 
 use std::collections::HashMap;
@@ -15,10 +15,10 @@ use crate::modules::{self, Module};
 use crate::refusal::{Refusal, refusal};
 use crate::{rules, session};
 
-/// What the slots are when the profile is stopped.
+/// The changed slots, and their old addresses.
 #[derive(Default)]
 pub struct Slots {
-    /// The slots that a hook is in, with what was in them.
+    /// The old address of each slot that has a hook.
     patched: HashMap<usize, usize>,
     /// Where the module with the process's `malloc` has its code, if the module is not the C library.
     owner: Option<usize>,

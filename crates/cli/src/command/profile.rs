@@ -16,9 +16,9 @@ malloc-backend profile --pid <pid> [--seconds <number>] [-o <file>] [--html <fil
 The profile names the functions that allocated the memory: JavaScript's and native ones.
 
 The process must listen: start it with MALLOC_BACKEND_PROFILE=socket and node --import malloc-backend/profile, or call
-heapProfile.listen() in it. Only its user and root can ask. The profile has what is allocated in these seconds, and of this
-what is still in use at the end. If the program itself has called heapProfile.start(), the profile has all since then; with
---seconds it has what changed.
+heapProfile.listen() in it. Only its user and root can ask. The profile has the memory that the process allocates in these
+seconds, and says how much of that memory is still in use at the end. If the program has called heapProfile.start(), the
+profile begins at that call; with --seconds it has the changes of these seconds.
 
 The files are in pprof format: go tool pprof, speedscope, Pyroscope and Parca read them, too.
 

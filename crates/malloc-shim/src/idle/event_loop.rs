@@ -1,6 +1,6 @@
 //! An event loop that waits for long. What other threads free of a thread's memory, mimalloc leaves for that thread to collect:
 //! V8 frees buffers in threads of its own, and all of them would stay until the main thread allocates again. So a thread that
-//! waits for an event wakes a few times, collects what is its own, and waits on (event_loop.c).
+//! waits for an event wakes a few times, collects its own blocks, and goes on waiting (event_loop.c).
 
 use core::ffi::{CStr, c_void};
 use core::sync::atomic::{AtomicPtr, Ordering};

@@ -1,4 +1,4 @@
-//! Whether there is a thread, and of which process that is told; and where the calling thread is.
+//! The state of the thread of idle release, the process that has this state, and whether the calling thread may allocate.
 
 use core::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 
