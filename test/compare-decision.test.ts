@@ -70,6 +70,35 @@ describe('a decision', { skip: cannotPreload || notGlibc }, () => {
     assert.equal(existsSync(none), false);
   });
 
+  test('is saved at a price that the user accepts, from the results that are there', async () => {
+    const [results, dear] = [tools.scratch('dear.json'), tools.scratch('dear-decision.json')];
+    const spends = `
+      #include <time.h>
+      ${program(60, 20).replace(
+        'int main(void) {',
+        `int main(void) {
+        clock_t end = CLOCKS_PER_SEC / 1000 * (getenv("MALLOC_ARENA_MAX") ? 300 : 150);
+        while (clock() < end) {}`,
+      )}`;
+    const words = ['--export-json', results, '--save', dear, '--', tools.cc('dear', spends)];
+    const refused = await compare(...words);
+    assert.equal(refused.code, 1, refused.stderr);
+    const [, percent = ''] =
+      /With --cost-within (\d+)% the advice is default low-rss/.exec(refused.stderr) ?? [];
+    assert.ok(Number(percent) > 50 && Number(percent) < 150, refused.stderr);
+    const resumed = ['compare', '--resume', results, '--save', dear];
+    const less = await command([...resumed, '--cost-within', `${Number(percent) - 2}%`]);
+    assert.equal(less.code, 1, less.stderr);
+    const { code, stderr } = await command([...resumed, '--cost-within', `${percent}%`]);
+    assert.equal(code, 0, stderr);
+    const { preset, measured } = JSON.parse(readFileSync(dear, 'utf8'));
+    assert.equal(preset, 'low-rss');
+    assert.equal(measured.options.costWithin, Number(percent) / 100);
+    const wrong = await command([...resumed, '--cost-within', 'much']);
+    assert.equal(wrong.code, 2, wrong.stderr);
+    assert.match(wrong.stderr, /--cost-within must be a percentage like 3%, not "much"/);
+  });
+
   test('cannot be checked without its measurement, and names nothing of its own beside the file', async () => {
     const bare = tools.scratch('bare.json');
     writeFileSync(bare, '{ "backend": "jemalloc" }');

@@ -18,7 +18,7 @@ import { type SubjectWords, subjectsOf } from '../compare/subjects.js';
 import { MallocBackendError } from '../errors.js';
 import { fail } from './fail.js';
 import { type MeasureWords, measuring } from './measure-words.js';
-import { type Export, defined, number, onSignals, say, time, write } from './words.js';
+import { type Export, defined, number, onSignals, part, say, time, write } from './words.js';
 import { ProgressLine, painter, report } from './terminal.js';
 
 /** The words of the command line, as the native program names them. */
@@ -26,6 +26,7 @@ interface Words extends SubjectWords, MeasureWords {
   baseline: string | null;
   runs: string | null;
   interval: string | null;
+  costWithin: string | null;
   exportJson: string | null;
   exportCsv: string | null;
   exportHtml: string | null;
@@ -51,6 +52,7 @@ function optionsOf(
     baseline: words.baseline,
     runs: number('--runs', words.runs),
     intervalMs: time('--interval', words.interval),
+    costWithin: part('--cost-within', words.costWithin),
     ...measuring(words),
     file: exportJson ?? resume ?? ownFile(),
     resume,

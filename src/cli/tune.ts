@@ -6,7 +6,6 @@ import { renderConfig } from '../compare/decision.js';
 import { count, duration, verdict } from '../compare/export/format.js';
 import { quoted, renderMarkdown } from '../compare/export/markdown.js';
 import { checkWritable } from '../compare/store.js';
-import { invalidArgument } from '../errors.js';
 import {
   DEFAULT_BUDGET_MS,
   type TuneEvent,
@@ -18,7 +17,7 @@ import {
 import { fail } from './fail.js';
 import { type MeasureWords, measuring } from './measure-words.js';
 import { ProgressLine, painter, report } from './terminal.js';
-import { type Export, defined, onSignals, say, write } from './words.js';
+import { type Export, defined, onSignals, part, say, write } from './words.js';
 
 /** The words of the command line, as the native program names them. */
 interface Words extends MeasureWords {
@@ -29,14 +28,6 @@ interface Words extends MeasureWords {
   exportJson: string | null;
   exportMarkdown: string | null;
   save: string | null;
-}
-
-/** `3%` or `3`, as a part. */
-function part(name: string, text: string | null): number | undefined {
-  if (text === null) return undefined;
-  const [, digits] = /^(\d+(?:\.\d+)?)%?$/.exec(text) ?? [];
-  if (digits !== undefined) return Number(digits) / 100;
-  throw invalidArgument(`${name} must be a percentage like 3%, not ${JSON.stringify(text)}`);
 }
 
 function optionsOf(words: Words, program: string[], signal: AbortSignal): TuneOptions {

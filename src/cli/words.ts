@@ -31,6 +31,14 @@ export function time(name: string, text: string | null): number | undefined {
   throw invalidArgument(`${name} must be a time like 500ms, 90s, 10m or 2h, not ${JSON.stringify(text)}`);
 }
 
+/** `3%` or `3`, as a part. */
+export function part(name: string, text: string | null): number | undefined {
+  if (text === null) return undefined;
+  const [, digits] = /^(\d+(?:\.\d+)?)%?$/.exec(text) ?? [];
+  if (digits !== undefined) return Number(digits) / 100;
+  throw invalidArgument(`${name} must be a percentage like 3%, not ${JSON.stringify(text)}`);
+}
+
 /** A file to write at the end, and its content. */
 export type Export<Results = CompareResults> = [file: string, render: (results: Results) => string];
 

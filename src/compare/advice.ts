@@ -20,8 +20,8 @@ export const GOALS: Readonly<Record<CompareResults['mode'], Goals<MetricName>>> 
   service: { memory: ['rssAfterIdle', 'rssAtPeak'], cost: ['cpu', 'p99', 'throughput'] },
 };
 
-/** What memory may cost. */
-export const TOLERATED = 1.03;
+/** What the advised subject may cost where nothing else was asked for, as a part of the baseline's value. */
+export const COST_WITHIN = 0.03;
 
 type Against<Name extends string> = Partial<Record<Name, Comparison>>;
 
@@ -48,12 +48,12 @@ function isBetterBy<Name extends string>(name: Name, against: Against<Name>): bo
   return comparison !== undefined && asCost(name, comparison).verdict === 'lower';
 }
 
-function isTolerated<Name extends string>(name: Name, against: Against<Name>): boolean {
+function isTolerated<Name extends string>({ name, within }: Bound<Name>, against: Against<Name>): boolean {
   const comparison = against[name];
   return (
     comparison === undefined ||
     comparison.verdict === 'no difference' ||
-    asCost(name, comparison).ratio <= TOLERATED
+    asCost(name, comparison).ratio <= 1 + within
   );
 }
 
@@ -66,7 +66,7 @@ export function advise(results: CompareResults): Advice | undefined {
   const others = summaries.filter(({ against }) => against !== undefined);
   const rounds = completeRounds(results);
   if (others.length === 0 || rounds === 0) return undefined;
-  const found = winner(others, GOALS[mode]);
+  const found = winner(others, GOALS[mode], results.options.costWithin);
   if (found !== undefined) {
     const sentence = `${named(found.subject)}: ${figures(found, results.mode)}.`;
     return { subject: found.subject, sentence };
@@ -74,28 +74,42 @@ export function advise(results: CompareResults): Advice | undefined {
   return { subject: null, sentence: withoutWinner(results, others, rounds) };
 }
 
-/** The subject to take, if there is one. */
+/**
+ * The subject to take, if there is one.
+ *
+ * @param within - By which part the cost may rise above the baseline's. Default: 0.03.
+ */
 export function winner<Name extends string>(
   others: readonly Summary<Name>[],
   { memory, cost }: Goals<Name>,
+  within = COST_WITHIN,
 ): Summary<Name> | undefined {
+  const bounded = cost.map((name) => ({ name, within }));
   // Where no memory is saved, time may be.
-  return best(others, memory, cost) ?? best(others, cost, memory);
+  return best(others, memory, bounded) ?? best(others, cost, memory.map(unchanged));
 }
 
-/** The subject that is best by the first of the metrics in which any is better, where the others are tolerated. */
+/** A metric, and by which part it may be worse than the baseline's. */
+interface Bound<Name extends string> {
+  name: Name;
+  within: number;
+}
+
+const unchanged = <Name extends string>(name: Name): Bound<Name> => ({ name, within: COST_WITHIN });
+
+/** The subject that is best by the first of the metrics in which any is better, where the bounds of the others hold. */
 function best<Name extends string>(
   all: readonly Summary<Name>[],
   better: readonly Name[],
-  tolerated: readonly Name[],
+  bounds: readonly Bound<Name>[],
 ): Summary<Name> | undefined {
   const [first, ...rest] = better;
   if (first === undefined) return undefined;
   const able = all.filter(
-    ({ against }) => isBetterBy(first, against!) && tolerated.every((name) => isTolerated(name, against!)),
+    ({ against }) => isBetterBy(first, against!) && bounds.every((bound) => isTolerated(bound, against!)),
   );
   const ratio = ({ against }: Summary<Name>): number => asCost(first, against![first]!).ratio;
-  if (able.length === 0) return best(all, rest, [...tolerated, first]);
+  if (able.length === 0) return best(all, rest, [...bounds, unchanged(first)]);
   return able.reduce((lowest, next) => (ratio(next) < ratio(lowest) ? next : lowest));
 }
 
@@ -108,10 +122,23 @@ function withoutWinner(
   const fewest = fewestRounds(all.length, options.runs);
   if (isOpen && rounds < fewest)
     return `Nothing is certain after ${count(rounds, 'round')}; a verdict needs ${fewest}. So far ${named(near.subject)}: ${figures(near, mode)}.`;
-  if (isBetter) return atAPrice(baseline, near.subject, figures(near, mode));
+  if (isBetter) return atAPrice(baseline, near.subject, figures(near, mode)) + priced(all, GOALS[mode]);
   return isOpen
     ? `Nothing is certain: the runs differ too much. So far ${named(near.subject)}: ${figures(near, mode)}.`
     : stay(baseline);
+}
+
+/** The lowest bound of the cost, in whole per cent, with which a subject would be advised. */
+function priced(all: readonly Summary[], goals: Goals<MetricName>): string {
+  const bounds = all.map(({ against }) =>
+    Math.max(...goals.cost.map((name) => (against![name] ? asCost(name, against![name]).ratio : 1))),
+  );
+  for (const bound of bounds.toSorted((a, b) => a - b)) {
+    const percent = Math.ceil((bound - 1) * 100);
+    const found = winner(all, goals, percent / 100);
+    if (found !== undefined) return ` With --cost-within ${percent}% the advice is ${named(found.subject)}.`;
+  }
+  return '';
 }
 
 /** The subject with the least memory, whether anything is undecided, and whether that subject has less memory for certain. */

@@ -5,7 +5,7 @@ import { MallocBackendError } from '../errors.js';
 import { readConfigFile } from '../process/config.js';
 import schema = require('../process/config.schema.json');
 import { type Schema, mismatch } from '../schema.js';
-import { GOALS, TOLERATED, asCost } from './advice.js';
+import { COST_WITHIN, GOALS, asCost } from './advice.js';
 import { verdict } from './export/format.js';
 import { METRIC } from './metrics.js';
 import type { CompareOptions } from './options.js';
@@ -146,7 +146,7 @@ const isGone = (before: Gain, now: Comparison): boolean =>
   now.verdict !== 'lower' || now.low > 1 - (1 - before.ratio) / 2;
 
 const isCostlier = (before: Gain, now: Comparison): boolean =>
-  now.verdict === 'higher' && now.low > Math.max(TOLERATED, before.high);
+  now.verdict === 'higher' && now.low > Math.max(1 + COST_WITHIN, before.high);
 
 const percent = (ratio: number): string =>
   `${ratio < 1 ? '−' : '+'}${Math.abs((ratio - 1) * 100).toPrecision(2)} %`;

@@ -34,6 +34,11 @@ export interface CompareOptions {
   service?: ServiceSettings;
   /** Whether runs that fail count. Default: a run that fails ends the comparison. */
   ignoreFailure?: boolean;
+  /**
+   * By which part CPU time and time (of a service: CPU time, latency and throughput) may be worse than the baseline's for the
+   * advice to name a subject that saves memory. Default: 0.03.
+   */
+  costWithin?: number;
   /** A shell command before everything, also before the warm-up. */
   setup?: string;
   /** A shell command before each run. */
@@ -67,6 +72,7 @@ const NAMES = namesOf<CompareOptions>({
   intervalMs: true,
   service: true,
   ignoreFailure: true,
+  costWithin: true,
   setup: true,
   prepare: true,
   cleanup: true,
@@ -93,6 +99,12 @@ function checkNumber(name: string, value: number | undefined, least: number, isI
   );
 }
 
+/** Requires a part of the baseline's value, if there is one. */
+export function requirePart(name: string, value: unknown): void {
+  if (value === undefined || (typeof value === 'number' && value >= 0 && value < 100)) return;
+  throw invalidArgument(`${name} must be a part of at least 0, such as 0.03 for 3 %, not ${shown(value)}`);
+}
+
 /** Checks what needs no look at the system. */
 export function checkOptions(options: CompareOptions): void {
   requireOptions(options, NAMES);
@@ -108,6 +120,7 @@ export function checkOptions(options: CompareOptions): void {
   checkNumber('warmup', warmup, 0);
   checkNumber('seed', seed, 0);
   checkNumber('intervalMs', intervalMs, 1, false);
+  requirePart('costWithin', options.costWithin);
   for (const name of ['setup', 'prepare', 'cleanup', 'cwd', 'input', 'file', 'resume'] as const) {
     const value = options[name];
     if (value !== undefined && (typeof value !== 'string' || value === ''))
@@ -148,7 +161,7 @@ function checkReadable(file: string): void {
 
 /** What the results keep of the options, with the defaults. */
 export function measureOptions(options: CompareOptions): MeasureOptions {
-  const { runs, setup, prepare, cleanup, input, service } = options;
+  const { runs, costWithin, setup, prepare, cleanup, input, service } = options;
   const standard = service === undefined ? DEFAULT_BUDGET_MS : SERVICE_BUDGET_MS;
   const budgetMs = options.budgetMs ?? (runs === undefined ? standard : undefined);
   return {
@@ -158,6 +171,7 @@ export function measureOptions(options: CompareOptions): MeasureOptions {
     seed: options.seed ?? anySeed(),
     intervalMs: options.intervalMs ?? 20,
     ignoreFailure: options.ignoreFailure ?? false,
+    ...(costWithin === undefined ? {} : { costWithin }),
     ...(setup === undefined ? {} : { setup }),
     ...(prepare === undefined ? {} : { prepare }),
     ...(cleanup === undefined ? {} : { cleanup }),
@@ -166,10 +180,14 @@ export function measureOptions(options: CompareOptions): MeasureOptions {
   };
 }
 
-/** Those of a resumed comparison: the length may be another one. */
-export function resumedOptions(from: MeasureOptions, { runs, budgetMs }: CompareOptions): MeasureOptions {
-  if (runs === undefined && budgetMs === undefined) return from;
-  const { runs: _runs, budgetMs: _budgetMs, ...rest } = from;
+/** Those of a resumed comparison: the length and what memory may cost may be others. */
+export function resumedOptions(
+  from: MeasureOptions,
+  { runs, budgetMs, costWithin }: CompareOptions,
+): MeasureOptions {
+  const bounded = costWithin === undefined ? from : { ...from, costWithin };
+  if (runs === undefined && budgetMs === undefined) return bounded;
+  const { runs: _runs, budgetMs: _budgetMs, ...rest } = bounded;
   return {
     ...rest,
     ...(runs === undefined ? {} : { runs }),

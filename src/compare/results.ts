@@ -56,6 +56,8 @@ export interface MeasureOptions {
   intervalMs: number;
   /** Whether runs that fail count. */
   ignoreFailure: boolean;
+  /** By which part the cost of the advised subject may rise above the baseline's, if it was given. */
+  costWithin?: number;
   /** The shell command before everything. */
   setup?: string;
   /** The shell command before each run. */

@@ -7,7 +7,7 @@ import { compare } from '../compare/compare.js';
 import type { CompareEvent } from '../compare/events.js';
 import { verdict } from '../compare/export/format.js';
 import { METRIC } from '../compare/metrics.js';
-import type { CompareOptions } from '../compare/options.js';
+import { type CompareOptions, requirePart } from '../compare/options.js';
 import { type Random, anySeed, random } from '../compare/random.js';
 import type { CompareResults, Comparison, MetricName } from '../compare/results.js';
 import { type ServiceSettings, serviceSettings } from '../compare/service-options.js';
@@ -31,7 +31,7 @@ export type TuneGoal = 'rss' | 'cpu' | 'latency';
 /** What to tune, and how. */
 export interface TuneOptions extends Omit<
   CompareOptions,
-  'subjects' | 'baseline' | 'runs' | 'resume' | 'file'
+  'subjects' | 'baseline' | 'runs' | 'costWithin' | 'resume' | 'file'
 > {
   /** What is to be low: RSS (after idle for a service, else the peak), CPU time, or the p99 of a service. */
   goal: TuneGoal;
@@ -118,13 +118,7 @@ function checked(options: TuneOptions): TuneOptions {
   const { goal, backends } = options;
   if (!['rss', 'cpu', 'latency'].includes(goal))
     throw invalidArgument(`goal must be rss, cpu or latency, not ${shown(goal)}`);
-  for (const name of ['cpuWithin', 'rssWithin'] as const) {
-    const value: unknown = options[name];
-    if (value !== undefined && !(typeof value === 'number' && value >= 0 && value < 100))
-      throw invalidArgument(
-        `${name} must be a part of at least 0, such as 0.03 for 3 %, not ${shown(value)}`,
-      );
-  }
+  for (const name of ['cpuWithin', 'rssWithin'] as const) requirePart(name, options[name]);
   if (goal === 'cpu' && options.cpuWithin !== undefined)
     throw invalidArgument('cpuWithin does nothing where CPU time is the goal; leave it out');
   if (goal === 'rss' && options.rssWithin !== undefined)

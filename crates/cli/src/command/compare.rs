@@ -22,7 +22,8 @@ saved after every run.
 
 Subjects without --backends, --presets and --subject: default/none, default/low-rss, jemalloc/balanced,
 jemalloc/low-rss, mimalloc/balanced, mimalloc/low-rss and snmalloc/none.
-Times: 500ms, 90s, 10m, 2h, 7d. Defaults: --budget 10m, --warmup 1, --interval 20ms, --baseline default/none.
+Times: 500ms, 90s, 10m, 2h, 7d. Defaults: --budget 10m, --warmup 1, --interval 20ms, --cost-within 3%,
+--baseline default/none.
 
 A service: --rate is half of what the baseline can answer, --connections 100, --duration 10s, --warmup-load 3s, --idle 10s,
 --ready-timeout 60s, --load-timeout 10m, --warmup 0, --budget 30m.
@@ -78,6 +79,9 @@ pub struct Compare {
     /// Sample RSS so often
     #[arg(long, value_name = "time")]
     interval: Option<String>,
+    /// Advise a subject that saves memory if CPU time and time are no more than this above the baseline
+    #[arg(long, value_name = "percent")]
+    cost_within: Option<String>,
     /// Decide the random order by this number
     #[arg(long, value_name = "number")]
     seed: Option<String>,

@@ -10,8 +10,8 @@ export function commandLine({ subjects, baseline, options, command }: CompareRes
   const ids = subjects.map(({ id }) => id);
   const isStandard =
     ids.length === DEFAULT_SUBJECTS.length && ids.every((id, at) => id === DEFAULT_SUBJECTS[at]);
-  const { runs, budgetMs, warmup, seed, intervalMs, ignoreFailure, setup, prepare, cleanup, service } =
-    options;
+  const { runs, budgetMs, warmup, seed, intervalMs, ignoreFailure, costWithin } = options;
+  const { setup, prepare, cleanup, service } = options;
   const words: (Word | false)[] = [
     ...(isStandard ? [] : ids.map((id) => ['--subject', id] as const)),
     baseline !== DEFAULT_BASELINE && ['--baseline', baseline],
@@ -21,6 +21,7 @@ export function commandLine({ subjects, baseline, options, command }: CompareRes
     ['--interval', duration(intervalMs)],
     ['--seed', seed],
     ignoreFailure && ['--ignore-failure'],
+    costWithin !== undefined && ['--cost-within', `${costWithin * 100}%`],
     setup !== undefined && ['--setup', setup],
     prepare !== undefined && ['--prepare', prepare],
     cleanup !== undefined && ['--cleanup', cleanup],
