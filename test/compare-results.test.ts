@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { type CompareResults, METRICS, parseResults, readResults } from '../src/compare/results.js';
 import type { Schema } from '../src/schema.js';
 import * as tools from './fixtures-ts/tools.js';
+import { interfaces, keys } from './support/schemas.js';
 import { root } from './support/shims.js';
 import { describe, test } from './support/suite.js';
 
@@ -142,24 +143,9 @@ describe('the results of compare', () => {
   });
 });
 
-/** The keys of each interface of results.ts, and whether each may be absent. */
-function interfaces(): Map<string, Map<string, boolean>> {
-  const source = readFileSync(join(root, 'src/compare/results.ts'), 'utf8').replace(/\/\*\*[^]*?\*\//g, '');
-  return new Map(
-    [...source.matchAll(/export interface (\w+) \{\n([^]*?)\n\}/g)].map(([, name, body]) => [
-      name!,
-      new Map([...body!.matchAll(/^ {2}(\w+)(\??):/gm)].map(([, key, mark]) => [key!, mark === '?'])),
-    ]),
-  );
-}
-
-/** The same of a schema. */
-const keys = ({ properties = {}, required = [] }: Schema) =>
-  new Map(Object.keys(properties).map((key) => [key, !required.includes(key)]));
-
 describe('results.schema.json', () => {
   test('has the keys of the types', () => {
-    const types = interfaces();
+    const types = interfaces('src/compare/results.ts');
     assert.ok(types.size > 10, `${types.size} types`);
     for (const [name, expected] of types)
       assert.deepEqual(keys(name === 'CompareResults' ? schema : schema.$defs[name]!), expected, name);

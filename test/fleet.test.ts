@@ -9,13 +9,21 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { type FleetOptions, type FleetResults, compareFleet } from '../index.js';
+import { FLEET_METRICS } from '../src/fleet/results.js';
 import { summariesOf } from '../src/fleet/verdicts.js';
+import { type Schema, mismatch } from '../src/schema.js';
 import * as tools from './fixtures-ts/tools.js';
 import { END, openMetrics, simulate, valuesOf } from './support/fleet.js';
 import { type Server, noPrometheus, promtool, serve } from './support/prometheus.js';
 import { kill, start, succeed } from './support/run.js';
+import { interfaces, keys } from './support/schemas.js';
 import { cannotPreload, root } from './support/shims.js';
 import { afterAll, beforeAll, describe, test } from './support/suite.js';
+
+type Defined = Schema & { $defs: Record<string, Schema> };
+const schema = JSON.parse(
+  readFileSync(require.resolve('malloc-backend/schemas/fleet-results.json', { paths: [root] }), 'utf8'),
+) as Defined;
 
 const near = (value: number | undefined, expected: number, part: number, what: string) =>
   assert.ok(
@@ -167,6 +175,7 @@ describe('2,000 pods in a real Prometheus', { skip: noPrometheus }, () => {
     assert.match(stderr, /^Warning: whether all pods had the same load is not known; /m);
     const results = JSON.parse(readFileSync(files[0]!, 'utf8')) as FleetResults;
     assert.deepEqual([results.schema, results.mode, results.pods.length], [1, 'fleet', 2000]);
+    assert.equal(mismatch(results, schema), undefined);
     const csv = readFileSync(files[1]!, 'utf8').split('\r\n');
     assert.equal(csv.length, 2002);
     assert.match(csv[0]!, /^variant,pod,scrapes,observedSeconds,restarts,ageSeconds,meanRss,/);
@@ -174,6 +183,31 @@ describe('2,000 pods in a real Prometheus', { skip: noPrometheus }, () => {
       readFileSync(files[2]!, 'utf8'),
       /^\| variant \| pods \| .*\n\| --- \| ---: \|.*\n\| default \| 1900 \|/,
     );
+  });
+});
+
+describe('the schema of a fleet', () => {
+  test('has the keys of the types, and every metric', () => {
+    const types = interfaces('src/fleet/results.ts');
+    assert.deepEqual([...types.keys()], ['FleetResults', 'FleetQuery', 'FleetVariant', 'FleetPod']);
+    for (const [name, expected] of types)
+      assert.deepEqual(keys(name === 'FleetResults' ? schema : schema.$defs[name]!), expected, name);
+    for (const part of ['metrics', 'against'])
+      assert.deepEqual(Object.keys(schema.$defs['Summary']!.properties![part]!.properties!), [
+        ...FLEET_METRICS,
+      ]);
+  });
+
+  test('finds a wrong key', () => {
+    assert.match(mismatch({ schema: 2 }, schema) ?? '', /schema must be 1, not 2/);
+  });
+
+  test('has the same values as the schema of a comparison', () => {
+    const { $defs } = JSON.parse(
+      readFileSync(join(root, 'src/compare/results.schema.json'), 'utf8'),
+    ) as Defined;
+    for (const name of ['Estimate', 'Comparison', 'Warning'])
+      assert.deepEqual(schema.$defs[name], $defs[name], name);
   });
 });
 

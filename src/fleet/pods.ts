@@ -1,10 +1,11 @@
-// One value of each pod. Prometheus makes it of all scrapes of the time: scrapes of one pod are alike, and prove nothing about others.
+// One value of each pod over the whole time: scrapes of one pod are alike, and prove nothing about others.
 
 import { MallocBackendError } from '../errors.js';
 import { duration } from '../compare/export/format.js';
 import { median } from '../compare/statistics.js';
 import { type Query, SELECTOR } from './options.js';
-import type { Labels, Prometheus, Value } from './prometheus.js';
+import type { Prometheus, Value } from './prometheus.js';
+import { Questions, nameOf, selector } from './questions.js';
 import type { FleetPod } from './results.js';
 
 /** What is there, before it is looked at. */
@@ -21,23 +22,7 @@ export interface Found extends Series {
   scrapeSeconds: number;
 }
 
-/** About so many steps of time are looked at. Each has all of its scrapes in it. */
-const STEPS = 300;
-
-/** A query looks at no more samples than this. Prometheus refuses a query of more than 50 million. */
-const MOST_SAMPLES = 5_000_000;
-
 const HOUR_MS = 3_600_000;
-
-/** The values of labels as one name. */
-const nameOf = (labels: Labels, names: readonly string[]): string =>
-  names.map((name) => labels[name] ?? '(none)').join('/');
-
-/** A metric of a service in PromQL. */
-export function selector(name: string, { prefix, workload }: Query): string {
-  const matchers = workload === '' ? '' : `{${workload}}`;
-  return `${prefix}malloc_backend_${name}${matchers}`;
-}
 
 /** The counter of requests, of the pods of the service. */
 function requestsOf({ requests, workload }: Query): string {
@@ -71,111 +56,39 @@ export async function podsOf(
   query: Query,
   { series, variants }: Series,
 ): Promise<Found> {
-  const { by, pod, until, sinceMs } = query;
-  const time = `${sinceMs}ms`;
-  const rss = selector('rss_bytes', query);
-  const ask = (expression: string): Promise<Value[]> => prometheus.values(expression, until);
   const requests = query.requests === undefined ? undefined : await requestsByPod(prometheus, query);
   const scrapeSeconds = await interval(prometheus, query, series);
-  // A step has two scrapes or more, so that none of them is empty because of one that was late.
-  const stepMs = Math.max(Math.ceil(2000 * scrapeSeconds), Math.ceil(sinceMs / STEPS));
-  const all = [...pod, ...by].join(', ');
-  const key = (labels: Labels): string => JSON.stringify([nameOf(labels, pod), nameOf(labels, by)]);
-  /** Over all steps, of what the processes of a pod have together in a step. */
-  const steps = (ofAll: string, ofStep: string, argument = ''): Promise<Value[]> =>
-    ask(`${ofAll}(${argument}(sum by (${all}) (${ofStep}(${rss}[${stepMs}ms])))[${time}:${stepMs}ms])`);
-  const sum = (expression: string): Promise<Value[]> => ask(`sum by (${all}) (${expression})`);
-  const scrapeMs = Math.max(1, Math.round(1000 * scrapeSeconds));
-  const partMs = scrapeMs * Math.max(1, Math.floor(MOST_SAMPLES / series.length));
-  // Subqueries look at multiples of the time between two scrapes. The end itself may be none.
-  const parts = [{ end: until.getTime(), ms: 0 }];
-  for (let left = sinceMs; left > 0; left -= partMs)
-    parts.push({ end: until.getTime() - sinceMs + left, ms: Math.min(partMs, left) });
-  /** Over all scrapes of the parts, of what the processes of a pod have together at one moment. */
-  const moments = async (
-    ofAll: 'min' | 'max',
-    ofMoment: string,
-    ofParts: typeof parts,
-    enough = Infinity,
-  ): Promise<Map<string, number>> => {
-    const best = new Map<string, number>();
-    for (const { end, ms } of ofParts) {
-      if (best.size >= enough) break;
-      const part = ms === 0 ? ofMoment : `${ofAll}_over_time((${ofMoment})[${ms}ms:${scrapeMs}ms])`;
-      for (const { labels, value } of await prometheus.values(part, new Date(end)))
-        best.set(key(labels), Math[ofAll](value, best.get(key(labels)) ?? value));
-    }
-    return best;
-  };
-  const start = selector('start_time_seconds', query);
+  const questions = new Questions(prometheus, query, { series, scrapeSeconds });
+  const counted = countsOf(series, questions);
+  const meanRss = await questions.meanRss();
+  const medianRss = await questions.medianRss();
+  const { first, last, peakRss } = await questions.moments(counted.scrapes.size);
+  const processes = await questions.processes();
+  const cpu = await questions.cpuSeconds();
+  const restarts = await questions.restarts();
+  const ages = await questions.ageSeconds();
+  const [from, to] = [(query.until.getTime() - query.sinceMs) / 1000, query.until.getTime() / 1000];
 
-  const [meanRss, medianRss] = [
-    await steps('avg_over_time', 'avg_over_time'),
-    await steps('quantile_over_time', 'avg_over_time', '0.5, '),
-  ];
-  // Prometheus ends the steps at multiples of their length. A pod that began after the last of them is in none.
-  const isInSteps = new Set(meanRss.map(({ labels }) => key(labels)));
-  const ofNewest = (await sum(`avg_over_time(${rss}[${time}])`)).filter(
-    ({ labels }) => !isInSteps.has(key(labels)),
-  );
-  const [from, to] = [(until.getTime() - sinceMs) / 1000, until.getTime() / 1000];
-  const count = new Set(series.map(({ labels }) => key(labels))).size;
-  const scraped = `timestamp(${rss}) >= ${from}`;
-  // The parts are in the order in which what is found first is what is looked for.
-  const first = await moments('min', `min by (${all}) (${scraped})`, parts.toReversed(), count);
-  const last = await moments('max', `max by (${all}) (${scraped})`, parts, count);
-  const [begin, end] = [[...first.values()].reduce(lower, to), [...last.values()].reduce(higher, from)];
-  // Not of the peaks in a step: a series whose label changes is two, and they were never there together.
-  const peakRss = await moments(
-    'max',
-    `sum by (${all}) (${rss})`,
-    parts.filter((part) => part.ms === 0 || (part.end >= begin * 1000 && part.end - part.ms <= end * 1000)),
-  );
-  const processes = await ask(`avg_over_time((count by (${all}) (${rss}))[${time}:${stepMs}ms])`);
-  const cpu = await sum(`increase(${selector('cpu_seconds_total', query)}[${time}])`);
-  const restarts = await sum(`changes(${start}[${time}])`);
-  const age = await ask(
-    `avg_over_time((max by (${all}) (timestamp(${start}) - ${start}))[${time}:${stepMs}ms])`,
-  );
-
-  const table = (values: Value[]): Map<string, number> =>
-    new Map(
-      values.filter(({ value }) => Number.isFinite(value)).map(({ labels, value }) => [key(labels), value]),
-    );
-  const of = {
-    medianRss: table(medianRss),
-    processes: table(processes),
-    cpu: table(cpu),
-    restarts: table(restarts),
-    age: table(age),
-  };
-  const [scrapes, processesOf] = [new Map<string, number>(), new Map<string, number>()];
-  const variantsOfPod = new Map<string, Set<string>>();
-  for (const { labels, value } of series) {
-    scrapes.set(key(labels), (scrapes.get(key(labels)) ?? 0) + value);
-    processesOf.set(key(labels), (processesOf.get(key(labels)) ?? 0) + 1);
-    const [name, variant] = [nameOf(labels, pod), nameOf(labels, by)];
-    variantsOfPod.set(name, (variantsOfPod.get(name) ?? new Set()).add(variant));
-  }
-  const pods = [...meanRss, ...ofNewest].map(({ labels, value }): FleetPod => {
-    const [name, variant, id] = [nameOf(labels, pod), nameOf(labels, by), key(labels)];
-    const count = (scrapes.get(id) ?? 0) / Math.max(1, of.processes.get(id) ?? processesOf.get(id) ?? 1);
+  const pods = [...meanRss].map(([id, { labels, value }]): FleetPod => {
+    const pod = questions.podOf(labels);
+    const ofAll = counted.scrapes.get(id) ?? 0;
+    const scrapes = ofAll / Math.max(1, processes.get(id) ?? counted.processes.get(id) ?? 1);
     const [begin, end] = [first.get(id) ?? from, last.get(id) ?? from];
-    const gap = count > 1 && end > begin ? (end - begin) / (count - 1) : scrapeSeconds;
+    const gap = scrapes > 1 && end > begin ? (end - begin) / (scrapes - 1) : scrapeSeconds;
     const observedSeconds = end - begin + beyond(begin - from, gap) + beyond(to - end, gap);
-    const [cpuSeconds, ageSeconds] = [of.cpu.get(id), of.age.get(id)];
+    const [cpuSeconds, ageSeconds] = [cpu.get(id), ages.get(id)];
     // The counter of requests does not say which variant of a pod counted.
-    const isAlone = variantsOfPod.get(name)?.size === 1;
-    const answered = isAlone ? requests?.get(name) : undefined;
+    const isAlone = counted.variants.get(pod)?.size === 1;
+    const answered = isAlone ? requests?.get(pod) : undefined;
     return {
-      pod: name,
-      variant,
-      scrapes: Math.round(count),
+      pod,
+      variant: questions.variantOf(labels),
+      scrapes: Math.round(scrapes),
       observedSeconds,
-      restarts: of.restarts.get(id) ?? 0,
+      restarts: restarts.get(id) ?? 0,
       ...(ageSeconds === undefined ? {} : { ageSeconds }),
       meanRss: value,
-      medianRss: of.medianRss.get(id) ?? value,
+      medianRss: medianRss.get(id) ?? value,
       peakRss: peakRss.get(id) ?? value,
       ...(cpuSeconds === undefined ? {} : { cpu: cpuSeconds / observedSeconds }),
       ...(answered === undefined ? {} : { requests: answered / observedSeconds }),
@@ -187,14 +100,28 @@ export async function podsOf(
   return { pods, series, variants, scrapeSeconds };
 }
 
+/** What the series tell of each pod under each variant. */
+function countsOf(
+  series: readonly Value[],
+  questions: Questions,
+): { scrapes: Map<string, number>; processes: Map<string, number>; variants: Map<string, Set<string>> } {
+  const [scrapes, processes] = [new Map<string, number>(), new Map<string, number>()];
+  const variants = new Map<string, Set<string>>();
+  for (const { labels, value } of series) {
+    const id = questions.idOf(labels);
+    scrapes.set(id, (scrapes.get(id) ?? 0) + value);
+    processes.set(id, (processes.get(id) ?? 0) + 1);
+    const pod = questions.podOf(labels);
+    variants.set(pod, (variants.get(pod) ?? new Set()).add(questions.variantOf(labels)));
+  }
+  return { scrapes, processes, variants };
+}
+
 /**
  * For how many seconds before the first scrape of a pod, or after its last, increase() adds to what it found: up to the edge of
  * the time, if this is about one gap away. The gap is the pod's own, because others may be scraped more often.
  */
 const beyond = (toEdge: number, gap: number): number => (toEdge < 1.1 * gap ? toEdge : gap / 2);
-
-const lower = (a: number, b: number): number => Math.min(a, b);
-const higher = (a: number, b: number): number => Math.max(a, b);
 
 /** The requests that each pod answered. */
 async function requestsByPod(prometheus: Prometheus, query: Query): Promise<Map<string, number>> {
