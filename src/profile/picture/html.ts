@@ -1,7 +1,7 @@
 // A heap profile as one page, which loads nothing. Its tables can be read without its script.
 
-import { createHash } from 'node:crypto';
-import { Markup, markup } from '../../html/markup.js';
+import { document } from '../../html/document.js';
+import { type Markup, markup } from '../../html/markup.js';
 import { version } from '../../version.js';
 import type { Profile } from '../pprof.js';
 import type { Data, Kind } from './data.js';
@@ -15,53 +15,24 @@ import { KINDS, change, figure } from './text.js';
 export function page(profile: Profile, against?: Profile): string {
   const data = dataOf(profile, against);
   const sentence = headline(data);
-  return markup`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="${POLICY}">
-<meta name="generator" content="malloc-backend ${version()}">
-<title>${sentence}</title>
-<link rel="icon" href="data:,">
-<style>${new Markup(STYLE)}</style>
-</head>
-<body>
-<a class="skip" href="#content">Skip to the content</a>
-<header>
+  return document({
+    title: sentence,
+    generator: `malloc-backend ${version()}`,
+    style: STYLE,
+    hasStyleAttributes: false,
+    script: SCRIPT,
+    header: markup`<header>
 <p class="over">Heap profile of native memory, with the functions that allocated it</p>
 <h1>${sentence}</h1>
 <p class="facts">${factsOf(profile, data)}</p>
-</header>
-<nav aria-label="Parts of the page"><ul>${PARTS.map(([id, name]) => markup`<li><a href="#${id}">${name}</a></li>`)}</ul></nav>
-<main id="content" tabindex="-1">
-${controls(data)}
+</header>`,
+    navigation: 'Parts of the page',
+    parts: PARTS,
+    content: markup`${controls(data)}
 ${graph(data)}
-${TITLES.map(([table, title, text]) => section(data, table, title, text))}
-</main>
-<footer><p>Made by malloc-backend ${version()}. This file loads nothing from a network.</p></footer>
-<script type="application/json" id="profile">${new Markup(embedded(data))}</script>
-<script>${new Markup(SCRIPT)}</script>
-</body>
-</html>
-`.text;
-}
-
-/** Also if a name were not escaped, nothing would be loaded or run. */
-const hash = (text: string) => `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
-const POLICY = [
-  "default-src 'none'",
-  `style-src ${hash(STYLE)}`,
-  `script-src ${hash(SCRIPT)}`,
-  'img-src data:',
-  "base-uri 'none'",
-  "form-action 'none'",
-].join('; ');
-
-/** JSON that ends no element and begins no comment. */
-function embedded(data: Data): string {
-  return JSON.stringify(data).replaceAll('<', '\\u003c');
+${TITLES.map(([table, title, text]) => section(data, table, title, text))}`,
+    data: ['profile', data],
+  });
 }
 
 function headline(data: Data): string {
