@@ -9,7 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { environment } from '../index.js';
 import { compile, type Cost, median, root, scratch } from './measure.js';
 import { neutral } from './subjects.js';
-import { markdown, megabytes, type Options, ratio, seconds, type Table } from './table.js';
+import { markdown, megabytes, type Options, pairedRatio, ratio, seconds, type Table } from './table.js';
 
 /** Whoever frees the memory says so, then does nothing. */
 const FREED = /^freed (\d+) (\d+)$/m;
@@ -135,7 +135,7 @@ async function measure(program: Program, env: NodeJS.ProcessEnv): Promise<Found>
   return { ...found, cpu };
 }
 
-async function* run({ runs = 5, quick, program: only, progress }: Options): AsyncIterable<string> {
+async function* run({ runs = 15, quick, program: only, progress }: Options): AsyncIterable<string> {
   const turns = quick ? 1 : runs;
   for (const [title, program] of programs()) {
     if (only !== undefined && only !== title) continue;
@@ -155,7 +155,9 @@ async function* run({ runs = 5, quick, program: only, progress }: Options): Asyn
         megabytes(of(name, 'idleKb')),
         ratio(of(name, 'idleKb') / of('jemalloc', 'idleKb')),
         seconds(of(name, 'cpu')),
-        subjects.has(without) ? ratio(of(name, 'cpu') / of(without, 'cpu')) : '',
+        subjects.has(without)
+          ? pairedRatio(found.get(name)!.map(({ cpu }, turn) => [cpu, found.get(without)![turn]!.cpu]))
+          : '',
       ];
     });
     yield `### ${title}\n\n${markdown(['low-rss on', 'peak RSS', 'RSS after 3 s idle', '÷ jemalloc', 'CPU', '÷ without'], rows)}`;

@@ -1,10 +1,9 @@
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
-import { hodgesLehmann } from '../src/compare/statistics.js';
 import { binaryFolder } from '../src/native/loader.js';
 import { compile, measure, median, root } from './measure.js';
 import { neutral } from './subjects.js';
-import { markdown, megabytes, seconds, type Options, type Table } from './table.js';
+import { markdown, megabytes, pairedRatio, seconds, type Options, type Table } from './table.js';
 
 /** The end of a program, as `malloc-backend measure` reports it. */
 interface End {
@@ -69,13 +68,6 @@ async function launch(words: readonly string[], way: Way): Promise<Run> {
   return { cpu, peakKb, wall, launcher: whole - cpu, samples: lines.length - 2 };
 }
 
-/** The ratio of both ways, run by run, with its 95 % interval. */
-function ratio(pairs: readonly (readonly [number, number])[]): string {
-  const { value, low, high } = hodgesLehmann(pairs.map(([one, other]) => Math.log(one / other)));
-  const [middle, ...interval] = [value, low, high].map((each) => Math.exp(each).toFixed(3));
-  return `${middle} [${interval.join(', ')}]`;
-}
-
 async function* run({ runs = 15, quick, progress }: Options): AsyncIterable<string> {
   const rows: string[][] = [];
   const count = quick ? 3 : runs;
@@ -96,9 +88,9 @@ async function* run({ runs = 15, quick, progress }: Options): AsyncIterable<stri
     rows.push([
       name,
       seconds(middle(({ cpu }) => cpu)),
-      ratio(pairs(({ cpu }) => cpu)),
+      pairedRatio(pairs(({ cpu }) => cpu)),
       megabytes(middle(({ peakKb }) => peakKb)),
-      ratio(pairs(({ peakKb }) => peakKb)),
+      pairedRatio(pairs(({ peakKb }) => peakKb)),
       `${Math.round(middle(({ samples, wall }) => wall / samples) * 1000)} ms`,
       `${median(shares).toFixed(2)} %`,
     ]);

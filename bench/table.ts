@@ -1,5 +1,6 @@
 import { cpus, loadavg, release } from 'node:os';
 import { backends } from '../index.js';
+import { hodgesLehmann } from '../src/compare/statistics.js';
 
 export interface Options {
   /** How often each subject is measured; a table has its own default. */
@@ -32,6 +33,13 @@ export const seconds = (value: number): string => `${value.toFixed(2)} s`;
 export const milliseconds = (value: number): string => `${(value * 1000).toFixed(1)} ms`;
 export const megabytes = (kb: number): string => `${Math.round(kb / 1024)} MiB`;
 export const ratio = (value: number): string => value.toFixed(2);
+
+/** The ratio of two figures that were measured in turn, run by run, with its 95 % interval. */
+export function pairedRatio(pairs: readonly (readonly [number, number])[]): string {
+  const { value, low, high, isInterval } = hodgesLehmann(pairs.map(([one, other]) => Math.log(one / other)));
+  const [middle, ...interval] = [value, low, high].map((each) => Math.exp(each).toFixed(3));
+  return isInterval ? `${middle} [${interval.join(', ')}]` : middle!;
+}
 
 /** When and on what it was measured: figures mean nothing without. */
 export function machine(): string {
