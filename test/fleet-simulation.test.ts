@@ -318,7 +318,7 @@ describe('what is not the allocator', () => {
     for (const pod of pods.slice(30)) for (const key of SCRAPED) pod[key] = pod[key].slice(-12);
     server.show(pods);
     // A step has an hour and more.
-    const { variants, summaries } = await asked(['backend'], { sinceMs: 14 * 86_400_000 });
+    const { variants, summaries, pods: all } = await asked(['backend'], { sinceMs: 14 * 86_400_000 });
     assert.deepEqual(
       variants.map(({ id, pods, leftOut }) => [id, pods, leftOut]),
       [
@@ -327,6 +327,7 @@ describe('what is not the allocator', () => {
       ],
     );
     assert.equal(summaries[1]?.against?.meanRss?.verdict, 'lower');
+    for (const { pod, ageSeconds } of all) assert.ok(ageSeconds! > 0, `${pod} has the age ${ageSeconds}`);
   });
 
   test('is the load, where a counter of requests tells it', async () => {

@@ -104,9 +104,11 @@ export class Questions {
   }
 
   /** The age of the oldest process at each time, on average. */
-  ageSeconds(): Promise<Table> {
+  async ageSeconds(): Promise<Table> {
     const age = `max by (${this.#labels}) (timestamp(${this.#start}) - ${this.#start})`;
-    return this.#table(this.#ofSteps('avg_over_time', age));
+    // A pod that began after the last step has its age now.
+    const now = await this.#table(age);
+    return new Map([...now, ...(await this.#table(this.#ofSteps('avg_over_time', age)))]);
   }
 
   cpuSeconds(): Promise<Table> {

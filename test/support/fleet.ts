@@ -177,6 +177,10 @@ const FUNCTIONS = {
     /^avg_over_time\(\(max by \(.*\) \(timestamp\(malloc_backend_start_time_seconds/,
     ({ at, started }) => meanOf(at) - meanOf(started),
   ],
+  ageNow: [
+    /^max by \(.*\) \(timestamp\(malloc_backend_start_time_seconds/,
+    ({ at, started }) => at.at(-1)! - started.at(-1)!,
+  ],
   answered: [
     /^sum by \(instance\) \(increase\(http_requests_total/,
     (pod, from) => increase(pod, pod.requests, from),
