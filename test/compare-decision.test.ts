@@ -8,14 +8,17 @@ import { describe, test } from './support/suite.js';
 
 const { command } = tools;
 
-/** It takes so many MiB; with the options of the preset it takes others. */
-const program = (plain: number, tuned: number): string => `
+/** It takes so many MiB and milliseconds of CPU time; with the options of the preset it takes others. */
+const program = (plain: number, tuned: number, [plainMs, tunedMs] = [2 * plain, 2 * tuned]): string => `
   #include <stdlib.h>
   #include <string.h>
+  #include <time.h>
   int main(void) {
-    size_t size = (size_t)(getenv("MALLOC_ARENA_MAX") ? ${tuned} : ${plain}) << 20;
+    int is_tuned = getenv("MALLOC_ARENA_MAX") != NULL;
+    size_t size = (size_t)(is_tuned ? ${tuned} : ${plain}) << 20;
     char *block = malloc(size);
     memset(block, 1, size);
+    while (clock() < (is_tuned ? ${tunedMs} : ${plainMs}) * (CLOCKS_PER_SEC / 1000)) {}
     return block[size / 2] == 1 ? 0 : 1;
   }`;
 
@@ -72,15 +75,14 @@ describe('a decision', { skip: cannotPreload || notGlibc }, () => {
 
   test('is saved at a price that the user accepts, from the results that are there', async () => {
     const [results, dear] = [tools.scratch('dear.json'), tools.scratch('dear-decision.json')];
-    const spends = `
-      #include <time.h>
-      ${program(60, 20).replace(
-        'int main(void) {',
-        `int main(void) {
-        clock_t end = CLOCKS_PER_SEC / 1000 * (getenv("MALLOC_ARENA_MAX") ? 300 : 150);
-        while (clock() < end) {}`,
-      )}`;
-    const words = ['--export-json', results, '--save', dear, '--', tools.cc('dear', spends)];
+    const words = [
+      '--export-json',
+      results,
+      '--save',
+      dear,
+      '--',
+      tools.cc('dear', program(60, 20, [150, 300])),
+    ];
     const refused = await compare(...words);
     assert.equal(refused.code, 1, refused.stderr);
     const [, percent = ''] =
