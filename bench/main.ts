@@ -12,6 +12,7 @@ import { load } from './load.js';
 import { comparisons, geometricMean, measureAgainst, root } from './measure.js';
 import { pair } from './pair.js';
 import { presets } from './presets.js';
+import { profile } from './profile.js';
 import { pythonCalls } from './python-calls.js';
 import { pythonInstructions } from './python-instructions.js';
 import { pythonPair } from './python-pair.js';
@@ -47,6 +48,7 @@ const tables: Readonly<Record<string, Table>> = {
   allocator,
   cache,
   'python-instructions': pythonInstructions,
+  profile,
 };
 
 const { values, positionals } = parseArgs({

@@ -12,7 +12,7 @@ import {
   PeriodicExportingMetricReader,
 } from '@opentelemetry/sdk-metrics';
 import { AggregatorRegistry, Registry, register as standard } from 'prom-client';
-import { type MemoryBreakdown, memory } from '../index.js';
+import { type MemoryBreakdown, heapProfile, memory } from '../index.js';
 import { observeMallocMetrics } from '../src/metrics/opentelemetry.js';
 import { collectMallocMetrics } from '../src/metrics/prometheus.js';
 import * as tools from './fixtures-ts/tools.js';
@@ -70,7 +70,8 @@ describe('collectMallocMetrics()', { skip: cannotPreload }, () => {
       const text = await scraped();
       const found = samples(text);
       const names = new Set(found.map(({ name }) => name));
-      const totals = ['cpu_seconds', 'releases', 'released_bytes', 'release_seconds'].map(
+      const profile = ['samples', 'dropped', 'seconds'].map((name) => `heap_profile_${name}`);
+      const totals = ['cpu_seconds', 'releases', 'released_bytes', 'release_seconds', ...profile].map(
         (name) => `${name}_total`,
       );
       assert.deepEqual(
@@ -80,6 +81,8 @@ describe('collectMallocMetrics()', { skip: cannotPreload }, () => {
           'rss_bytes',
           'memory_bytes',
           'start_time_seconds',
+          'heap_profile_running',
+          'heap_profile_live',
           ...told[backend].map((name) => `${name}_bytes`),
           ...totals,
         ]
@@ -121,6 +124,32 @@ describe('collectMallocMetrics()', { skip: cannotPreload }, () => {
     assert.equal(value(together, 'start_time_seconds'), value(own, 'start_time_seconds'));
     assert.equal(value(together, 'rss_bytes'), value(own, 'rss_bytes') + value(younger, 'rss_bytes'));
   });
+
+  test(
+    'the state of the heap profile, and what it costs',
+    { skip: process.arch !== 'x64' && 'heap profiles need x64' },
+    async () => {
+      const register = new Registry();
+      const metrics = collectMallocMetrics({ register });
+      const read = async () => {
+        const found = samples(await register.metrics());
+        return ['running', 'live', 'samples_total', 'dropped_total', 'seconds_total'].map(
+          (name) => found.find((each) => each.name === `malloc_backend_heap_profile_${name}`)?.value,
+        );
+      };
+      assert.deepEqual(await read(), [0, 0, 0, 0, 0]);
+      heapProfile.start({ interval: 4096, maxSamples: 1000 });
+      const kept = Array.from({ length: 20_000 }, () => new ArrayBuffer(4096));
+      const [running, live, taken, dropped, seconds] = await read();
+      await heapProfile.stop();
+      assert.equal(running, 1);
+      assert.ok(live! >= 1000 && live! <= 4000 && taken! > 10_000, `${live} of ${taken}`);
+      assert.ok(dropped! > 5000 && dropped! < taken!, `${dropped} of ${taken}`);
+      assert.ok(seconds! > 0 && seconds! < 60, `${seconds} s for ${kept.length}`);
+      assert.deepEqual(await read(), [0, 0, 0, 0, 0]);
+      metrics.stop();
+    },
+  );
 
   test('twice for one register, and what is no register', async () => {
     const register = new Registry();
@@ -313,6 +342,9 @@ describe('observeMallocMetrics()', { skip: cannotPreload }, () => {
       assert.ok(points('cpu')[0]!.value > 0);
       assert.equal(metrics.get('malloc_backend.memory')?.descriptor.unit, 'By');
       assert.equal(metrics.get('malloc_backend.release')?.descriptor.unit, 's');
+      assert.equal(metrics.get('malloc_backend.releases')?.descriptor.unit, '{release}');
+      assert.deepEqual(points('heap_profile_running'), [{ attributes: setup, value: 0 }]);
+      assert.equal(metrics.get('malloc_backend.heap_profile_samples')?.descriptor.unit, '{sample}');
 
       // Nothing is read any more: the SDK repeats what it had.
       observation.stop();

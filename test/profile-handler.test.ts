@@ -6,6 +6,7 @@ import { type Server, createServer, get, request } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import express from 'express';
 import fastify from 'fastify';
+import { diff } from '../src/profile/diff.js';
 import { Captures, type Profiler } from '../src/profile/live/captures.js';
 import { type HeapProfileHandler, handlerOf } from '../src/profile/live/handler.js';
 import { readProfile } from '../src/profile/pprof.js';
@@ -17,7 +18,6 @@ import { describe, test } from './support/suite.js';
 class Fake implements Profiler {
   isRunning = false;
   readonly calls: string[] = [];
-  #snapshots = [profileOf(shopBefore()), profileOf(shop())];
 
   start(): void {
     this.calls.push('start');
@@ -26,7 +26,15 @@ class Fake implements Profiler {
 
   async snapshot(): Promise<Uint8Array> {
     this.calls.push('snapshot');
-    return this.#snapshots.shift() ?? profileOf(shop());
+    return profileOf(shopBefore());
+  }
+
+  async mark(): Promise<() => Promise<Uint8Array>> {
+    this.calls.push('mark');
+    return async () => {
+      this.calls.push('change');
+      return diff(profileOf(shopBefore()), profileOf(shop()));
+    };
   }
 
   async stop(): Promise<Uint8Array> {
@@ -137,7 +145,7 @@ for (const [name, serve] of Object.entries(SERVERS))
         fake.isRunning = true;
         const { body } = await ask(port, '?seconds=0.05');
         assert.equal(readProfile(body).samples.length, 3);
-        assert.deepEqual(fake.calls, ['snapshot', 'snapshot']);
+        assert.deepEqual(fake.calls, ['mark', 'change']);
       }));
 
     test('refuses what does not work, and says why', () =>
@@ -194,6 +202,30 @@ for (const [name, serve] of Object.entries(SERVERS))
         assert.deepEqual([status, body.toString()], [500, 'it is broken\n']);
       }));
   });
+
+test('who waits for a profile can give up at once, and the next one waits on', async () => {
+  const fake = new Fake();
+  const captures = new Captures(fake);
+  const [first, second, third] = [new AbortController(), new AbortController(), new AbortController()];
+  const states: string[] = [];
+  const ask = ({ signal }: AbortController, name: string) =>
+    captures.capture({ seconds: 60, signal, tell: (state) => states.push(`${name} ${state}`) });
+  const aborted = { name: 'AbortError' };
+  const one = assert.rejects(ask(first, 'first'), aborted);
+  await tools.until('the profiler', () => fake.calls.length > 0);
+  const two = assert.rejects(ask(second, 'second'), aborted);
+  const three = assert.rejects(ask(third, 'third'), aborted);
+  second.abort();
+  await two;
+  assert.deepEqual(states, ['first profiling', 'second waiting', 'third waiting']);
+  assert.deepEqual(fake.calls, ['start']);
+  first.abort();
+  await one;
+  await tools.until('the third one', () => states.includes('third profiling'));
+  third.abort();
+  await three;
+  assert.deepEqual(fake.calls, ['start', 'stop', 'start', 'stop']);
+});
 
 test('heapProfileHandler collects garbage where Node can', async () => {
   const fake = new Fake();

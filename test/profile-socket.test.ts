@@ -214,7 +214,12 @@ describe('the socket of a profiler', { skip }, () => {
     const { pid, said } = await profiled(['running']);
     await requestProfile(pid, { profile: 'heap' });
     await requestProfile(pid, { profile: 'heap', seconds: 0.05 });
-    assert.deepEqual(said.slice(1), ['snapshot', 'snapshot', 'snapshot']);
+    await tools.rejects(
+      requestProfile(pid, { profile: 'heap', interval: 4096 }),
+      'ERR_INVALID_ARGUMENT',
+      /the program has started a profile itself, with an interval of its own/,
+    );
+    assert.deepEqual(said.slice(1), ['snapshot', 'mark', 'change']);
   });
 
   test('closes the connection at garbage, and serves on', async () => {
@@ -365,6 +370,16 @@ describe('the socket of a profiler', { skip }, () => {
     for (const [text, pattern] of [
       ['HTTP/1.1 400 Bad Request\r\n\r\n', /no profiler of this version/],
       ['{"state":"done","bytes":100}\nabc', /before it sent a whole profile/],
+      ['{"state":"done","bytes":3}\nabcd', /no profiler of this version/],
+      ['{"state":"done","bytes":1e12}\n', /no profiler of this version/],
+      ['{"state":"done","bytes":-1}\n', /no profiler of this version/],
+      ['{"state":"failed","code":"\\u001b[2J","message":"x"}\n', /no profiler of this version/],
+      ['{"state":"failed","code":"ERR_X"}\n', /no profiler of this version/],
+      ['{"state":"\\u001b[2J"}\n', /no profiler of this version/],
+      [
+        '{"state":"failed","code":"ERR_PROFILE_SOCKET","message":"a\\u001b[2J\\nb\\u202ec"}\n',
+        /: a\?\[2J\?b\?c$/,
+      ],
       ['x'.repeat(100_000), /no profiler of this version/],
       ['', /before it sent a whole profile/],
     ] as const) {
@@ -401,13 +416,15 @@ describe('malloc-backend profile', { skip }, () => {
   writeFileSync(before, profileOf(shopBefore()));
 
   test('writes the profile of a process, and its page', async () => {
-    const { pid } = await profiled();
+    const { pid, said } = await profiled();
     const [file, html] = [tools.scratch('heap.pb.gz'), tools.scratch('heap.html')];
     const { code, stdout, stderr } = await profile(
       '--pid',
       `${pid}`,
       '--seconds',
       '0.2',
+      '--interval',
+      '4096',
       '-o',
       file,
       '--html',
@@ -417,6 +434,7 @@ describe('malloc-backend profile', { skip }, () => {
     assert.equal(stderr, `profiling process ${pid} for 0.2 s\nprofile: ${file}\npage: ${html}\n`);
     assert.deepEqual(readProfile(readFileSync(file)).sampleTypes, [{ type: 'x', unit: 'y' }]);
     assert.match(readFileSync(html, 'utf8'), /^<!doctype html>/);
+    assert.deepEqual(said.slice(1), ['start 4096', 'stop']);
   });
 
   test('says that it waits, and ends at Ctrl-C', async () => {
@@ -488,6 +506,13 @@ describe('malloc-backend profile', { skip }, () => {
         2,
         /--seconds must be a number above 0 and at most 3600, not "0"/,
       ],
+      [[now, '--interval', '4096', '--html', 'x'], 2, /--interval|--pid/],
+      [
+        ['--pid', '1', '--interval', '63', '--html', tools.scratch('x')],
+        2,
+        /--interval must be an integer from 64 to 1073741824, not "63"/,
+      ],
+      [['--pid', '1', '--interval', '4k', '--html', tools.scratch('x')], 2, /--interval must be .* not "4k"/],
       [['--pid', `${2 ** 22 + 1}`, '--html', tools.scratch('x')], 1, /there is no process 4194305/],
       [['--pid', `${process.pid}`, '--html', tools.scratch('x')], 1, /does not listen for a profiler/],
       [[tools.scratch('none'), '--html', tools.scratch('x')], 1, /cannot read the profile .*none: ENOENT/],

@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { checkWritable, replaceFile } from '../compare/store.js';
 import { MallocBackendError, invalidArgument } from '../errors.js';
 import { diff } from '../profile/diff.js';
+import { LEAST_INTERVAL, MOST_INTERVAL } from '../profile/limits.js';
 import { MOST_SECONDS } from '../profile/live/captures.js';
 import { requestProfile } from '../profile/live/client.js';
 import { page } from '../profile/picture/html.js';
@@ -17,6 +18,7 @@ interface Words {
   profile: string | null;
   pid: string | null;
   seconds: string | null;
+  interval: string | null;
   against: string | null;
   output: string | null;
   html: string | null;
@@ -29,6 +31,15 @@ function secondsOf(text: string | null): number | undefined {
   if (seconds > 0 && seconds <= MOST_SECONDS) return seconds;
   throw invalidArgument(
     `--seconds must be a number above 0 and at most ${MOST_SECONDS}, not ${JSON.stringify(text)}`,
+  );
+}
+
+function intervalOf(text: string | null): number | undefined {
+  if (text === null) return undefined;
+  const interval = /^\d+$/.test(text) ? Number(text) : 0;
+  if (interval >= LEAST_INTERVAL && interval <= MOST_INTERVAL) return interval;
+  throw invalidArgument(
+    `--interval must be an integer from ${LEAST_INTERVAL} to ${MOST_INTERVAL}, not ${JSON.stringify(text)}`,
   );
 }
 
@@ -51,8 +62,8 @@ function fileOf(path: string): Uint8Array {
 
 async function profileOf(words: Words, signal: AbortSignal): Promise<Uint8Array> {
   if (words.pid === null) return fileOf(words.profile!);
-  const [pid, seconds] = [pidOf(words.pid), secondsOf(words.seconds)];
-  return requestProfile(pid, defined({ profile: 'heap' as const, seconds }), {
+  const [pid, seconds, interval] = [pidOf(words.pid), secondsOf(words.seconds), intervalOf(words.interval)];
+  return requestProfile(pid, defined({ profile: 'heap' as const, seconds, interval }), {
     signal,
     tell: (state) =>
       say(

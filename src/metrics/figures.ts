@@ -1,6 +1,7 @@
 import type { BackendStats } from '../backend.js';
 import { type MemoryBreakdown, memory } from '../memory/memory.js';
 import type { MemoryParts } from '../native/binding.js';
+import { linuxBinding } from '../native/loader.js';
 import { releases } from '../memory/release.js';
 import { ownSetup } from '../process/setup.js';
 
@@ -10,6 +11,8 @@ export interface Figure {
   /** Without the prefix and the unit. */
   name: string;
   unit: '' | 'bytes' | 'seconds';
+  /** What is counted, if the unit is ''. */
+  counted?: 'release' | 'sample' | 'profile';
   help: string;
   /** What prom-client makes of the values of several processes, where it is not their sum. */
   aggregator?: 'min';
@@ -59,10 +62,58 @@ export const figures: readonly Figure[] = [
     aggregator: 'min',
   },
   counter('cpu', 'seconds', 'CPU time of the process, in user mode and in the kernel', cpuSeconds),
-  counter('releases', '', 'Times that memory was given back', () => releases.count),
+  {
+    ...counter('releases', '', 'Times that memory was given back', () => releases.count),
+    counted: 'release',
+  },
   counter('released', 'bytes', 'Bytes that were given back', () => releases.bytes),
   counter('release', 'seconds', 'Time that giving back took', () => releases.seconds),
+  {
+    ...gauge('heap_profile_running', '', 'Whether a heap profile is running: 1 or 0', () =>
+      Number(profile() !== null),
+    ),
+    counted: 'profile',
+  },
+  {
+    ...gauge(
+      'heap_profile_live',
+      '',
+      'Samples of the heap profile whose block is in use',
+      () => profile()?.live ?? 0,
+    ),
+    counted: 'sample',
+  },
+  {
+    ...counter(
+      'heap_profile_samples',
+      '',
+      'Samples of the running heap profile',
+      () => profile()?.samples ?? 0,
+    ),
+    counted: 'sample',
+  },
+  {
+    ...counter(
+      'heap_profile_dropped',
+      '',
+      'Samples of the running heap profile whose block or stack found no room',
+      () => {
+        const { dropped = 0, droppedStacks = 0 } = profile() ?? {};
+        return dropped + droppedStacks;
+      },
+    ),
+    counted: 'sample',
+  },
+  counter(
+    'heap_profile',
+    'seconds',
+    'CPU time that the samples of the running heap profile took',
+    () => profile()?.seconds ?? 0,
+  ),
 ];
+
+/** The state of the heap profile; null if none is running. */
+const profile = () => linuxBinding('the breakdown of memory').heapProfileState();
 
 /** The figure with the label `part`. */
 export const partsFigure = { name: 'memory', help: 'Bytes in physical memory, by what they are of' } as const;

@@ -9,6 +9,8 @@
  * | `malloc_backend.start_time`; when the process began | s | |
  * | `malloc_backend.cpu`, counter | s | |
  * | `malloc_backend.releases`, `malloc_backend.released`, `malloc_backend.release`, counters | `{release}`, By, s | |
+ * | `malloc_backend.heap_profile_running`, 1 or 0; `.heap_profile_live` | `{profile}`, `{sample}` | |
+ * | `malloc_backend.heap_profile_samples`, `.heap_profile_dropped`, `.heap_profile`, counters | `{sample}`, `{sample}`, s | |
  *
  * A receiver of OTLP that adds units to the names, for Prometheus, makes of them the names of `malloc-backend/prometheus`.
  *
@@ -31,7 +33,9 @@ export interface MallocObservation {
 }
 
 /** OpenTelemetry's units. */
-const UNITS: Readonly<Record<Figure['unit'], string>> = { bytes: 'By', seconds: 's', '': '{release}' };
+const UNITS = { bytes: 'By', seconds: 's' } as const;
+
+const unitOf = ({ unit, counted }: Figure): string => (unit === '' ? `{${counted}}` : UNITS[unit]);
 
 /**
  * Lets a meter observe the parts of this process's memory, the allocator's own figures, and the releases. Each collection of
@@ -62,8 +66,9 @@ export function observeMallocMetrics(provider?: MeterProvider): MallocObservatio
     description: partsFigure.help,
     unit: UNITS.bytes,
   });
-  const instruments = figures.map(({ type, name, unit, help, of }) => {
-    const options = { description: help, unit: UNITS[unit] };
+  const instruments = figures.map((figure) => {
+    const { type, name, help, of } = figure;
+    const options = { description: help, unit: unitOf(figure) };
     const full = `malloc_backend.${name}`;
     const instrument =
       type === 'gauge'

@@ -10,6 +10,8 @@
  * | `malloc_backend_start_time_seconds` | gauge; when the process began | |
  * | `malloc_backend_cpu_seconds_total` | counter | |
  * | `malloc_backend_releases_total`, `malloc_backend_released_bytes_total`, `malloc_backend_release_seconds_total` | counters | |
+ * | `malloc_backend_heap_profile_running`, `malloc_backend_heap_profile_live` | gauges | |
+ * | `malloc_backend_heap_profile_samples_total`, `malloc_backend_heap_profile_dropped_total`, `malloc_backend_heap_profile_seconds_total` | counters, from 0 at each start of a profile | |
  *
  * @packageDocumentation
  */

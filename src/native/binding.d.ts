@@ -188,6 +188,8 @@ export interface HeapProfileState {
   samples: number
   live: number
   dropped: number
+  droppedStacks: number
+  seconds: number
   whyNoJavascript?: string
 }
 
@@ -531,6 +533,11 @@ export interface V8Figures {
 export type VerdictCode = 'allocator-retention' | 'allocator-fragmentation' | 'allocator-options' | 'thp' | 'v8-heap' | 'array-buffers' | 'native-live' | 'mapped-files' | 'stacks' | 'small' | 'unknown'
 
 export declare namespace linux {
+  /** What a heap profile had at a moment. */
+  export class HeapProfileMark {
+    /** The number of the profile in this process. */
+    get session(): number
+  }
   /** Where one JavaScript thread gets the outcomes of its jobs. */
   export class PythonPort {
     /**
@@ -555,12 +562,16 @@ export declare namespace linux {
   export function encodePythonConfig(domains: PythonDomains): string
   /** The absolute path of the file that a command names. `what` is its name in an error message. */
   export function findProgram(command: string, context: LaunchContext, what: string): string
+  /** What has changed in the heap profile since it was marked: a gzipped file in the format of pprof. */
+  export function heapProfileSince(mark: linux.HeapProfileMark): Promise<Uint8Array>
   /** How many slots of this process's modules hold a function of the heap profile. */
   export function heapProfileSlots(): number
   /** The state of the running heap profile. Nothing if none runs. */
   export function heapProfileState(): HeapProfileState | null
   /** Inspects an executable file. */
   export function inspectProgram(path: string): Program
+  /** Notes what the running heap profile has. */
+  export function markHeapProfile(): Promise<HeapProfileMark>
   /** The folders of the cgroups that count this process's memory: first the process's own cgroup, then each cgroup around it. */
   export function memoryCgroups(): Array<string>
   /** Finds the cgroup that is nearest to its limit. */

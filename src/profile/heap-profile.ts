@@ -3,6 +3,7 @@ import { ownMalloc } from '../memory/own.js';
 import { linuxBinding } from '../native/loader.js';
 import { namesOf, requireOptions } from '../options.js';
 import { diff } from './diff.js';
+import { LEAST_INTERVAL, MOST_INTERVAL } from './limits.js';
 import { Captures } from './live/captures.js';
 import { type HeapProfileSocket, listenAt } from './live/server.js';
 import { page } from './picture/html.js';
@@ -36,8 +37,15 @@ export interface RunningHeapProfile {
   samples: number;
   /** The number of samples whose block is in use. */
   live: number;
-  /** The number of samples that found no room. To lose none, raise `maxSamples` or `interval`. */
+  /**
+   * The number of samples whose block found no room in the table of blocks in use. To lose none, raise `maxSamples` or
+   * `interval`.
+   */
   dropped: number;
+  /** The number of samples whose stack found no room. Their stack is `[frames not kept]`. To lose fewer, raise `interval`. */
+  droppedStacks: number;
+  /** The CPU time that the samples took, on all threads. An estimate: one sample of sixteen is timed. */
+  seconds: number;
   /** The reason why the stacks have no JavaScript frames. Missing if they have. */
   whyNoJavascript?: string;
 }
@@ -117,7 +125,7 @@ export const heapProfile: HeapProfile = {
   start(options = {}) {
     requireOptions(options, OPTIONS);
     const { interval = 512 * 1024, maxSamples = 100_000 } = options;
-    requireInteger('interval', interval, 64, 2 ** 30);
+    requireInteger('interval', interval, LEAST_INTERVAL, MOST_INTERVAL);
     requireInteger('maxSamples', maxSamples, 1000, 1_000_000);
     startHere(interval, maxSamples);
   },
@@ -175,8 +183,13 @@ export const captures = new Captures({
   get isRunning() {
     return heapProfile.state().running;
   },
-  start: () => heapProfile.start(),
+  start: (interval) => heapProfile.start(interval === undefined ? {} : { interval }),
   snapshot: () => heapProfile.snapshot(),
+  async mark() {
+    const binding = linuxBinding(WHAT);
+    const mark = await binding.markHeapProfile();
+    return () => binding.heapProfileSince(mark);
+  },
   stop: () => heapProfile.stop(),
 });
 

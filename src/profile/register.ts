@@ -18,7 +18,7 @@
  */
 
 import '../bundled.js';
-import { renameSync, writeFileSync } from 'node:fs';
+import { renameSync, unlinkSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { resolve } from 'node:path';
 import { isMainThread } from 'node:worker_threads';
@@ -28,15 +28,20 @@ import { heapProfile, stopNow } from './heap-profile.js';
 /** No process can handle these. */
 const UNHANDLED: ReadonlySet<string> = new Set(['SIGKILL', 'SIGSTOP']);
 
+/** Those of the file's, and the one that chooses. */
+const OF_FILE = ['FILE', 'INTERVAL', 'SIGNAL'].map((each) => `MALLOC_BACKEND_PROFILE_${each}`);
+const VARIABLES = ['MALLOC_BACKEND_PROFILE', ...OF_FILE];
+
 if (isMainThread) register();
 
 function register(): void {
   const { env } = process;
-  const mode = env['MALLOC_BACKEND_PROFILE'] || undefined;
+  for (const name of VARIABLES) if (env[name] === '') throw wrong(name, 'must not be empty; leave it out');
+  const mode = env['MALLOC_BACKEND_PROFILE'];
   if (mode === 'socket') return listen();
   if (mode !== undefined)
     throw wrong('MALLOC_BACKEND_PROFILE', `must be "socket", or missing for a file, not ${shown(mode)}`);
-  const name = env['MALLOC_BACKEND_PROFILE_FILE'] || 'heap-%p.pb.gz';
+  const name = env['MALLOC_BACKEND_PROFILE_FILE'] ?? 'heap-%p.pb.gz';
   // The program may change the folder.
   const file = resolve(name.replaceAll('%p', String(process.pid)));
   const interval = env['MALLOC_BACKEND_PROFILE_INTERVAL'];
@@ -63,7 +68,7 @@ function register(): void {
 }
 
 function listen(): void {
-  for (const name of ['FILE', 'INTERVAL', 'SIGNAL'].map((each) => `MALLOC_BACKEND_PROFILE_${each}`)) {
+  for (const name of OF_FILE) {
     if (process.env[name] !== undefined)
       throw wrong(name, 'has no effect with MALLOC_BACKEND_PROFILE=socket; leave one of them out');
   }
@@ -73,11 +78,17 @@ function listen(): void {
 
 /** Writes a complete file or none. */
 function write(file: string, profile: () => Uint8Array): void {
+  const unfinished = `${file}.new`;
   try {
-    writeFileSync(`${file}.new`, profile());
-    renameSync(`${file}.new`, file);
+    writeFileSync(unfinished, profile());
+    renameSync(unfinished, file);
   } catch (error) {
     tell(error);
+    try {
+      unlinkSync(unfinished);
+    } catch {
+      // It was not made.
+    }
   }
 }
 

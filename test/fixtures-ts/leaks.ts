@@ -2,12 +2,12 @@
 //
 //   node leaks.js <profile> <interval> <addon or -> <leak> …
 
-import { createSecretKey } from 'node:crypto';
+import { createSecretKey, randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { setImmediate } from 'node:timers/promises';
 import { Worker, isMainThread, parentPort, workerData } from 'node:worker_threads';
-import { createDeflate } from 'node:zlib';
+import { createDeflate, deflateSync } from 'node:zlib';
 import { heapProfile } from '../../index.js';
 
 const MIB = 2 ** 20;
@@ -42,6 +42,14 @@ function leakSmall(bytes: number): void {
 
 function leakKey(bytes: number): void {
   kept.push(createSecretKey(Buffer.allocUnsafe(bytes)));
+}
+
+const noise = randomBytes(100_000);
+/** What zlib makes of noise has a few bytes more. */
+function leakDeflated(): number {
+  const deflated = deflateSync(noise);
+  kept.push(deflated);
+  return deflated.length;
 }
 
 /** zlib's contexts, which threads of the pool make. Each has more than 200 KiB. */
@@ -94,6 +102,7 @@ const LEAKS: Record<string, () => number | Promise<number>> = {
   arrayBuffer: () => times(32 * MIB, 70_000, leakArrayBuffer),
   small: () => times(8 * MIB, 256, leakSmall),
   key: () => times(16 * MIB, 100_000, leakKey),
+  deflated: () => Array.from({ length: 320 }, leakDeflated).reduce((sum, bytes) => sum + bytes),
   async deflate() {
     const count = times(100, 1, leakDeflate);
     await new Promise((resolve) => setTimeout(resolve, 500));

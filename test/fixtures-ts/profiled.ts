@@ -17,15 +17,22 @@ const profiler: Profiler = {
   get isRunning() {
     return isRunning;
   },
-  start() {
+  start(interval) {
     if (words.includes('broken'))
       throw Object.assign(new Error('it is broken'), { code: 'ERR_CANNOT_SWITCH' });
     isRunning = true;
-    tell('start');
+    tell(interval === undefined ? 'start' : `start ${interval}`);
   },
   async snapshot() {
     tell('snapshot');
     return EMPTY;
+  },
+  async mark() {
+    tell('mark');
+    return async () => {
+      tell('change');
+      return EMPTY;
+    };
   },
   async stop() {
     isRunning = false;

@@ -1,4 +1,7 @@
-use malloc_backend_profile::{self as profile, Gathered, Options, Probe, Refusal};
+use std::cell::Cell;
+use std::sync::Arc;
+
+use malloc_backend_profile::{self as profile, Gathered, Mark, Options, Probe, Refusal};
 use napi::bindgen_prelude::{AsyncTask, Uint8ArraySlice};
 use napi::{Env, Result, ScopedTask};
 use napi_derive::napi;
@@ -28,16 +31,41 @@ pub struct HeapProfileSettings {
 
 /// Starts a heap profile of this process.
 #[napi(namespace = "linux")]
-pub fn start_heap_profile(settings: HeapProfileSettings) -> errors::Result<()> {
+pub fn start_heap_profile(env: &Env, settings: HeapProfileSettings) -> errors::Result<()> {
+    watch_end(env)?;
     let HeapProfileSettings { interval, max_samples, allocator, v8, caller, file } = settings;
     let options = Options { interval: interval as u64, most_samples: max_samples as usize, allocator };
     profile::start(options, &Probe { version: v8, function: caller, file }).map_err(refused)
 }
 
+thread_local! {
+    /// Whether the profiler will know of the end of this thread's JavaScript.
+    static IS_WATCHED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The profiler adds to the thread's isolate what must be gone before the isolate is.
+fn watch_end(env: &Env) -> errors::Result<()> {
+    if !IS_WATCHED.get() {
+        env.add_env_cleanup_hook((), |()| profile::isolate_ends())
+            .map_err(|failed| error("ERR_CANNOT_PROFILE", failed.reason.to_string()))?;
+        IS_WATCHED.set(true);
+    }
+    Ok(())
+}
+
 /// Makes the file of a heap profile on a thread of libuv's pool.
 pub struct EncodeHeapProfile {
-    /// Missing for a profile that runs on.
-    gathered: Option<Gathered>,
+    source: Source,
+}
+
+/// Of what the file is made.
+enum Source {
+    /// Of the running profile.
+    Running,
+    /// Of what has changed in it.
+    Since(Arc<Mark>),
+    /// Of one that was stopped; `None` once it is made.
+    Stopped(Option<Gathered>),
 }
 
 impl<'task> ScopedTask<'task> for EncodeHeapProfile {
@@ -45,7 +73,12 @@ impl<'task> ScopedTask<'task> for EncodeHeapProfile {
     type JsValue = Uint8ArraySlice<'task>;
 
     fn compute(&mut self) -> Result<Self::Output> {
-        let gathered = self.gathered.take().map_or_else(profile::snapshot, Ok);
+        let gathered = match &mut self.source {
+            Source::Running => profile::snapshot(),
+            Source::Since(mark) => profile::snapshot_since(mark),
+            // A task is computed once.
+            Source::Stopped(gathered) => gathered.take().map_or_else(profile::snapshot, Ok),
+        };
         Ok(gathered.map(Gathered::encode))
     }
 
@@ -58,14 +91,58 @@ impl<'task> ScopedTask<'task> for EncodeHeapProfile {
 /// The running heap profile so far: a gzipped file in the format of pprof.
 #[napi(namespace = "linux", ts_return_type = "Promise<Uint8Array>")]
 pub fn snapshot_heap_profile() -> AsyncTask<EncodeHeapProfile> {
-    AsyncTask::new(EncodeHeapProfile { gathered: None })
+    AsyncTask::new(EncodeHeapProfile { source: Source::Running })
+}
+
+/// What a heap profile had at a moment.
+#[napi(namespace = "linux")]
+pub struct HeapProfileMark {
+    mark: Arc<Mark>,
+}
+
+#[napi(namespace = "linux")]
+impl HeapProfileMark {
+    /// The number of the profile in this process.
+    #[napi(getter)]
+    pub fn session(&self) -> u32 {
+        self.mark.session()
+    }
+}
+
+/// Notes what a heap profile has, on a thread of libuv's pool.
+pub struct MarkHeapProfile;
+
+impl<'task> ScopedTask<'task> for MarkHeapProfile {
+    type Output = std::result::Result<Mark, Refusal>;
+    type JsValue = HeapProfileMark;
+
+    fn compute(&mut self) -> Result<Self::Output> {
+        Ok(profile::mark())
+    }
+
+    fn resolve(&mut self, env: &'task Env, mark: Self::Output) -> Result<Self::JsValue> {
+        mark.map(|mark| HeapProfileMark { mark: Arc::new(mark) })
+            .map_err(|refusal| rejection(env, refused(refusal)))
+    }
+}
+
+/// Notes what the running heap profile has.
+#[napi(namespace = "linux", ts_return_type = "Promise<HeapProfileMark>")]
+pub fn mark_heap_profile() -> AsyncTask<MarkHeapProfile> {
+    AsyncTask::new(MarkHeapProfile)
+}
+
+/// What has changed in the heap profile since it was marked: a gzipped file in the format of pprof.
+#[napi(namespace = "linux", ts_return_type = "Promise<Uint8Array>")]
+pub fn heap_profile_since(mark: &HeapProfileMark) -> AsyncTask<EncodeHeapProfile> {
+    AsyncTask::new(EncodeHeapProfile { source: Source::Since(Arc::clone(&mark.mark)) })
 }
 
 /// Stops the heap profile. The promise is for its file.
 #[napi(namespace = "linux", ts_return_type = "Promise<Uint8Array>")]
 pub fn stop_heap_profile() -> errors::Result<AsyncTask<EncodeHeapProfile>> {
     let gathered = profile::stop().map_err(refused)?;
-    Ok(AsyncTask::new(EncodeHeapProfile { gathered: Some(gathered) }))
+    Ok(AsyncTask::new(EncodeHeapProfile { source: Source::Stopped(Some(gathered)) }))
 }
 
 /// The same at once, for a process that is about to end.
@@ -83,6 +160,8 @@ pub struct HeapProfileState {
     pub samples: f64,
     pub live: f64,
     pub dropped: f64,
+    pub dropped_stacks: f64,
+    pub seconds: f64,
     pub why_no_javascript: Option<String>,
 }
 
@@ -94,6 +173,8 @@ pub fn heap_profile_state() -> Option<HeapProfileState> {
         samples: state.samples as f64,
         live: state.live as f64,
         dropped: state.dropped as f64,
+        dropped_stacks: state.dropped_stacks as f64,
+        seconds: state.time.as_secs_f64(),
         why_no_javascript: state.why_no_javascript,
     })
 }

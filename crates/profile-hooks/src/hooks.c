@@ -55,13 +55,16 @@ struct work;
 struct functions {
   // A sampled block; or null, and the original function is to be called (sampler.rs).
   void *(*sample)(struct thread *, size_t size, size_t alignment, bool zeroed, const struct caller *);
+  // The same for a block that was resized. Returns the block, or where it was moved to (sampler.rs).
+  void *(*adopt)(struct thread *, void *block, size_t size, const struct caller *);
   // Forgets a block that may be a sampled one (sampler.rs).
   void (*forget)(void *block);
   // Looks for modules that were loaded since (got.rs).
   void (*look_for_modules)(void);
   // Work for the pool of threads, linked to the stack that queued it (queued.rs).
   struct work *(*queued)(struct thread *, const struct caller *, void *run, void *done, void *data);
-  void (*not_queued)(struct work *);
+  void (*created)(struct work *, void *handle);
+  void (*deleted)(void *handle);
   void (*run)(void *env, void *work);
   void (*done)(void *env, int status, void *work);
 };
@@ -75,6 +78,7 @@ typedef void frees(void *);
 typedef void frees_1(void *, uintptr_t);
 typedef void frees_2(void *, uintptr_t, uintptr_t);
 typedef int creates_work(void *env, void *resource, void *name, void *run, void *done, void *data, void **result);
+typedef int deletes_work(void *env, void *work);
 
 // The original functions.
 struct originals {
@@ -97,6 +101,7 @@ struct originals {
   void *(*dlsym)(void *, const char *);
   void *(*dlopen)(const char *, int);
   creates_work *napi_create_async_work;
+  deletes_work *napi_delete_async_work;
 };
 static struct originals original;
 
@@ -217,9 +222,16 @@ static int hook_posix_memalign(void **result, size_t alignment, size_t size) {
 // To resize a block is to free it and to allocate another one.
 static inline bool may_be_sampled(const void *block) { return ((uintptr_t)block & UNSAMPLED) == 0; }
 
+// The original function resizes a large block without a copy of its bytes. A small one is copied once, into a sampled block.
+#define LARGE (256 << 10)
+
 static SLOW void *resized(void *old, size_t size, const struct caller *caller) {
+  if (old != NULL && size >= LARGE) {
+    void *const block = original.realloc(old, size);
+    return block == NULL ? NULL : profiler.adopt(&thread, block, size, caller);
+  }
   void *const block = sample(size, 0, false, caller);
-  if (block == NULL || old == NULL) return block;
+  if (block == NULL || old == NULL) return block != NULL ? block : original.realloc(old, size);
   const size_t usable = original.malloc_usable_size(old);
   memcpy(block, old, usable < size ? usable : size);
   original.free(old);
@@ -231,8 +243,7 @@ static SLOW void *slow_realloc(void *old, size_t size) {
   if (old != NULL && may_be_sampled(old)) profiler.forget(old);
   // A size of 0 means different things to different allocators.
   if (size == 0 || is_unsampled(size)) return original.realloc(old, size);
-  void *const block = resized(old, size, &caller);
-  return block != NULL ? block : original.realloc(old, size);
+  return resized(old, size, &caller);
 }
 static void *hook_realloc(void *old, size_t size) {
   if (!may_be_sampled(old) && is_unsampled(size)) return original.realloc(old, size);
@@ -245,8 +256,7 @@ static SLOW void *slow_reallocarray(void *old, size_t count, size_t size) {
   if (__builtin_mul_overflow(count, size, &all)) return original.reallocarray(old, count, size);
   if (old != NULL && may_be_sampled(old)) profiler.forget(old);
   if (all == 0 || is_unsampled(all)) return original.reallocarray(old, count, size);
-  void *const block = resized(old, all, &caller);
-  return block != NULL ? block : original.reallocarray(old, count, size);
+  return resized(old, all, &caller);
 }
 static void *hook_reallocarray(void *old, size_t count, size_t size) { return slow_reallocarray(old, count, size); }
 
@@ -318,8 +328,13 @@ static int hook_napi_create_async_work(void *env, void *resource, void *name, vo
   if (work == NULL) return original.napi_create_async_work(env, resource, name, run, done, data, result);
   const int status = original.napi_create_async_work(env, resource, name, (void *)profiler.run,
                                                      (void *)profiler.done, work, result);
-  if (status != 0) profiler.not_queued(work);
+  profiler.created(work, status == 0 ? *result : NULL);
   return status;
+}
+static int hook_napi_delete_async_work(void *env, void *work) {
+  // Before Node gives the address to other work. Node refuses nothing here but what is no work at all.
+  if (work != NULL) profiler.deleted(work);
+  return original.napi_delete_async_work(env, work);
 }
 
 // The same as `Kind` and `Hook` in crates/profile/src/hooks.rs.
@@ -369,6 +384,7 @@ static const struct hook hooks[] = {
     HOOK(LOADER, dlsym),
     HOOK(LOADER, dlopen),
     HOOK(NODE, napi_create_async_work),
+    HOOK(NODE, napi_delete_async_work),
     {"malloc_usable_size", NULL, &original.malloc_usable_size, UNHOOKED},
 };
 

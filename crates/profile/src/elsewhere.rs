@@ -32,6 +32,32 @@ pub fn snapshot() -> Result<Gathered, Refusal> {
     Err(refusal("ERR_NO_PROFILE", "no heap profile is running; start one first"))
 }
 
+/// There is none.
+pub enum Mark {}
+
+impl Mark {
+    /// The number of the profile.
+    pub fn session(&self) -> u32 {
+        match *self {}
+    }
+}
+
+/// As for a process without a profile.
+///
+/// # Errors
+/// Always.
+pub fn mark() -> Result<Mark, Refusal> {
+    snapshot().map(|gathered| match gathered {})
+}
+
+/// There is no mark.
+///
+/// # Errors
+/// Never.
+pub fn snapshot_since(mark: &Mark) -> Result<Gathered, Refusal> {
+    match *mark {}
+}
+
 /// As for a process without a profile.
 ///
 /// # Errors
@@ -44,6 +70,9 @@ pub fn stop() -> Result<Gathered, Refusal> {
 pub fn state() -> Option<State> {
     None
 }
+
+/// There is nothing to give up.
+pub fn isolate_ends() {}
 
 /// None.
 pub fn hooked_slots() -> usize {

@@ -30,7 +30,15 @@ pub struct Gathered {
     modules: Vec<Mapped>,
 }
 
+/// What the stacks had at a moment, by their indices, which stay as long as the profile runs.
+pub struct Mark {
+    session: u32,
+    time: SystemTime,
+    stacks: HashMap<u32, [f64; 4]>,
+}
+
 struct Stack {
+    index: u32,
     thread: String,
     thread_id: u32,
     frames: Vec<Frame>,
@@ -80,7 +88,7 @@ impl Gathered {
             }
             let in_use = in_use.remove(&index).unwrap_or_default();
             let (thread, thread_id) = (text(label as u32), (label >> 32) as u32);
-            stacks.push(Stack { thread, thread_id, frames, allocated, in_use });
+            stacks.push(Stack { index, thread, thread_id, frames, allocated, in_use });
         };
         let counted = |[objects, bytes]: &[std::sync::atomic::AtomicU64; 2]| {
             let [objects, bytes] = [objects, bytes].map(|counter| counter.load(Ordering::Relaxed) as f64);
@@ -116,13 +124,30 @@ impl Gathered {
         Self { allocator, interval, started, comments, duration, stacks, functions, modules }
     }
 
+    /// What there is at this moment.
+    pub fn mark(&self, session: u32) -> Mark {
+        let stacks = self.stacks.iter().map(|stack| (stack.index, stack.values())).collect();
+        Mark { session, time: self.started + self.duration, stacks }
+    }
+
+    /// Leaves what has changed since the mark, which is of the same profile.
+    pub fn since(mut self, mark: &Mark) -> Self {
+        for stack in &mut self.stacks {
+            let Some(before) = mark.stacks.get(&stack.index) else { continue };
+            let values = stack.allocated.iter_mut().chain(&mut stack.in_use);
+            values.zip(before).for_each(|(value, before)| *value -= before);
+        }
+        let end = self.started + self.duration;
+        self.duration = end.duration_since(mark.time).unwrap_or_default();
+        self.started = mark.time;
+        self
+    }
+
     /// The file. It reads the names of native functions, which takes some time.
     pub fn encode(self) -> Vec<u8> {
         let mut writer = Writer::new(&self);
         for stack in &self.stacks {
-            let values = stack.allocated.into_iter().chain(stack.in_use).map(|value| value.round() as i64);
-            let mut four = [0; 4];
-            four.iter_mut().zip(values).for_each(|(place, value)| *place = value);
+            let four = stack.values().map(|value| value.round() as i64);
             if four != [0; 4] {
                 writer.sample(stack, four);
             }
@@ -136,6 +161,20 @@ impl Gathered {
             comments: &self.comments,
         };
         writer.profile.encode(&about)
+    }
+}
+
+impl Mark {
+    /// The number of the profile.
+    pub fn session(&self) -> u32 {
+        self.session
+    }
+}
+
+impl Stack {
+    fn values(&self) -> [f64; 4] {
+        let ([a, b], [c, d]) = (self.allocated, self.in_use);
+        [a, b, c, d]
     }
 }
 

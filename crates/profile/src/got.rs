@@ -199,7 +199,8 @@ fn for_each_slot(module: &Module<'_>, mut with: impl FnMut(Slot, &'static Hook, 
         }
         let Some(hook) = hook(name).filter(|hook| hook.kind != Kind::Unhooked) else { continue };
         let slot = Slot { address: module.base() + relocation.offset as usize };
-        if slot.address.is_multiple_of(size_of::<usize>()) {
+        // A module without position-independent code has slots in its code (DT_TEXTREL).
+        if slot.address.is_multiple_of(size_of::<usize>()) && module.is_writable(slot.address) {
             with(slot, hook, is_call);
         }
     }

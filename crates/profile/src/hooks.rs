@@ -105,6 +105,8 @@ pub struct Caller {
 pub struct Functions {
     /// [`crate::sampler::sample`].
     pub sample: unsafe extern "C" fn(*mut Thread, usize, usize, bool, *const Caller) -> *mut c_void,
+    /// [`crate::sampler::adopt`].
+    pub adopt: unsafe extern "C" fn(*mut Thread, *mut c_void, usize, *const Caller) -> *mut c_void,
     /// [`crate::sampler::forget`].
     pub forget: extern "C" fn(*mut c_void),
     /// [`crate::got::look_for_modules`].
@@ -112,8 +114,10 @@ pub struct Functions {
     /// [`crate::queued::queued`].
     pub queued:
         unsafe extern "C" fn(*mut Thread, *const Caller, Option<Run>, Option<Done>, *mut c_void) -> *mut Work,
-    /// [`crate::queued::not_queued`].
-    pub not_queued: unsafe extern "C" fn(*mut Work),
+    /// [`crate::queued::created`].
+    pub created: unsafe extern "C" fn(*mut Work, usize),
+    /// [`crate::queued::deleted`].
+    pub deleted: extern "C" fn(usize),
     /// [`crate::queued::run`].
     pub run: unsafe extern "C" fn(*mut c_void, *mut Work),
     /// [`crate::queued::done`].
@@ -137,6 +141,8 @@ pub struct Work {
     pub stack: u32,
     /// The profile that has the stack.
     pub session: u32,
+    /// Node's address of the work.
+    pub handle: usize,
 }
 
 #[repr(C)]
@@ -230,30 +236,57 @@ pub fn here() -> Option<Caller> {
 /// The bits of an address that are 0 for a block that may be a sampled one.
 pub const UNSAMPLED: usize = 0xfef;
 
+const PAGE: usize = 4096;
+/// To most blocks of this size, allocators give pages of their own.
+const LARGE: usize = 256 << 10;
+/// The largest size of a block to which the allocator gave no pages of its own. glibc gives them to larger blocks only, and the
+/// limit grows with the blocks that are freed.
+static NO_PAGES: AtomicUsize = AtomicUsize::new(LARGE - 1);
+
 /// A block of the process's own allocator in whose address no bit of [`UNSAMPLED`] is set. Null where there is no memory, or
 /// before [`open`].
 ///
 /// # Safety
 /// The originals are known, and the alignment is a power of two or 0.
 pub unsafe fn block(size: usize, alignment: usize, is_zeroed: bool) -> *mut c_void {
-    const PAGE: usize = 4096;
-    const LARGE: usize = 256 << 10;
     let Some(table) = TABLE.get() else { return std::ptr::null_mut() };
     // SAFETY: the caller's obligation. The blocks have the size that is asked for, at least.
     unsafe {
-        // To most large blocks allocators give pages of their own, which are not touched yet. They must stay so.
-        if size >= LARGE && alignment == 0 {
+        // Pages of its own are not touched yet. They must stay so.
+        if size > NO_PAGES.load(Ordering::Relaxed) && alignment == 0 {
             let block = (table.plain)(size, is_zeroed);
             if block.addr() & UNSAMPLED == 0 {
                 return block;
             }
             (table.release)(block);
+            NO_PAGES.fetch_max(size, Ordering::Relaxed);
         }
         let block = (table.aligned)(alignment.max(PAGE), size.max(1));
         if is_zeroed && !block.is_null() {
             block.write_bytes(0, size);
         }
         block
+    }
+}
+
+/// The block itself, if no bit of [`UNSAMPLED`] is set in its address; or else another one with the same bytes, in its place.
+/// Null where there is no memory: then the block is as it was.
+///
+/// # Safety
+/// As for [`block`]; and the block is one of the original's, has so many bytes, and is nobody else's.
+pub unsafe fn moved(old: *mut c_void, size: usize) -> *mut c_void {
+    let Some(table) = TABLE.get() else { return std::ptr::null_mut() };
+    if old.addr() & UNSAMPLED == 0 {
+        return old;
+    }
+    // SAFETY: the caller's obligation. Both blocks have the size, at least.
+    unsafe {
+        let new = (table.aligned)(PAGE, size.max(1));
+        if !new.is_null() {
+            new.cast::<u8>().copy_from_nonoverlapping(old.cast(), size);
+            (table.release)(old);
+        }
+        new
     }
 }
 

@@ -33,6 +33,8 @@ mod live;
 #[cfg(target_arch = "x86_64")]
 mod lock;
 #[cfg(target_arch = "x86_64")]
+mod memo;
+#[cfg(target_arch = "x86_64")]
 mod memory;
 #[cfg(target_arch = "x86_64")]
 mod modules;
@@ -69,9 +71,11 @@ pub use options::{MOST_SAMPLES, Options, Probe, State};
 pub use refusal::Refusal;
 
 #[cfg(not(target_arch = "x86_64"))]
-pub use elsewhere::{Gathered, hooked_slots, snapshot, start, state, stop};
+pub use elsewhere::{
+    Gathered, Mark, hooked_slots, isolate_ends, mark, snapshot, snapshot_since, start, state, stop,
+};
 #[cfg(target_arch = "x86_64")]
 pub use {
-    gather::Gathered,
-    profile::{hooked_slots, snapshot, start, state, stop},
+    gather::{Gathered, Mark},
+    profile::{hooked_slots, isolate_ends, mark, snapshot, snapshot_since, start, state, stop},
 };

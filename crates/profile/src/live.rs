@@ -86,19 +86,31 @@ impl Live {
         unsafe { &*self.values.start().cast::<Value>().add(slot) }
     }
 
-    /// The slots in which the address may be.
-    fn slots(&self, address: usize) -> impl Iterator<Item = usize> + use<> {
+    /// The first slots of the two buckets in which the address may be.
+    fn buckets_of(&self, address: usize) -> [usize; 2] {
         let mask = self.buckets.load(Ordering::Acquire) - 1;
         let hash = (address >> 12).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let [first, second] = [hash >> 40, hash >> 16].map(|hash| (hash & mask) * BUCKET);
-        (first..first + BUCKET).chain(second..second + BUCKET)
+        [hash >> 40, hash >> 16].map(|hash| (hash & mask) * BUCKET)
+    }
+
+    /// The slot that has the address. Allocators give a page's first block away again and again after a sample was there, so this
+    /// must be fast if there is none: it has no loop of an unknown length.
+    fn find(&self, address: usize) -> Option<usize> {
+        for bucket in self.buckets_of(address) {
+            let keys: [usize; BUCKET] =
+                std::array::from_fn(|place| self.key(bucket + place).load(Ordering::Relaxed));
+            if keys.contains(&address) {
+                return keys.iter().position(|key| *key == address).map(|place| bucket + place);
+            }
+        }
+        None
     }
 
     /// Adds a block that the calling thread has just got. False if there is no room.
     pub fn insert(&self, address: usize, Sample { size, stack }: Sample) -> bool {
         // A module without hooks may have freed the block that was here before.
         self.remove(address);
-        for slot in self.slots(address) {
+        for slot in self.buckets_of(address).into_iter().flat_map(|bucket| bucket..bucket + BUCKET) {
             let key = self.key(slot);
             // 1 keeps the slot for this thread until the value is written.
             if key.load(Ordering::Relaxed) != 0
@@ -119,17 +131,13 @@ impl Live {
 
     /// Removes a block that the calling thread is about to free. False if it was not a sampled one.
     pub fn remove(&self, address: usize) -> bool {
-        for slot in self.slots(address) {
-            let key = self.key(slot);
-            if key.load(Ordering::Relaxed) == address {
-                let removed = key.compare_exchange(address, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-                if removed {
-                    self.count.fetch_sub(1, Ordering::Relaxed);
-                }
-                return removed;
-            }
+        let Some(slot) = self.find(address) else { return false };
+        let removed =
+            self.key(slot).compare_exchange(address, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if removed {
+            self.count.fetch_sub(1, Ordering::Relaxed);
         }
-        false
+        removed
     }
 
     /// Calls the function for each sample, while other threads go on. A sample that another thread frees or inserts meanwhile

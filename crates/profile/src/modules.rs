@@ -94,6 +94,15 @@ impl<'a> Module<'a> {
         loaded.map(|header| (self.range(header), header.p_offset))
     }
 
+    /// Whether the loader has mapped the address as data, which may be read-only by now ([`Self::read_only`]).
+    pub fn is_writable(&self, address: usize) -> bool {
+        let mut data = self
+            .headers()
+            .iter()
+            .filter(|header| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_W != 0);
+        data.any(|header| self.range(header).contains(&address))
+    }
+
     /// The build id, where there is one.
     pub fn build_id(&self) -> Option<&[u8]> {
         const GNU: &[u8] = b"GNU\0";
@@ -327,6 +336,7 @@ mod tests {
                 assert!(module.code.contains(&(the_program_has_relocations_and_code as *const () as usize)));
                 names.extend(module.relocations().map(|(_, name)| name.to_owned()));
                 assert!(module.unwind_sections().is_some());
+                assert!(!module.is_writable(module.code.start));
             }
         });
         assert!(names.iter().any(|name| name.as_c_str() == c"malloc"), "{names:?}");

@@ -1,5 +1,7 @@
 //! What a profile is given, and what it says of itself.
 
+use std::time::Duration;
+
 /// How a profile is taken.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -33,6 +35,10 @@ pub struct State {
     pub live: u64,
     /// Samples that found no room in the table of blocks in use.
     pub dropped: u64,
+    /// Samples that found no room for their stack.
+    pub dropped_stacks: u64,
+    /// The CPU time that the samples took, on all threads. An estimate.
+    pub time: Duration,
     /// Why no JavaScript frames are read.
     pub why_no_javascript: Option<String>,
 }

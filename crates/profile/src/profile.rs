@@ -2,10 +2,11 @@
 
 use std::mem;
 use std::sync::Once;
+use std::sync::atomic::Ordering;
 use std::thread::sleep;
 use std::time::{Duration, SystemTime};
 
-use crate::gather::Gathered;
+use crate::gather::{Gathered, Mark};
 use crate::lock::Lock;
 use crate::options::{Options, Probe, State};
 use crate::refusal::{Refusal, refusal};
@@ -15,7 +16,9 @@ use crate::v8::V8;
 use crate::{got, hooks, memory, queued, rules, sampler, session, stacks, thread};
 
 /// A running profile.
+#[derive(Clone)]
 struct Running {
+    number: u32,
     options: Options,
     started: SystemTime,
     why_no_javascript: Option<String>,
@@ -23,6 +26,9 @@ struct Running {
 
 /// The profile of this process, held by who starts, reads or stops it.
 static PROFILE: Lock<Option<Running>> = Lock::new(None);
+/// Held by who starts or stops a profile, or copies its tables, and taken before [`PROFILE`]: a copy takes some time, in which
+/// [`state`] must not wait.
+static TABLES: Lock<()> = Lock::new(());
 
 /// Starts a profile.
 ///
@@ -31,6 +37,7 @@ static PROFILE: Lock<Option<Running>> = Lock::new(None);
 pub fn start(options: Options, probe: &Probe) -> Result<(), Refusal> {
     // Before the lock: a library that is being opened on another thread may fork in its constructor, and a fork waits for it.
     open_hooks()?;
+    let _tables = TABLES.hold();
     let mut profile = PROFILE.hold();
     if profile.is_some() {
         return Err(refusal("ERR_PROFILE_RUNNING", "a heap profile is running already; stop it first"));
@@ -58,8 +65,12 @@ pub fn start(options: Options, probe: &Probe) -> Result<(), Refusal> {
         // SAFETY: this thread holds the lock of the profile.
         Ok(v8) => unsafe { stacks::verify(v8, tables, number, &probe.function, &probe.file).err() },
     };
+    if let Some(v8) = V8::get() {
+        // SAFETY: JavaScript has called (`Probe`).
+        unsafe { v8.watch_collections() };
+    }
     let interval = options.interval;
-    *profile = Some(Running { options, started: SystemTime::now(), why_no_javascript });
+    *profile = Some(Running { number, options, started: SystemTime::now(), why_no_javascript });
     session::start(number, interval);
     got::patch();
     Ok(())
@@ -70,10 +81,38 @@ pub fn start(options: Options, probe: &Probe) -> Result<(), Refusal> {
 /// # Errors
 /// No profile runs.
 pub fn snapshot() -> Result<Gathered, Refusal> {
-    let profile = PROFILE.hold();
-    let running = profile.as_ref().ok_or_else(none_runs)?;
+    copy().map(|(gathered, _)| gathered)
+}
+
+/// Notes what the running profile has, for [`snapshot_since`].
+///
+/// # Errors
+/// No profile runs.
+pub fn mark() -> Result<Mark, Refusal> {
+    copy().map(|(gathered, number)| gathered.mark(number))
+}
+
+/// Copies what has changed in the running profile since the mark.
+///
+/// # Errors
+/// The profile that had the mark does not run any more.
+pub fn snapshot_since(mark: &Mark) -> Result<Gathered, Refusal> {
+    let (gathered, number) = copy()?;
+    if number != mark.session() {
+        return Err(refusal(
+            "ERR_NO_PROFILE",
+            "that heap profile is not running any more; another one was started",
+        ));
+    }
+    Ok(gathered.since(mark))
+}
+
+/// A copy of the running profile, and its number.
+fn copy() -> Result<(Gathered, u32), Refusal> {
+    let _tables = TABLES.hold();
+    let running = PROFILE.hold().clone().ok_or_else(none_runs)?;
     got::look_for_modules();
-    Ok(gather(running))
+    Ok((gather(&running), running.number))
 }
 
 /// Stops the profile, and returns what it has gathered. From here on no slot holds a hook.
@@ -81,12 +120,21 @@ pub fn snapshot() -> Result<Gathered, Refusal> {
 /// # Errors
 /// No profile runs.
 pub fn stop() -> Result<Gathered, Refusal> {
-    let mut profile = PROFILE.hold();
-    let running = profile.take().ok_or_else(none_runs)?;
+    let _tables = TABLES.hold();
+    let running = PROFILE.hold().take().ok_or_else(none_runs)?;
     got::look_for_modules();
     session::stop();
     got::restore();
+    isolate_ends();
     Ok(gather(&running))
+}
+
+/// Gives up what a profile has added to the calling thread's isolate. It must be called before the isolate ends.
+pub fn isolate_ends() {
+    if let Some(v8) = V8::get() {
+        // SAFETY: JavaScript has called, or the thread ends its isolate.
+        unsafe { v8.forget_collections() };
+    }
 }
 
 /// The state of the running profile, if one runs.
@@ -95,9 +143,11 @@ pub fn state() -> Option<State> {
     let (Running { options, why_no_javascript, .. }, tables) = profile.as_ref().zip(Tables::get())?;
     Some(State {
         interval: options.interval,
-        samples: tables.samples.load(std::sync::atomic::Ordering::Relaxed),
+        samples: tables.samples.load(Ordering::Relaxed),
         live: tables.live.len() as u64,
         dropped: tables.live.dropped(),
+        dropped_stacks: tables.stacks.dropped(),
+        time: Duration::from_nanos(tables.nanoseconds.load(Ordering::Relaxed)),
         why_no_javascript: why_no_javascript.clone(),
     })
 }
@@ -112,10 +162,12 @@ fn open_hooks() -> Result<(), Refusal> {
     const LIBRARY: &str = "libmalloc_backend_profile_hooks.so";
     let functions = hooks::Functions {
         sample: sampler::sample,
+        adopt: sampler::adopt,
         forget: sampler::forget,
         look_for_modules: got::before_loader,
         queued: queued::queued,
-        not_queued: queued::not_queued,
+        created: queued::created,
+        deleted: queued::deleted,
         run: queued::run,
         done: queued::done,
     };
@@ -133,7 +185,7 @@ fn none_runs() -> Refusal {
 }
 
 fn gather(running: &Running) -> Gathered {
-    let Running { options, started, why_no_javascript } = running;
+    let Running { options, started, why_no_javascript, .. } = running;
     // `start` has made them.
     let tables = Tables::get().expect("the profile was started");
     let mut gathered = Gathered::new(tables, options.allocator.clone(), options.interval, *started);
@@ -164,7 +216,7 @@ fn watch_threads_and_forks() -> bool {
 
 /// A fork waits until nobody is in the middle of a change: the child would never see its end.
 unsafe extern "C" fn before_fork() {
-    mem::forget((PROFILE.hold(), got::SLOTS.hold(), MODULES.hold()));
+    mem::forget((TABLES.hold(), PROFILE.hold(), got::SLOTS.hold(), MODULES.hold()));
 }
 
 unsafe extern "C" fn after_fork() {
@@ -173,6 +225,7 @@ unsafe extern "C" fn after_fork() {
         MODULES.open();
         got::SLOTS.open();
         PROFILE.open();
+        TABLES.open();
     }
 }
 

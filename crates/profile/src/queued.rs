@@ -1,12 +1,22 @@
 //! Work that Node's pool of threads does (`napi_create_async_work`), linked to the stack that queued it.
 
+use std::collections::BTreeMap;
 use std::ffi::{c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::hooks::{self, Caller, Done, Run, Thread, Work};
+use crate::lock::Lock;
 use crate::session::Inside;
 use crate::stacks;
 use crate::tables::Tables;
+
+/// The work that Node has, by Node's own address of it. An addon may delete work that it has never queued.
+static PENDING: Lock<BTreeMap<usize, Pending>> = Lock::new(BTreeMap::new());
+
+struct Pending(*mut Work);
+
+// SAFETY: whoever takes the address out of the map has the work for itself.
+unsafe impl Send for Pending {}
 
 /// Keeps the stack of who queues work. Null if no profile runs.
 ///
@@ -36,16 +46,31 @@ pub unsafe extern "C" fn queued(
         (*thread).busy = 0;
         stack
     };
-    Box::into_raw(Box::new(Work { run, done, data, stack, session: inside.session }))
+    Box::into_raw(Box::new(Work { run, done, data, stack, session: inside.session, handle: 0 }))
 }
 
-/// Gives up the memory of work that Node has refused.
+/// Notes the address that Node has for the work; or gives up the memory of work that Node has refused, with the address 0.
 ///
 /// # Safety
 /// Nobody else uses the work.
-pub unsafe extern "C" fn not_queued(work: *mut Work) {
+pub unsafe extern "C" fn created(work: *mut Work, handle: usize) {
+    if handle == 0 {
+        // SAFETY: the caller's obligation.
+        return drop(unsafe { Box::from_raw(work) });
+    }
     // SAFETY: the caller's obligation.
-    drop(unsafe { Box::from_raw(work) });
+    unsafe { (*work).handle = handle };
+    // Work that was deleted while no profile ran has left an entry.
+    let old = PENDING.hold().insert(handle, Pending(work));
+    // SAFETY: Node has given the address to other work, so the old one is over.
+    drop(old.map(|Pending(old)| unsafe { Box::from_raw(old) }));
+}
+
+/// The addon has deleted its work, which is over, or was never queued.
+pub extern "C" fn deleted(handle: usize) {
+    let work = PENDING.hold().remove(&handle);
+    // SAFETY: Node does not call for it any more.
+    drop(work.map(|Pending(work)| unsafe { Box::from_raw(work) }));
 }
 
 /// Runs the work, on a thread of the pool.
@@ -73,7 +98,8 @@ pub unsafe extern "C" fn run(env: *mut c_void, work: *mut Work) {
 pub unsafe extern "C" fn done(env: *mut c_void, status: c_int, work: *mut Work) {
     // SAFETY: the caller's obligation.
     unsafe {
-        let Work { done, data, .. } = *Box::from_raw(work);
+        let Work { done, data, handle, .. } = *Box::from_raw(work);
+        PENDING.hold().remove(&handle);
         if let Some(done) = done {
             done(env, status, data);
         }

@@ -5,6 +5,7 @@
 //! bytes is sampled with probability `1 - exp(-size / interval)`, and one that was sampled stands for the inverse of that
 //! number of blocks ([`weight`]). The estimate has no bias, whatever the sizes are.
 
+use std::cell::Cell;
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
@@ -36,6 +37,49 @@ pub unsafe extern "C" fn sample(
     is_zeroed: bool,
     caller: *const Caller,
 ) -> *mut c_void {
+    // An alignment that is none is for the original function to refuse.
+    if alignment != 0 && !alignment.is_power_of_two() {
+        return std::ptr::null_mut();
+    }
+    // SAFETY: the caller's obligation. While a profile runs, the originals are known.
+    unsafe { take(thread, size, caller, || hooks::block(size, alignment, is_zeroed)) }
+}
+
+/// The same for a block that the original function has just resized, of which the caller has no other address. Returns that
+/// block, or the place to which it was moved.
+///
+/// # Safety
+/// As for [`sample`]; and the block is one of the original's, with the size.
+pub unsafe extern "C" fn adopt(
+    thread: *mut Thread,
+    block: *mut c_void,
+    size: usize,
+    caller: *const Caller,
+) -> *mut c_void {
+    let place = Cell::new(block);
+    let move_block = || {
+        // SAFETY: the caller's obligation.
+        let moved = unsafe { hooks::moved(block, size) };
+        if !moved.is_null() {
+            place.set(moved);
+        }
+        moved
+    };
+    // SAFETY: the caller's obligation.
+    unsafe { take(thread, size, caller, move_block) };
+    place.get()
+}
+
+/// Counts an allocation that used up the countdown, and takes a sample of it. `block` makes the block, or gives null.
+///
+/// # Safety
+/// As for [`sample`].
+unsafe fn take(
+    thread: *mut Thread,
+    size: usize,
+    caller: *const Caller,
+    block: impl FnOnce() -> *mut c_void,
+) -> *mut c_void {
     let null = std::ptr::null_mut();
     // SAFETY: the thread's own part; no reference to it is kept, because functions that are called here reach the hooks.
     unsafe {
@@ -45,10 +89,6 @@ pub unsafe extern "C" fn sample(
         let session = running();
         if session == 0 {
             (*thread).left = OFF;
-            return null;
-        }
-        // An alignment that is none is for the original function to refuse.
-        if alignment != 0 && !alignment.is_power_of_two() {
             return null;
         }
         (*thread).busy = 1;
@@ -68,7 +108,8 @@ pub unsafe extern "C" fn sample(
             } else {
                 (*thread).left = next;
             }
-            take(thread, size, alignment, is_zeroed, &*caller, session).unwrap_or(null)
+            let is_timed = record.random() <= 1.0 / TIMED;
+            keep(thread, size as u64, &*caller, session, is_timed, block).unwrap_or(null)
         }));
         *libc::__errno_location() = errno;
         (*thread).busy = 0;
@@ -76,26 +117,27 @@ pub unsafe extern "C" fn sample(
     }
 }
 
+/// Makes the block, and adds it to the tables with the thread's stack.
+///
 /// # Safety
 /// As for [`sample`], with `busy` set.
-unsafe fn take(
+unsafe fn keep(
     thread: *mut Thread,
-    size: usize,
-    alignment: usize,
-    is_zeroed: bool,
+    size: u64,
     caller: &Caller,
     session: u32,
+    is_timed: bool,
+    block: impl FnOnce() -> *mut c_void,
 ) -> Option<*mut c_void> {
     let inside = Inside::enter(session)?;
     let tables = Tables::get()?;
-    // SAFETY: the profile runs, so the originals are known. `sample` has checked the alignment.
-    let block = unsafe { hooks::block(size, alignment, is_zeroed) };
+    let block = block();
     if block.is_null() {
         return None;
     }
+    let begin = if is_timed { now() } else { 0 };
     // SAFETY: the caller's obligation.
     let stack = unsafe { stacks::stack_of(thread, caller, &inside, tables) };
-    let size = size as u64;
     let weight = weight(size, interval());
     let [objects, bytes] = match stack {
         0 => &tables.without_stack,
@@ -105,7 +147,22 @@ unsafe fn take(
     bytes.fetch_add((weight * size as f64) as u64, Ordering::Relaxed);
     tables.samples.fetch_add(1, Ordering::Relaxed);
     tables.live.insert(block.addr(), Sample { size, stack });
+    if is_timed {
+        let time = now().saturating_sub(begin) as f64 * TIMED;
+        tables.nanoseconds.fetch_add(time as u64, Ordering::Relaxed);
+    }
     Some(block)
+}
+
+/// One of so many samples is timed, at random: to read the clock twice takes half as long as a sample.
+const TIMED: f64 = 16.0;
+
+/// The CPU time of this thread, in nanoseconds.
+fn now() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: room for a time.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut now) };
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
 /// A block that is freed or resized, and may be a sampled one.

@@ -6,8 +6,11 @@ use crate::memory;
 
 /// Where the words of the stack are read from.
 pub struct Stack {
-    /// Mapped for as long as the thread runs. Empty if it is not known.
+    /// The mapping of the thread's stack. Empty if it is not known.
     mapped: Range<usize>,
+    /// What lies above, in the mapping, is there for as long as the thread runs. At the lower end there may be a guard, which the
+    /// kernel does not show as a mapping of its own (`MADV_GUARD_INSTALL`).
+    used: usize,
 }
 
 impl Stack {
@@ -28,19 +31,34 @@ impl Stack {
             // A coroutine's stack, or a signal's: it may be gone tomorrow.
             _ => 0..0,
         };
-        Self { mapped }
+        let used = if mapped.contains(&address) { address } else { mapped.end };
+        Self { mapped, used }
+    }
+
+    /// Begins a walk at that stack pointer.
+    pub fn begin(&mut self, stack_pointer: usize) {
+        // It may be on another stack now: a coroutine's, or a signal's.
+        if self.mapped.contains(&stack_pointer) {
+            self.used = self.used.min(stack_pointer);
+        }
     }
 
     /// The word at the address, if there is one.
     pub fn word(&self, address: usize) -> Option<usize> {
+        self.words::<1>(address).map(|[word]| word)
+    }
+
+    /// Words from that address on, if they are there.
+    #[inline]
+    pub fn words<const N: usize>(&self, address: usize) -> Option<[usize; N]> {
         if !address.is_multiple_of(size_of::<usize>()) {
             return None;
         }
-        if self.mapped.start <= address && address < self.mapped.end {
-            // SAFETY: mapped, aligned, and the calling thread's own stack.
-            return Some(unsafe { (address as *const usize).read_volatile() });
+        if self.used <= address && address.checked_add(N * size_of::<usize>())? <= self.mapped.end {
+            // SAFETY: in use, aligned, and the calling thread's own stack.
+            return Some(unsafe { (address as *const [usize; N]).read_volatile() });
         }
-        memory::words::<1>(address).map(|[word]| word)
+        memory::words(address)
     }
 }
 
@@ -114,6 +132,12 @@ mod tests {
             assert_eq!(stack.word(address), Some(here));
             assert_eq!(stack.word(8), None);
             assert_eq!(stack.word(address + 1), None);
+            assert_eq!(stack.used, address);
+            let mut stack = stack;
+            stack.begin(address - 64);
+            assert_eq!(stack.used, address - 64);
+            stack.begin(8);
+            assert_eq!(stack.used, address - 64);
             stack.mapped
         };
         let here = check();

@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::frame::Frame;
 use crate::hooks::{self, Caller, Thread};
+use crate::memo;
 use crate::session::Inside;
 use crate::tables::Tables;
 use crate::thread::{self, Frames, Record, WORDS};
@@ -21,10 +22,18 @@ pub unsafe fn stack_of(thread: *mut Thread, caller: &Caller, inside: &Inside, ta
         (thread::of(thread, caller.sp), queued.unwrap_or(0))
     };
     let label = record.label(inside.session, tables);
+    // SAFETY: the thread is inside.
+    let walked = unsafe { walk_of(record, caller, inside.session) };
+    let raw = &record.frames.raw[..walked];
+    let has_javascript = raw.iter().any(|frame| frame.kind == RawKind::JavaScript);
+    let collections = if has_javascript { record.isolate.collections() } else { Some(0) };
+    let key = collections.map(|count| memo::key(raw, [label as u32, inside.session, queued, count]));
+    if let Some(index) = key.and_then(|key| record.memo.get(key)) {
+        return index;
+    }
     let is_readable = V8::get().is_some_and(V8::is_verified);
     record.frames.words[0] = label;
-    // SAFETY: the thread is inside.
-    let count = unsafe { frames_of(record, caller, inside.session, tables, is_readable) };
+    let count = frames_of(record, caller, walked, tables, is_readable);
     let mut writer = Words { words: &mut record.frames.words, count };
     if queued != 0 {
         writer.push(Frame::QueuedBy.word());
@@ -33,27 +42,39 @@ pub unsafe fn stack_of(thread: *mut Thread, caller: &Caller, inside: &Inside, ta
             writer.push(u64::from_ne_bytes(*frame));
         }
     }
-    tables.stacks.intern(writer.bytes()).unwrap_or(0)
+    let index = tables.stacks.intern(writer.bytes()).unwrap_or(0);
+    if let Some(key) = key {
+        record.memo.set(key, index);
+    }
+    index
 }
 
-/// Gathers the frames behind the first word, and returns the number of words.
+/// Walks the stack, and returns the number of frames.
 ///
 /// # Safety
 /// The calling thread is [`Inside`], or holds the lock of the profile.
-unsafe fn frames_of(
-    record: &mut Record,
-    caller: &Caller,
-    session: u32,
-    tables: &Tables,
-    is_readable: bool,
-) -> usize {
-    let Record { stack, rules, frames: Frames { raw, words }, isolate, .. } = record;
+unsafe fn walk_of(record: &mut Record, caller: &Caller, session: u32) -> usize {
+    let Record { stack, rules, frames: Frames { raw, .. }, isolate, .. } = record;
     let v8 = V8::get();
     isolate.begin(v8, session);
+    stack.begin(caller.sp);
     // What the walk meets may be damaged, and framehop is a parser of foreign data.
     // SAFETY: the caller's obligation.
     let walked = catch_unwind(AssertUnwindSafe(|| unsafe { walk(stack, rules, caller, isolate, v8, raw) }));
-    let raw = &raw[..walked.unwrap_or(0)];
+    walked.unwrap_or(0)
+}
+
+/// Reads the frames of a walk, writes them behind the first word, and returns the number of words.
+fn frames_of(
+    record: &mut Record,
+    caller: &Caller,
+    walked: usize,
+    tables: &Tables,
+    is_readable: bool,
+) -> usize {
+    let Record { frames: Frames { raw, words }, isolate, .. } = record;
+    let v8 = V8::get();
+    let raw = &raw[..walked];
     let mut writer = Words { words, count: 1 };
     let has_javascript = raw.iter().any(|frame| frame.kind == RawKind::JavaScript);
     let collects = has_javascript && v8.is_some_and(|v8| isolate.collects(v8, caller));
@@ -103,7 +124,8 @@ pub unsafe fn verify(v8: &V8, tables: &Tables, session: u32, name: &str, file: &
     let (record, count) = unsafe {
         (*thread).busy += 1;
         let record = thread::of(thread, caller.sp);
-        let count = frames_of(record, &caller, session, tables, true);
+        let walked = walk_of(record, &caller, session);
+        let count = frames_of(record, &caller, walked, tables, true);
         (record, count)
     };
     // SAFETY: as above.

@@ -26,6 +26,8 @@ pub struct Tables {
     pub without_stack: [AtomicU64; 2],
     /// How many samples were taken.
     pub samples: AtomicU64,
+    /// The CPU time that all samples took, by those that were timed.
+    pub nanoseconds: AtomicU64,
     threads: AtomicUsize,
 }
 
@@ -53,6 +55,7 @@ impl Tables {
                 strings: Interner::new(1 << 15, 2 << 20)?,
                 without_stack: [AtomicU64::new(0), AtomicU64::new(0)],
                 samples: AtomicU64::new(0),
+                nanoseconds: AtomicU64::new(0),
                 threads: AtomicUsize::new(0),
             };
             // The one who starts a profile is alone.
@@ -67,7 +70,7 @@ impl Tables {
         self.stacks.clear();
         self.functions.clear();
         self.strings.clear();
-        for counter in self.without_stack.iter().chain([&self.samples]) {
+        for counter in self.without_stack.iter().chain([&self.samples, &self.nanoseconds]) {
             counter.store(0, Ordering::Relaxed);
         }
         self.threads.store(0, Ordering::Relaxed);

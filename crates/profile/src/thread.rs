@@ -4,6 +4,7 @@ use std::ffi::c_void;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::hooks::{self, Thread};
+use crate::memo::Memo;
 use crate::rules::Rules;
 use crate::stack::Stack;
 use crate::tables::Tables;
@@ -26,6 +27,8 @@ pub struct Record {
     pub frames: Frames,
     /// What the thread knows of its isolate.
     pub isolate: v8::Known,
+    /// The stacks that the thread has seen lately.
+    pub memo: Memo,
 }
 
 /// The label, the frames with those that the compiler inlined, and the stack that queued the work.
@@ -102,6 +105,7 @@ impl Record {
             rules: Rules::new(),
             frames: Frames::default(),
             isolate: v8::Known::default(),
+            memo: Memo::default(),
         }
     }
 

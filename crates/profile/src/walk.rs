@@ -61,6 +61,8 @@ pub unsafe fn walk(
         let is_builtin = v8.is_some_and(|v8| v8.is_builtin(at.pc));
         let (frame, next) = if !is_builtin && program.contains(&at.pc) {
             (native, by_frame_pointer(stack, &at))
+        } else if isolate.is_code(at.pc) {
+            javascript(stack, &at)
         } else {
             let found = match is_builtin {
                 true => Found::NoModule,
@@ -70,10 +72,7 @@ pub unsafe fn walk(
             match found {
                 Found::Caller(caller) => (native, Some(caller)),
                 Found::End => (native, None),
-                Found::NoModule if v8.is_some_and(|v8| isolate.has_code(v8, at.pc)) => {
-                    let function = v8::function_slot(stack, at.fp);
-                    (Raw { function, kind: RawKind::JavaScript, ..native }, by_frame_pointer(stack, &at))
-                }
+                Found::NoModule if v8.is_some_and(|v8| isolate.has_code(v8, at.pc)) => javascript(stack, &at),
                 Found::NoModule => (native, None),
             }
         };
@@ -94,9 +93,16 @@ pub unsafe fn walk(
     count
 }
 
+fn javascript(stack: &Stack, at: &Caller) -> (Raw, Option<Caller>) {
+    let function = v8::function_slot(stack, at.fp);
+    let frame = Raw { pc: at.pc, fp: at.fp, function, kind: RawKind::JavaScript };
+    (frame, by_frame_pointer(stack, at))
+}
+
 fn by_frame_pointer(stack: &Stack, at: &Caller) -> Option<Caller> {
     if at.fp < at.sp {
         return None;
     }
-    Some(Caller { pc: stack.word(at.fp + 8)?, sp: at.fp + 16, fp: stack.word(at.fp)? })
+    let [fp, pc] = stack.words(at.fp)?;
+    Some(Caller { pc, sp: at.fp + 16, fp })
 }

@@ -1,14 +1,18 @@
 // Profiles on demand, of a process that runs on. Whoever asks while another one's profile is made waits.
 
-import { MallocBackendError } from '../../errors.js';
-import { diff } from '../diff.js';
+import { MallocBackendError, invalidArgument } from '../../errors.js';
 
 /** What a profiler can do. */
 export interface Profiler {
   /** Whether a profile is being made. */
   readonly isRunning: boolean;
-  start(): void;
+  start(interval?: number): void;
   snapshot(): Promise<Uint8Array>;
+  /**
+   * Notes what the running profile has. The function makes a profile of what has changed since. Its promise rejects with
+   * `ERR_NO_PROFILE` if that profile is not running any more.
+   */
+  mark(): Promise<() => Promise<Uint8Array>>;
   /** Stops at once. */
   stop(): Promise<Uint8Array>;
 }
@@ -16,6 +20,8 @@ export interface Profiler {
 export interface Asked {
   /** How long. Without it: what a running profile has now. */
   seconds: number | undefined;
+  /** The mean distance of two samples in bytes, for a profile that is not running yet. */
+  interval?: number | undefined;
   /** Aborted when nobody wants the profile any more. */
   signal: AbortSignal;
   /** Told when the profile has to wait, and when it begins. */
@@ -43,25 +49,25 @@ export class Captures {
    * A profile, as bytes in pprof format: of what is allocated from now on, for so many seconds. If the program has started a
    * profile of its own, it runs on, and the result is what changed in it.
    */
-  async capture({ seconds, signal, tell }: Asked): Promise<Uint8Array> {
-    if (this.isProgram) return this.#ofProgram(seconds, signal, tell);
+  async capture(asked: Asked): Promise<Uint8Array> {
+    if (this.isProgram) return this.#ofProgram(asked);
     const turn = this.#last;
     let isDone!: () => void;
     this.#last = new Promise((resolve) => (isDone = resolve));
-    if (this.#isOwn) tell?.('waiting');
+    if (this.#isOwn) asked.tell?.('waiting');
     try {
-      await turn;
-      signal.throwIfAborted();
+      await unlessAborted(turn, asked.signal);
       // The program may have started one while this one waited.
-      if (this.isProgram) return await this.#ofProgram(seconds, signal, tell);
-      return await this.#fresh(seconds ?? DEFAULT_SECONDS, signal, tell);
+      if (this.isProgram) return await this.#ofProgram(asked);
+      return await this.#fresh(asked);
     } finally {
-      isDone();
+      // Who gives up early leaves the turn to the next one, and not before it comes.
+      void turn.then(isDone);
     }
   }
 
-  async #fresh(seconds: number, signal: AbortSignal, tell: Asked['tell']): Promise<Uint8Array> {
-    this.#profiler.start();
+  async #fresh({ seconds = DEFAULT_SECONDS, interval, signal, tell }: Asked): Promise<Uint8Array> {
+    this.#profiler.start(interval);
     this.#isOwn = true;
     try {
       tell?.('profiling');
@@ -83,17 +89,20 @@ export class Captures {
     return profile;
   }
 
-  async #ofProgram(
-    seconds: number | undefined,
-    signal: AbortSignal,
-    tell: Asked['tell'],
-  ): Promise<Uint8Array> {
-    const before = await this.#profiler.snapshot();
-    if (seconds === undefined) return before;
+  async #ofProgram({ seconds, interval, signal, tell }: Asked): Promise<Uint8Array> {
+    if (interval !== undefined)
+      throw invalidArgument(
+        'the program has started a profile itself, with an interval of its own; ask without an interval',
+      );
+    if (seconds === undefined) return this.#profiler.snapshot();
+    const change = await this.#profiler.mark();
     tell?.('profiling');
     await elapsed(seconds, signal);
-    if (!this.#profiler.isRunning) throw stopped();
-    return diff(before, await this.#profiler.snapshot());
+    try {
+      return await change();
+    } catch (error) {
+      throw (error as { code?: string }).code === 'ERR_NO_PROFILE' ? stopped() : error;
+    }
   }
 }
 
@@ -104,6 +113,18 @@ function stopped(): MallocBackendError {
     'ERR_PROFILE_SOCKET',
     'the program stopped the profile while it was being made; ask again',
   );
+}
+
+async function unlessAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  let end!: () => void;
+  const aborted = new Promise<never>((_, reject) => (end = () => reject(signal.reason as Error)));
+  signal.addEventListener('abort', end);
+  try {
+    await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener('abort', end);
+  }
 }
 
 function elapsed(seconds: number, signal: AbortSignal): Promise<void> {

@@ -23,19 +23,26 @@ export async function requestProfile(
   let expected: number | undefined;
   let failure: MallocBackendError | undefined;
   let text = Buffer.alloc(0);
+  let received = 0;
+  const add = (chunk: Buffer): void => {
+    received += chunk.length;
+    if (received > expected!) throw noProfiler(pid);
+    chunks.push(chunk);
+  };
   const take = (chunk: Buffer): void => {
-    if (expected !== undefined) return void chunks.push(chunk);
+    if (expected !== undefined) return add(chunk);
     text = Buffer.concat([text, chunk]);
     for (let end = text.indexOf('\n'); end >= 0 && expected === undefined; end = text.indexOf('\n')) {
       const reply = replyOf(pid, text.toString('utf8', 0, end));
       text = text.subarray(end + 1);
       if (reply.state === 'done') {
         expected = reply.bytes;
-        chunks.push(text);
+        add(text);
       } else if (reply.state === 'failed') {
+        // Another user's process may say anything, and the reader may be root at a terminal.
         failure = new MallocBackendError(
           reply.code as MallocBackendErrorCode,
-          `process ${pid}: ${reply.message}`,
+          `process ${pid}: ${printable(reply.message)}`,
         );
       } else tell?.(reply.state);
     }
@@ -71,16 +78,33 @@ export async function requestProfile(
 
 /** A line that is longer is none of ours. */
 const LONGEST_REPLY = 64 * 1024;
+/** No profile is larger: its tables have a fixed size. */
+const MOST_BYTES = 64 * 2 ** 20;
+const LONGEST_MESSAGE = 2000;
 
 function replyOf(pid: number, line: string): Reply {
-  let reply: Partial<Reply> | null;
+  let reply: unknown;
   try {
-    reply = JSON.parse(line) as Partial<Reply> | null;
+    reply = JSON.parse(line);
   } catch {
     throw noProfiler(pid);
   }
-  if (typeof reply?.state !== 'string') throw noProfiler(pid);
+  const { state, bytes, code, message } = (reply ?? {}) as Record<string, unknown>;
+  const isReply =
+    state === 'waiting' ||
+    state === 'profiling' ||
+    (state === 'done' && Number.isSafeInteger(bytes) && Number(bytes) >= 0 && Number(bytes) <= MOST_BYTES) ||
+    (state === 'failed' &&
+      typeof code === 'string' &&
+      /^ERR_[A-Z_]{1,60}$/.test(code) &&
+      typeof message === 'string');
+  if (!isReply) throw noProfiler(pid);
   return reply as Reply;
+}
+
+/** Without the characters that a terminal obeys. */
+function printable(message: string): string {
+  return message.slice(0, LONGEST_MESSAGE).replaceAll(/[\p{C}\u2028\u2029]/gu, '?');
 }
 
 const noProfiler = (pid: number) => closed(pid, 'what listens there is no profiler of this version');

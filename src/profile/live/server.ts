@@ -13,6 +13,7 @@ import { refused, socketPath } from './folder.js';
 export interface Request {
   profile: 'heap';
   seconds?: number;
+  interval?: number;
 }
 
 /** What it gets, in lines. */
@@ -163,7 +164,7 @@ function parsed(line: string): Request | undefined {
 async function answer(
   client: Socket,
   captures: Captures,
-  { seconds }: Request,
+  { seconds, interval }: Request,
   signal: AbortSignal,
 ): Promise<void> {
   const say = (reply: Reply) => client.write(`${JSON.stringify(reply)}\n`);
@@ -171,6 +172,7 @@ async function answer(
     const checked = seconds === undefined ? undefined : checkSeconds(seconds);
     const profile = await captures.capture({
       seconds: checked,
+      interval,
       signal,
       tell: (state) => say({ state }),
     });

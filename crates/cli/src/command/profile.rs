@@ -10,7 +10,7 @@ use super::node::become_node;
 #[serde(rename_all = "camelCase")]
 #[command(
     override_usage = "\
-malloc-backend profile --pid <pid> [--seconds <number>] [-o <file>] [--html <file>]
+malloc-backend profile --pid <pid> [--seconds <number>] [--interval <bytes>] [-o <file>] [--html <file>]
        malloc-backend profile <profile> --html <file> [--against <profile>] [-o <file>]",
     after_help = "\
 The profile names the functions that allocated the memory: JavaScript's and native ones.
@@ -32,7 +32,7 @@ Examples:
 )]
 pub struct Profile {
     /// Draw this profile
-    #[arg(value_name = "profile", value_hint = ValueHint::FilePath, conflicts_with_all = ["pid", "seconds"])]
+    #[arg(value_name = "profile", value_hint = ValueHint::FilePath, conflicts_with_all = ["pid", "seconds", "interval"])]
     profile: Option<String>,
     /// Profile this process
     #[arg(long, value_name = "pid", allow_negative_numbers = true)]
@@ -40,6 +40,9 @@ pub struct Profile {
     /// Profile for so long; default: 30, or what a profile of the program's own has
     #[arg(long, value_name = "number", requires = "pid", allow_negative_numbers = true)]
     seconds: Option<String>,
+    /// The mean distance of two samples: smaller is more exact, and costs more [default: 524288]
+    #[arg(long, value_name = "bytes", requires = "pid", allow_negative_numbers = true)]
+    interval: Option<String>,
     /// Show what changed since this profile
     #[arg(long, value_name = "profile", value_hint = ValueHint::FilePath)]
     against: Option<String>,

@@ -1,7 +1,7 @@
 //! Public functions of V8 that neither allocate nor collect. Their signatures are the same from Node 20 to Node 26
 //! (include/v8-isolate.h, include/v8-unwinder.h).
 
-use std::ffi::{CStr, c_void};
+use std::ffi::{CStr, c_int, c_void};
 use std::mem;
 use std::ops::Range;
 
@@ -26,6 +26,19 @@ type Info = [usize; 16];
 
 type GetRange = unsafe extern "C" fn(Isolate, *mut usize, *mut usize);
 
+/// V8's `GCCallbackWithData`.
+type Callback = unsafe extern "C" fn(Isolate, c_int, c_int, *mut c_void);
+type AddCallback = unsafe extern "C" fn(Isolate, Callback, *mut c_void, c_int);
+type RemoveCallback = unsafe extern "C" fn(Isolate, Callback, *mut c_void);
+
+/// The functions that watch the collections of garbage.
+pub struct Watch {
+    pub add_begin: AddCallback,
+    pub add_end: AddCallback,
+    pub remove_begin: RemoveCallback,
+    pub remove_end: RemoveCallback,
+}
+
 /// The functions.
 pub struct Api {
     try_get_current: unsafe extern "C" fn() -> Isolate,
@@ -33,9 +46,40 @@ pub struct Api {
     get_code_range: GetRange,
     get_embedded_code_range: GetRange,
     copy_code_pages: unsafe extern "C" fn(Isolate, usize, *mut MemoryRange) -> usize,
+    /// Missing where Node does not export them.
+    pub watch: Option<Watch>,
 }
 
 const PAGES: usize = 64;
+
+impl Watch {
+    fn find() -> Option<Self> {
+        let add = |name| {
+            let found = program_symbol(name)?;
+            // SAFETY: as for [`Api::find`].
+            Some(unsafe { mem::transmute::<usize, AddCallback>(found) })
+        };
+        let remove = |name| {
+            let found = program_symbol(name)?;
+            // SAFETY: as for [`Api::find`].
+            Some(unsafe { mem::transmute::<usize, RemoveCallback>(found) })
+        };
+        Some(Self {
+            add_begin: add(
+                c"_ZN2v87Isolate21AddGCPrologueCallbackEPFvPS0_NS_6GCTypeENS_15GCCallbackFlagsEPvES4_S2_",
+            )?,
+            add_end: add(
+                c"_ZN2v87Isolate21AddGCEpilogueCallbackEPFvPS0_NS_6GCTypeENS_15GCCallbackFlagsEPvES4_S2_",
+            )?,
+            remove_begin: remove(
+                c"_ZN2v87Isolate24RemoveGCPrologueCallbackEPFvPS0_NS_6GCTypeENS_15GCCallbackFlagsEPvES4_",
+            )?,
+            remove_end: remove(
+                c"_ZN2v87Isolate24RemoveGCEpilogueCallbackEPFvPS0_NS_6GCTypeENS_15GCCallbackFlagsEPvES4_",
+            )?,
+        })
+    }
+}
 
 impl Api {
     /// The functions of the V8 in the program.
@@ -63,6 +107,7 @@ impl Api {
                     usize,
                     unsafe extern "C" fn(Isolate, usize, *mut MemoryRange) -> usize,
                 >(pages),
+                watch: Watch::find(),
             })
         }
     }

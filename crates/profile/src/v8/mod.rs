@@ -1,6 +1,7 @@
 //! JavaScript frames, read from V8's frames and objects. Nothing of V8's is called that allocates or may collect garbage.
 
 mod api;
+mod collections;
 mod function;
 mod heap;
 mod inlining;
@@ -96,6 +97,29 @@ impl V8 {
         self.builtins.contains(&pc)
     }
 
+    /// Counts the collections of garbage in the calling thread's isolate from here on, so that its stacks can be kept
+    /// ([`Known::collections`]). One isolate at a time is counted.
+    ///
+    /// # Safety
+    /// The call comes from JavaScript of the calling thread.
+    pub unsafe fn watch_collections(&self) {
+        if let Some(watch) = &self.api.watch {
+            // SAFETY: the caller's obligation.
+            unsafe { collections::watch(watch, self.api.current()) };
+        }
+    }
+
+    /// Ends that, if it is the calling thread's isolate that is watched.
+    ///
+    /// # Safety
+    /// As for [`Self::watch_collections`], or the isolate is about to end.
+    pub unsafe fn forget_collections(&self) {
+        if let Some(watch) = &self.api.watch {
+            // SAFETY: the caller's obligation.
+            unsafe { collections::unwatch(watch, self.api.current()) };
+        }
+    }
+
     /// Learns where an isolate keeps the frame of the last exit from JavaScript: at the one place that has the frame of the exit
     /// through which this call came.
     pub fn learn_last_exit(&self, exit: usize) {
@@ -111,10 +135,9 @@ impl V8 {
 
 /// What is in the place of a frame's function: 0 for a frame that has none, because its kind is there instead of a context.
 pub fn function_slot(stack: &Stack, frame: usize) -> usize {
-    const CONTEXT_OR_KIND: usize = 8;
-    const FUNCTION: usize = 16;
-    let context = stack.word(frame.wrapping_sub(CONTEXT_OR_KIND)).unwrap_or(0);
-    if context & 1 == 0 { 0 } else { stack.word(frame.wrapping_sub(FUNCTION)).unwrap_or(0) }
+    const FUNCTION_AND_CONTEXT: usize = 16;
+    let [function, context] = stack.words(frame.wrapping_sub(FUNCTION_AND_CONTEXT)).unwrap_or_default();
+    if context & 1 == 0 { 0 } else { function }
 }
 
 /// What a thread knows of its isolate.
@@ -142,6 +165,17 @@ impl Known {
         }
     }
 
+    /// The number of collections of garbage so far. What is on the stack with the same number is the same. `None` if nobody counts
+    /// them for this isolate.
+    pub fn collections(&self) -> Option<u32> {
+        collections::number(self.isolate)
+    }
+
+    /// Whether the address is in V8's code, as far as that is known already.
+    pub fn is_code(&self, pc: usize) -> bool {
+        self.code.iter().any(|range| range.contains(&pc))
+    }
+
     /// Whether the address, which is on the stack, is in V8's code.
     pub fn has_code(&mut self, v8: &V8, pc: usize) -> bool {
         if self.isolate != 0 && self.caches.is_none() {
@@ -150,7 +184,7 @@ impl Known {
             self.code = unsafe { v8.api.ranges(self.isolate as Isolate) };
             self.caches = Some(Box::default());
         }
-        self.code.iter().any(|range| range.contains(&pc))
+        self.is_code(pc)
     }
 
     /// Whether V8 collects garbage at this moment: then objects are not where they seem to be. V8's code is on the stack.
