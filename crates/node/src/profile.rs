@@ -31,7 +31,9 @@ pub struct HeapProfileSettings {
 pub fn start_heap_profile(settings: HeapProfileSettings) -> errors::Result<()> {
     let HeapProfileSettings { interval, max_samples, allocator, v8, caller, file } = settings;
     let options = Options { interval: interval as u64, most_samples: max_samples as usize, allocator };
-    profile::start(options, &Probe { version: v8, function: caller, file }).map_err(refused)
+    profile::start(options, Some(&Probe { version: v8, function: caller, file })).map_err(refused)?;
+    profile::attach_python_soon();
+    Ok(())
 }
 
 /// Makes the file of a heap profile on a thread of libuv's pool.

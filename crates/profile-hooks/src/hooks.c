@@ -322,6 +322,9 @@ static int hook_napi_create_async_work(void *env, void *resource, void *name, vo
   return status;
 }
 
+// ---- What CPython's domains allocate and free.
+#include "domains.c"
+
 // The same as `Kind` and `Hook` in crates/profile/src/hooks.rs.
 enum kind { MALLOC, LIBC_CALLS_ANOTHER, OPERATOR, LOADER, NODE, UNHOOKED };
 struct hook {

@@ -21,6 +21,7 @@ struct Value {
 }
 
 /// A sampled block that is in use.
+#[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sample {
     /// What the caller asked for.
@@ -119,17 +120,25 @@ impl Live {
 
     /// Removes a block that the calling thread is about to free. False if it was not a sampled one.
     pub fn remove(&self, address: usize) -> bool {
+        self.take(address).is_some()
+    }
+
+    /// Removes a block that the calling thread is about to free or to resize, and returns what was known of it.
+    pub fn take(&self, address: usize) -> Option<Sample> {
         for slot in self.slots(address) {
             let key = self.key(slot);
             if key.load(Ordering::Relaxed) == address {
+                // The block is the calling thread's, so nobody changes the value.
+                let value = self.value(slot);
+                let (size, stack) = (value.size.load(Ordering::Relaxed), value.stack.load(Ordering::Relaxed));
                 let removed = key.compare_exchange(address, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok();
                 if removed {
                     self.count.fetch_sub(1, Ordering::Relaxed);
                 }
-                return removed;
+                return removed.then_some(Sample { size, stack });
             }
         }
-        false
+        None
     }
 
     /// Calls the function for each sample, while other threads go on. A sample that another thread frees or inserts meanwhile

@@ -37,24 +37,41 @@ pub unsafe extern "C" fn sample(
     caller: *const Caller,
 ) -> *mut c_void {
     let null = std::ptr::null_mut();
+    // An alignment that is none is for the original function to refuse.
+    if alignment != 0 && !alignment.is_power_of_two() {
+        return null;
+    }
+    // SAFETY: the caller's obligation.
+    unsafe {
+        let take = |session| take(thread, size, alignment, is_zeroed, &*caller, session);
+        if_due(thread, size, (*caller).sp, take).unwrap_or(null)
+    }
+}
+
+/// Calls the function with the number of the profile, if the allocation that used up the thread's countdown is to be sampled.
+///
+/// # Safety
+/// The thread's part is the calling thread's, and the stack pointer points to its stack.
+pub unsafe fn if_due<R>(
+    thread: *mut Thread,
+    size: usize,
+    stack_pointer: usize,
+    take: impl FnOnce(u32) -> Option<R>,
+) -> Option<R> {
     // SAFETY: the thread's own part; no reference to it is kept, because functions that are called here reach the hooks.
     unsafe {
         if (*thread).busy != 0 {
-            return null;
+            return None;
         }
         let session = running();
         if session == 0 {
             (*thread).left = OFF;
-            return null;
-        }
-        // An alignment that is none is for the original function to refuse.
-        if alignment != 0 && !alignment.is_power_of_two() {
-            return null;
+            return None;
         }
         (*thread).busy = 1;
         let errno = *libc::__errno_location();
         let sampled = catch_unwind(AssertUnwindSafe(|| {
-            let record = thread::of(thread, (*caller).sp);
+            let record = thread::of(thread, stack_pointer);
             let mut draw = || ((-record.random().ln() * interval() as f64) as u64).max(1);
             let next = draw();
             // A new profile, or a new thread: this is no sample, but the start of the count.
@@ -62,17 +79,17 @@ pub unsafe extern "C" fn sample(
                 (*thread).session = session;
                 if (size as u64) < next {
                     (*thread).left = next - size as u64;
-                    return null;
+                    return None;
                 }
                 (*thread).left = draw();
             } else {
                 (*thread).left = next;
             }
-            take(thread, size, alignment, is_zeroed, &*caller, session).unwrap_or(null)
+            take(session)
         }));
         *libc::__errno_location() = errno;
         (*thread).busy = 0;
-        sampled.unwrap_or(null)
+        sampled.ok().flatten()
     }
 }
 
@@ -94,7 +111,25 @@ unsafe fn take(
         return None;
     }
     // SAFETY: the caller's obligation.
-    let stack = unsafe { stacks::stack_of(thread, caller, &inside, tables) };
+    unsafe { keep(thread, size, block.addr(), caller, &inside, tables) };
+    Some(block)
+}
+
+/// Puts a sampled block into the tables, with the stack of the calling thread. The key is the block's in the table of blocks in
+/// use.
+///
+/// # Safety
+/// As for [`stacks::stack_of`].
+pub unsafe fn keep(
+    thread: *mut Thread,
+    size: usize,
+    key: usize,
+    caller: &Caller,
+    inside: &Inside,
+    tables: &Tables,
+) {
+    // SAFETY: the caller's obligation.
+    let stack = unsafe { stacks::stack_of(thread, caller, inside, tables) };
     let size = size as u64;
     let weight = weight(size, interval());
     let [objects, bytes] = match stack {
@@ -104,8 +139,7 @@ unsafe fn take(
     objects.fetch_add((weight * PARTS) as u64, Ordering::Relaxed);
     bytes.fetch_add((weight * size as f64) as u64, Ordering::Relaxed);
     tables.samples.fetch_add(1, Ordering::Relaxed);
-    tables.live.insert(block.addr(), Sample { size, stack });
-    Some(block)
+    tables.live.insert(key, Sample { size, stack });
 }
 
 /// A block that is freed or resized, and may be a sampled one.

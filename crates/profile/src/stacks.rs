@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::frame::Frame;
 use crate::hooks::{self, Caller, Thread};
+use crate::python::Python;
 use crate::session::Inside;
 use crate::tables::Tables;
 use crate::thread::{self, Frames, Record, WORDS};
@@ -47,8 +48,9 @@ unsafe fn frames_of(
     tables: &Tables,
     is_readable: bool,
 ) -> usize {
-    let Record { stack, rules, frames: Frames { raw, words }, isolate, .. } = record;
-    let v8 = V8::get();
+    let Record { stack, rules, frames: Frames { raw, words }, isolate, python: python_frames, .. } = record;
+    let (v8, python) = (V8::get(), Python::get());
+    python_frames.read(python, tables);
     isolate.begin(v8, session);
     // What the walk meets may be damaged, and framehop is a parser of foreign data.
     // SAFETY: the caller's obligation.
@@ -63,8 +65,10 @@ unsafe fn frames_of(
         slots.iter_mut().zip(raw).for_each(|(slot, frame)| *slot = frame.function);
         isolate.functions(v8, tables, &slots[..raw.len()], &mut functions[..raw.len()]);
     }
-    for (frame, function) in raw.iter().zip(functions) {
+    for (index, (frame, function)) in raw.iter().zip(functions).enumerate() {
+        let end = raw.get(index + 1).map_or(usize::MAX, |next| next.sp);
         match frame.kind {
+            RawKind::Native if python_frames.replace(python, frame, end, |word| writer.push(word)) => {}
             RawKind::Native => writer.push(Frame::Native(frame.pc).word()),
             RawKind::Gap => writer.push(Frame::Gap.word()),
             RawKind::JavaScript if collects => {
@@ -81,9 +85,11 @@ unsafe fn frames_of(
             }
         }
     }
-    if raw.len() == MOST {
+    let is_truncated = raw.len() == MOST;
+    if is_truncated {
         writer.push(Frame::Truncated.word());
     }
+    python_frames.rest(is_truncated, |word| writer.push(word));
     writer.count
 }
 

@@ -7,8 +7,8 @@ use crate::hooks::{self, Thread};
 use crate::rules::Rules;
 use crate::stack::Stack;
 use crate::tables::Tables;
-use crate::v8;
 use crate::walk::{MOST, Raw};
+use crate::{python, v8};
 
 /// A thread's own state.
 pub struct Record {
@@ -26,6 +26,8 @@ pub struct Record {
     pub frames: Frames,
     /// What the thread knows of its isolate.
     pub isolate: v8::Known,
+    /// Room for its Python frames.
+    pub python: python::Frames,
 }
 
 /// The label, the frames with those that the compiler inlined, and the stack that queued the work.
@@ -102,6 +104,7 @@ impl Record {
             rules: Rules::new(),
             frames: Frames::default(),
             isolate: v8::Known::default(),
+            python: python::Frames::default(),
         }
     }
 
