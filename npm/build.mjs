@@ -84,6 +84,10 @@ for (const file of files) {
     preloaded('malloc-backend-python-hook', 'libmalloc_backend_python_hook.so', file);
   } else if (name === 'profile_hooks') {
     preloaded('malloc-backend-profile-hooks', file, file);
+  } else if (name === 'python_profile') {
+    // With std, and with panics that unwind: the profiler catches its own.
+    cargo('rustc', '--release', '--locked', ...target, '-p', 'malloc-backend-python-profile');
+    place(file, file);
   } else {
     const features = name === 'default' ? [] : [name];
     preloaded('malloc-backend-shim', 'libmalloc_backend_shim.so', file, ...features);

@@ -20,6 +20,7 @@ const sets = [
   ['-p', 'malloc-backend-node', '--target', host],
   ['-p', 'malloc-backend-python-hook'],
   ['-p', 'malloc-backend-profile-hooks'],
+  ['-p', 'malloc-backend-python-profile'],
   ['-p', 'malloc-backend-preload', '--features', 'jemalloc,mimalloc,fork'],
   ['-p', 'malloc-backend-shim'],
   ...all.split(',').map((backend) => ['-p', 'malloc-backend-shim', '--features', backend]),

@@ -15,6 +15,7 @@ const libraries = [
   'malloc-backend-cli',
   'malloc-backend-shim',
   'malloc-backend-python-hook',
+  'malloc-backend-python-profile',
 ];
 /** The sources that a crate bundles, with a licence of their own. */
 const bundled = {

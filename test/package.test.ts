@@ -136,8 +136,9 @@ describe('the tarballs', { skip }, () => {
       assert.ok(packed.platform.includes(file), file);
     assert.equal(
       packed.platform.filter((file) => /\.(so|node)$|^malloc-backend$/.test(file)).length,
-      // The addon, the command, the shims with the probe, the hook for Python, and on x64 the hooks of the heap profile.
-      2 + (SWITCHING.length + 1) + 1 + (process.arch === 'x64' ? 1 : 0),
+      // The addon, the command, the shims with the probe, the hook for Python, and on x64 the hooks of the heap profile and the
+      // library that profiles Python.
+      2 + (SWITCHING.length + 1) + 1 + (process.arch === 'x64' ? 2 : 0),
     );
   });
 

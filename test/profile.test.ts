@@ -5,6 +5,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { HeapProfileState } from '../index.js';
+import { assertEstimate } from './support/estimate.js';
 import { compiled } from './support/native.js';
 import { SUPPORTED, nodeOf } from './support/nodes.js';
 import { type Decoded, type Sample, decode, sum, under } from './support/pprof.js';
@@ -45,29 +46,6 @@ async function leak(
   assert.equal(stderr, '');
   const { bytes, state } = JSON.parse(stdout) as Omit<Ended, 'profile'>;
   return { profile: decode(readFileSync(file)), bytes, state };
-}
-
-/** The standard deviation of an estimate, as a share: of `count` blocks, each is seen with the probability p. */
-function deviation(bytes: number, each: number, interval: number): number {
-  const p = 1 - Math.exp(-each / interval);
-  return Math.sqrt((1 - p) / ((bytes / each) * p));
-}
-
-function assertEstimate(
-  samples: Sample[],
-  bytes: number,
-  each: number,
-  interval: number,
-  what: string,
-): void {
-  const estimate = sum(samples);
-  // One of 1.7 million correct runs is further off than this.
-  const tolerance = 5 * deviation(bytes, each, interval) + 0.002;
-  const off = Math.abs(estimate / bytes - 1);
-  assert.ok(
-    off <= tolerance,
-    `${what}: ${estimate} for ${bytes}: ${off.toFixed(3)} > ${tolerance.toFixed(3)}`,
-  );
 }
 
 const INTERVAL = 65_536;

@@ -2,12 +2,14 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { spawnPython } from '../index.js';
 import * as tools from './fixtures-ts/tools.js';
 import { environment } from './support/environment.js';
+import { assertEstimate } from './support/estimate.js';
+import { decode, under } from './support/pprof.js';
 import { BACKENDS, noPython, pythons } from './support/pythons.js';
 import { root } from './support/shims.js';
 import { describe, test } from './support/suite.js';
@@ -90,4 +92,31 @@ describe('numpy', { skip }, () => {
       });
     }
   }
+
+  test('in the heap profile of a child', { skip: process.arch !== 'x64' && 'on x64 only' }, async () => {
+    const profile = tools.scratch('numpy.pb.gz');
+    const program = tools.file(
+      'numpy_leak.py',
+      `import numpy
+def leak():
+    return numpy.ones(12_500)
+kept = [leak() for _ in range(400)]
+`,
+    );
+    const env = environment({ MALLOC_BACKEND_PROFILE_INTERVAL: '65536' });
+    const child = spawnPython([program], { python: join(venv, 'bin', 'python3'), profile, env });
+    const closed = once(tools.watched(child), 'close');
+    await child.applied;
+    assert.deepEqual(await closed, [0, null]);
+    const samples = under(decode(readFileSync(profile)), 'leak');
+    assertEstimate(samples, 400 * 100_000, 100_000, 65_536, 'arrays');
+    for (const { frames } of samples.filter(({ inuseSpace }) => inuseSpace >= 100_000)) {
+      assert.ok(
+        frames.some(({ module }) => /numpy/.test(module)),
+        frames.map(({ name }) => name).join(' < '),
+      );
+      const place = frames.find(({ name }) => name === 'leak')!;
+      assert.deepEqual([place.file, place.line], [program, 3]);
+    }
+  });
 });

@@ -4,6 +4,7 @@ use std::env;
 
 fn main() {
     println!("cargo:rerun-if-changed=src/hooks.c");
+    println!("cargo:rerun-if-changed=src/domains.c");
     let is = |name: &str, value: &str| env::var(name).is_ok_and(|found| found == value);
     if is("CARGO_CFG_TARGET_OS", "linux") && is("CARGO_CFG_TARGET_ARCH", "x86_64") {
         // A call of the original function at the end of a hook must be a jump at every level of optimisation of the crate:

@@ -442,6 +442,8 @@ export interface PythonLaunch {
   /** Single options of the allocator, over the preset and over the user's variables. */
   set: Array<AllocatorOption>
   children: Children
+  /** The file for a heap profile of Python. */
+  profile?: string | undefined
   /** The folder of the preloadable libraries. */
   folder: string
 }

@@ -1,4 +1,5 @@
 import { type MemoryAllocatorBackend, parseBackend } from '../backend.js';
+import { invalidArgument, shown } from '../errors.js';
 import { binaryFolder, linuxBinding } from '../native/loader.js';
 import {
   type SwitchOptions,
@@ -42,17 +43,20 @@ export function preparePython(
 export function hookedEnvironment(
   config: PythonConfig,
   args: readonly string[],
-  options: SwitchOptions & { env: NodeJS.ProcessEnv; malloc?: MemoryAllocatorBackend },
+  options: SwitchOptions & { env: NodeJS.ProcessEnv; malloc?: MemoryAllocatorBackend; profile?: string },
 ): NodeJS.ProcessEnv {
   const linux = linuxBinding();
-  const { malloc, preset, set = {}, env } = options;
+  const { malloc, preset, set = {}, profile, env } = options;
   requireObject('set', set);
   requireObject('env', env);
+  if (profile !== undefined && (typeof profile !== 'string' || profile === '' || profile.includes('\0')))
+    throw invalidArgument(`profile must be the name of a file, not ${shown(profile)}`);
   const launch = {
     malloc: malloc === undefined ? undefined : parseBackend(malloc),
     preset: preset === undefined ? undefined : parsePreset(preset),
     set: optionList(set),
     children: parseChildren(options.children),
+    profile,
     folder: binaryFolder(),
   };
   const { encoded, unset } = config;

@@ -57,6 +57,12 @@ export interface SpawnPythonOptions
   python?: string;
   /** The backend of the whole process, as `spawn` sets it. Default: the process keeps its `malloc`. */
   malloc?: MemoryAllocatorBackend;
+  /**
+   * The file for a heap profile, which Python writes when it ends. `%p` stands for the process id. The variables
+   * `MALLOC_BACKEND_PROFILE_INTERVAL` and `MALLOC_BACKEND_PROFILE_SIGNAL` in `env` work as for Node (docs/profile.md). Only
+   * on Linux on x64. Default: no profile.
+   */
+  profile?: string;
 }
 
 /**
@@ -101,9 +107,10 @@ export function spawnPython(args: readonly string[], options: SpawnPythonOptions
   }
 }
 
-const OWN = namesOf<PythonAllocatorConfig & { malloc: unknown; python: unknown }>({
+const OWN = namesOf<PythonAllocatorConfig & { malloc: unknown; profile: unknown; python: unknown }>({
   ...ALLOCATOR_CONFIG,
   malloc: true,
+  profile: true,
   python: true,
 });
 const KNOWN: OptionNames = new Set([

@@ -29,6 +29,7 @@ const RECIPES = {
   freed: { files: ['freed.c'] },
   heaps: { files: ['heaps.c'] },
   'leaks.node': { files: ['leaks.c'], flags: ['-shared', '-fPIC', '-fomit-frame-pointer'] },
+  'leak.so': { files: ['leak.c'], flags: ['-shared', '-fPIC'] },
   last_thread: { files: ['last_thread.c'] },
   locked: { files: ['locked.c'] },
   alone: { files: ['alone.c'] },

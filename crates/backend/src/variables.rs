@@ -44,6 +44,10 @@ pub const PYTHON_COUNTERS: &CStr = c"MALLOC_BACKEND_PYTHON_COUNTERS";
 ///   the whole process from `LD_PRELOAD`.
 pub const PYTHON_CHILDREN: &CStr = c"MALLOC_BACKEND_PYTHON_CHILDREN";
 
+/// The file of a heap profile, in which `%p` stands for the process id. `malloc-backend/profile` and the library that profiles
+/// Python read the variable.
+pub const PROFILE_FILE: &CStr = c"MALLOC_BACKEND_PROFILE_FILE";
+
 /// Encodes a part of [`RESTORE`]: percent-encodes separators and white space.
 pub fn encode(text: &[u8]) -> Vec<u8> {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";

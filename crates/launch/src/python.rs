@@ -6,8 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use malloc_backend::MemoryAllocatorBackend;
-use malloc_backend::files::PYTHON_HOOK;
-use malloc_backend::variables::{PRELOAD, PYTHON, PYTHON_CHILDREN, RESTORE};
+use malloc_backend::files::{PYTHON_HOOK, PYTHON_PROFILE};
+use malloc_backend::variables::{PRELOAD, PROFILE_FILE, PYTHON, PYTHON_CHILDREN, RESTORE};
 use malloc_backend_process::{Executable, host, inspect};
 use malloc_backend_python::{Config, Domain, asks_for_dev_mode};
 
@@ -63,6 +63,8 @@ pub struct PythonSwitch<'a> {
     pub set: &'a [(String, String)],
     /// Whether the programs that Python starts have the domains, and `malloc`, too.
     pub children: Children,
+    /// The file for a heap profile of Python.
+    pub profile: Option<&'a OsStr>,
     /// The folder of the preloadable libraries.
     pub folder: &'a Path,
 }
@@ -167,13 +169,24 @@ pub fn python_environment(
     given: &Environment,
 ) -> Result<Switched, Refusal> {
     config.refuse_dev_mode(arguments)?;
-    let &PythonSwitch { malloc, preset, set, children, folder } = switch;
-    let hook = hook_file(folder);
-    if let Some(reason) = why_not_usable(&hook) {
-        let message = format!("{reason}; install the platform package again");
-        return Err(Refusal::new(Code::ShimMissing, message));
-    }
-    let hook = preloadable(&hook)?;
+    let &PythonSwitch { malloc, preset, set, children, profile, folder } = switch;
+    let usable = |file: PathBuf| match why_not_usable(&file) {
+        Some(reason) => {
+            let message = format!("{reason}; install the platform package again");
+            Err(Refusal::new(Code::ShimMissing, message))
+        }
+        None => preloadable(&file),
+    };
+    let hook = usable(hook_file(folder))?;
+    // In front of the hook: the loader starts the last library first, and the profile stands in front of the domains.
+    let profiler = match profile {
+        Some(_) if !cfg!(target_arch = "x86_64") => {
+            let message = "a heap profile of native memory works on Linux on x64 only for now";
+            return Err(Refusal::new(Code::BackendUnavailable, message));
+        }
+        Some(_) => Some(usable(folder.join(PYTHON_PROFILE))?),
+        None => None,
+    };
     let given = config.without_override(given)?;
     let Switched { variables: mut env, notice } = match malloc {
         None => {
@@ -191,7 +204,11 @@ pub fn python_environment(
     };
     let preload = PRELOAD.to_bytes();
     let others = env.get(preload).filter(|value| !value.is_empty()).cloned();
-    env.insert(preload.to_vec(), others.into_iter().chain([hook]).collect::<Vec<_>>().join(&b':'));
+    let libraries: Vec<_> = others.into_iter().chain(profiler).chain([hook]).collect();
+    env.insert(preload.to_vec(), libraries.join(&b':'));
+    if let Some(file) = profile {
+        env.insert(PROFILE_FILE.to_bytes().into(), file.as_bytes().to_vec());
+    }
     env.insert(PYTHON.to_bytes().into(), config.domains.to_string().into_bytes());
     // What came along for this child alone is taken away again by the hook.
     let mut settings = PRIVATE.into_iter().chain([RESTORE]).map(CStr::to_bytes);

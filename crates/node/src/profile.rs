@@ -35,7 +35,9 @@ pub fn start_heap_profile(env: &Env, settings: HeapProfileSettings) -> errors::R
     watch_end(env)?;
     let HeapProfileSettings { interval, max_samples, allocator, v8, caller, file } = settings;
     let options = Options { interval: interval as u64, most_samples: max_samples as usize, allocator };
-    profile::start(options, &Probe { version: v8, function: caller, file }).map_err(refused)
+    profile::start(options, Some(&Probe { version: v8, function: caller, file })).map_err(refused)?;
+    profile::attach_python_soon();
+    Ok(())
 }
 
 thread_local! {

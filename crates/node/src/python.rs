@@ -38,7 +38,12 @@ impl Task for Start {
     type JsValue = ();
 
     fn compute(&mut self) -> napi::Result<Self::Output> {
-        Ok(Interpreter::start(self.options.clone()).map(drop))
+        let started = Interpreter::start(self.options.clone()).map(drop);
+        // A heap profile that runs shows Python from here on.
+        if started.is_ok() {
+            malloc_backend_profile::attach_python();
+        }
+        Ok(started)
     }
 
     fn resolve(&mut self, env: Env, started: Self::Output) -> napi::Result<()> {

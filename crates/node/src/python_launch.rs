@@ -39,6 +39,9 @@ pub struct PythonLaunch {
     /// Single options of the allocator, over the preset and over the user's variables.
     pub set: Vec<AllocatorOption>,
     pub children: Children,
+    /// The file for a heap profile of Python.
+    #[napi(ts_type = "string | undefined")]
+    pub profile: Option<String>,
     /// The folder of the preloadable libraries.
     pub folder: String,
 }
@@ -84,7 +87,7 @@ pub fn python_environment(
     launch: PythonLaunch,
     env: BTreeMap<String, String>,
 ) -> Result<EnvironmentDiff> {
-    let PythonLaunch { malloc, preset, set, children, folder } = launch;
+    let PythonLaunch { malloc, preset, set, children, profile, folder } = launch;
     let before = variables(env);
     let args: Vec<OsString> = args.into_iter().map(OsString::from).collect();
     let switch = PythonSwitch {
@@ -92,6 +95,7 @@ pub fn python_environment(
         preset: preset.map(Into::into),
         set: &pairs(set),
         children: children.into(),
+        profile: profile.as_deref().map(OsStr::new),
         folder: Path::new(&folder),
     };
     let config = decoded(&config, unset)?;

@@ -337,6 +337,9 @@ static int hook_napi_delete_async_work(void *env, void *work) {
   return original.napi_delete_async_work(env, work);
 }
 
+// ---- What CPython's domains allocate and free.
+#include "domains.c"
+
 // The same as `Kind` and `Hook` in crates/profile/src/hooks.rs.
 enum kind { MALLOC, LIBC_CALLS_ANOTHER, OPERATOR, LOADER, NODE, UNHOOKED };
 struct hook {

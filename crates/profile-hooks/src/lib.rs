@@ -12,6 +12,7 @@ use core::ffi::c_void;
 
 unsafe extern "C" {
     fn hooks_of(functions: *const c_void) -> *const c_void;
+    fn domain_of(functions: *const c_void) -> *const c_void;
 }
 
 /// Gives the hooks the functions of the profiler, and returns the table of the hooks. Both types are in `hooks.c` and in
@@ -23,6 +24,17 @@ unsafe extern "C" {
 pub unsafe extern "C" fn malloc_backend_profile_hooks(functions: *const c_void) -> *const c_void {
     // SAFETY: the caller's obligation.
     unsafe { hooks_of(functions) }
+}
+
+/// The same for CPython's domains: gives them the functions of the profiler, and returns the table for a domain. Both types are in
+/// `domains.c` and in `crates/profile/src/python/domains.rs`.
+///
+/// # Safety
+/// The functions are those of that type, and stay.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn malloc_backend_profile_domain(functions: *const c_void) -> *const c_void {
+    // SAFETY: the caller's obligation.
+    unsafe { domain_of(functions) }
 }
 
 /// Nothing here panics.

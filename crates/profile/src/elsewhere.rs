@@ -17,7 +17,7 @@ impl Gathered {
 ///
 /// # Errors
 /// Always.
-pub fn start(_: Options, _: &Probe) -> Result<(), Refusal> {
+pub fn start(_: Options, _: Option<&Probe>) -> Result<(), Refusal> {
     Err(refusal(
         "ERR_BACKEND_UNAVAILABLE",
         "a heap profile of native memory works on Linux on x64 only for now",
@@ -78,3 +78,9 @@ pub fn isolate_ends() {}
 pub fn hooked_slots() -> usize {
     0
 }
+
+/// Nothing sees it.
+pub fn attach_python() {}
+
+/// Nothing sees it.
+pub fn attach_python_soon() {}

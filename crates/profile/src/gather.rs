@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::frame::Frame;
 use crate::pprof::{About, Function, Label, Location, Mapping, Profile};
+use crate::python::Place;
 use crate::rules::{Known, MODULES};
 use crate::sampler::weight;
 use crate::symbols::{self, Names};
@@ -27,6 +28,7 @@ pub struct Gathered {
     duration: Duration,
     stacks: Vec<Stack>,
     functions: HashMap<u32, JavaScript>,
+    places: HashMap<u32, Python>,
     modules: Vec<Mapped>,
 }
 
@@ -53,6 +55,13 @@ struct JavaScript {
     column: u32,
 }
 
+struct Python {
+    name: String,
+    file: String,
+    line: u32,
+    first_line: u32,
+}
+
 /// A module, without what the unwinder needs.
 struct Mapped {
     base: usize,
@@ -75,10 +84,16 @@ impl Gathered {
             0 => String::new(),
             string => String::from_utf8_lossy(tables.strings.get(string)).into_owned(),
         };
-        let mut functions = HashMap::new();
+        let (mut functions, mut places) = (HashMap::new(), HashMap::new());
         let mut stacks = Vec::new();
         let mut take = |index: u32, label: u64, frames: Vec<Frame>, allocated: [f64; 2]| {
             for frame in &frames {
+                if let Frame::Python(place) = frame {
+                    places.entry(*place).or_insert_with(|| {
+                        let Place { name, file, line, first_line } = Place::get(tables, *place);
+                        Python { name: text(name), file: text(file), line, first_line }
+                    });
+                }
                 if let Frame::JavaScript(function) = frame {
                     functions.entry(*function).or_insert_with(|| {
                         let v8::Function { name, file, line, column } = v8::Function::get(tables, *function);
@@ -116,12 +131,12 @@ impl Gathered {
         );
         lost(tables.stacks.dropped(), "samples found no room for their stack");
         lost(
-            tables.functions.dropped() + tables.strings.dropped(),
+            tables.functions.dropped() + tables.places.dropped() + tables.strings.dropped(),
             "times there was no room for a function or a name",
         );
         let duration = started.elapsed().unwrap_or_default();
         let modules = MODULES.hold().known.iter().map(Mapped::from).collect();
-        Self { allocator, interval, started, comments, duration, stacks, functions, modules }
+        Self { allocator, interval, started, comments, duration, stacks, functions, places, modules }
     }
 
     /// What there is at this moment.
@@ -281,6 +296,7 @@ impl<'a> Writer<'a> {
         let location = match frame {
             Frame::Native(pc) => self.native(pc),
             Frame::JavaScript(function) => self.javascript(function),
+            Frame::Python(place) => self.python(place),
             Frame::Gap => self.mark("[native frames without unwind information]"),
             Frame::Collector => self.mark("[garbage collection: JavaScript frames not read]"),
             Frame::QueuedBy => self.mark("[queued by]"),
@@ -306,6 +322,18 @@ impl<'a> Writer<'a> {
         let (line, column) = (u64::from(*line), u64::from(*column));
         let function = self.profile.function(Function { name, system_name: name, file, line });
         self.profile.location(Location { function, mapping: None, address: 0, line, column })
+    }
+
+    fn python(&mut self, place: u32) -> u64 {
+        let Some(Python { name, file, line, first_line }) =
+            self.gathered.places.get(&place).filter(|place| !place.name.is_empty())
+        else {
+            return self.mark("[Python function not read]");
+        };
+        let (name, file) = (self.profile.string(name), self.profile.string(file));
+        let (line, first_line) = (u64::from(*line), u64::from(*first_line));
+        let function = self.profile.function(Function { name, system_name: name, file, line: first_line });
+        self.profile.location(Location { function, mapping: None, address: 0, line, column: 0 })
     }
 
     fn native(&mut self, pc: usize) -> u64 {

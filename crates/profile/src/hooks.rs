@@ -4,9 +4,9 @@
 use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::slice;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::{ptr, slice};
 
 /// How the original of a hook is found, and which modules call it.
 #[repr(C)]
@@ -162,6 +162,8 @@ unsafe impl Send for Table {}
 unsafe impl Sync for Table {}
 
 static TABLE: OnceLock<&'static Table> = OnceLock::new();
+/// The library, for `dlsym`.
+static LIBRARY: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
 
 /// Opens the library of the hooks, which stays for ever. The error is the dynamic loader's.
 pub fn open(library: &Path, functions: &Functions) -> Result<(), String> {
@@ -179,11 +181,19 @@ pub fn open(library: &Path, functions: &Functions) -> Result<(), String> {
         if function.is_null() {
             return Err(last_error());
         }
+        LIBRARY.store(handle, Ordering::Release);
         let hooks: unsafe extern "C" fn(*const Functions) -> *const Table = std::mem::transmute(function);
         &*hooks(functions)
     };
     TABLE.get_or_init(|| table);
     Ok(())
+}
+
+/// The address of another function of the library; null before [`open`].
+pub fn function(name: &CStr) -> *mut c_void {
+    let library = LIBRARY.load(Ordering::Acquire);
+    // SAFETY: a library that stays open, and a C string. (Of null, `dlsym` would search the whole process.)
+    if library.is_null() { library } else { unsafe { libc::dlsym(library, name.as_ptr()) } }
 }
 
 fn last_error() -> String {

@@ -1,8 +1,8 @@
-//! A heap profile of a process's `malloc`: which code asked for the memory that is in use, with native and JavaScript frames in
-//! one stack.
+//! A heap profile of a process's `malloc`: which code asked for the memory that is in use, with native, JavaScript and Python
+//! frames in one stack.
 //!
 //! [`start`] puts hooks into the slots through which the modules call `malloc` and `free` (`got`, `hooks`). A hook samples a few
-//! of the blocks (`sampler`). For a sample, the thread's stack is walked (`walk`, `stacks`), V8's frames are read (`v8`), and the stack
+//! of the blocks (`sampler`). For a sample, the thread's stack is walked (`walk`, `stacks`), V8's and CPython's frames are read (`v8`, `python`), and the stack
 //! is kept once (`intern`). A table has the sampled blocks that are in use (`live`). [`snapshot`] and [`stop`] copy the tables
 //! (`gather`), look up the native functions (`symbols`), and make a file in the format of pprof (`pprof`).
 //!
@@ -43,6 +43,8 @@ mod pprof;
 #[cfg(target_arch = "x86_64")]
 mod profile;
 #[cfg(target_arch = "x86_64")]
+pub mod python;
+#[cfg(target_arch = "x86_64")]
 mod queued;
 #[cfg(target_arch = "x86_64")]
 mod region;
@@ -72,10 +74,14 @@ pub use refusal::Refusal;
 
 #[cfg(not(target_arch = "x86_64"))]
 pub use elsewhere::{
-    Gathered, Mark, hooked_slots, isolate_ends, mark, snapshot, snapshot_since, start, state, stop,
+    Gathered, Mark, attach_python, attach_python_soon, hooked_slots, isolate_ends, mark, snapshot,
+    snapshot_since, start, state, stop,
 };
 #[cfg(target_arch = "x86_64")]
 pub use {
     gather::{Gathered, Mark},
-    profile::{hooked_slots, isolate_ends, mark, snapshot, snapshot_since, start, state, stop},
+    profile::{
+        hooked_slots, isolate_ends, mark, snapshot, snapshot_since, start, state, stop, stop_sampling,
+    },
+    python::{attach as attach_python, attach_soon as attach_python_soon},
 };

@@ -21,6 +21,7 @@ struct Value {
 }
 
 /// A sampled block that is in use.
+#[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sample {
     /// What the caller asked for.
@@ -131,13 +132,19 @@ impl Live {
 
     /// Removes a block that the calling thread is about to free. False if it was not a sampled one.
     pub fn remove(&self, address: usize) -> bool {
-        let Some(slot) = self.find(address) else { return false };
-        let removed =
-            self.key(slot).compare_exchange(address, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-        if removed {
-            self.count.fetch_sub(1, Ordering::Relaxed);
-        }
-        removed
+        self.take(address).is_some()
+    }
+
+    /// Removes a block that the calling thread is about to free or to resize, and returns what was known of it.
+    pub fn take(&self, address: usize) -> Option<Sample> {
+        let slot = self.find(address)?;
+        // The block is the calling thread's, so nobody changes the value.
+        let value = self.value(slot);
+        let sample =
+            Sample { size: value.size.load(Ordering::Relaxed), stack: value.stack.load(Ordering::Relaxed) };
+        self.key(slot).compare_exchange(address, 0, Ordering::Relaxed, Ordering::Relaxed).ok()?;
+        self.count.fetch_sub(1, Ordering::Relaxed);
+        Some(sample)
     }
 
     /// Calls the function for each sample, while other threads go on. A sample that another thread frees or inserts meanwhile

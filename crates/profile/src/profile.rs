@@ -13,7 +13,7 @@ use crate::refusal::{Refusal, refusal};
 use crate::rules::MODULES;
 use crate::tables::Tables;
 use crate::v8::V8;
-use crate::{got, hooks, memory, queued, rules, sampler, session, stacks, thread};
+use crate::{got, hooks, memory, python, queued, rules, sampler, session, stacks, thread};
 
 /// A running profile.
 #[derive(Clone)]
@@ -30,11 +30,11 @@ static PROFILE: Lock<Option<Running>> = Lock::new(None);
 /// [`state`] must not wait.
 static TABLES: Lock<()> = Lock::new(());
 
-/// Starts a profile.
+/// Starts a profile. Without a probe there is no JavaScript in this process.
 ///
 /// # Errors
 /// A profile runs; or the process's allocations cannot be seen.
-pub fn start(options: Options, probe: &Probe) -> Result<(), Refusal> {
+pub fn start(options: Options, probe: Option<&Probe>) -> Result<(), Refusal> {
     // Before the lock: a library that is being opened on another thread may fork in its constructor, and a fork waits for it.
     open_hooks()?;
     let _tables = TABLES.hold();
@@ -53,17 +53,20 @@ pub fn start(options: Options, probe: &Probe) -> Result<(), Refusal> {
     }
     tables.clear(options.most_samples);
     got::find_originals()?;
-    let v8 = V8::find(&probe.version);
-    if v8.is_ok() {
+    let v8 = probe.map(|probe| (probe, V8::find(&probe.version)));
+    if matches!(v8, Some((_, Ok(_)))) {
         rules::program_keeps_frame_pointers();
     }
     rules::forget_modules();
     rules::learn_modules();
     let number = session::next();
     let why_no_javascript = match v8 {
-        Err(why) => Some(why),
+        None => None,
+        Some((_, Err(why))) => Some(why),
         // SAFETY: this thread holds the lock of the profile.
-        Ok(v8) => unsafe { stacks::verify(v8, tables, number, &probe.function, &probe.file).err() },
+        Some((probe, Ok(v8))) => unsafe {
+            stacks::verify(v8, tables, number, &probe.function, &probe.file).err()
+        },
     };
     if let Some(v8) = V8::get() {
         // SAFETY: JavaScript has called (`Probe`).
@@ -192,7 +195,15 @@ fn gather(running: &Running) -> Gathered {
     if let Some(why) = why_no_javascript {
         gathered.comments.push(format!("JavaScript frames were not read: {why}"));
     }
+    if let Some(why) = python::why_not() {
+        gathered.comments.push(format!("Python frames were not read: {why}"));
+    }
     gathered
+}
+
+/// For a forked child that will not write a profile: takes no more samples.
+pub fn stop_sampling() {
+    session::stop();
 }
 
 fn is_quiet_soon() -> bool {

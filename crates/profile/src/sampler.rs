@@ -37,12 +37,17 @@ pub unsafe extern "C" fn sample(
     is_zeroed: bool,
     caller: *const Caller,
 ) -> *mut c_void {
+    let null = std::ptr::null_mut();
     // An alignment that is none is for the original function to refuse.
     if alignment != 0 && !alignment.is_power_of_two() {
-        return std::ptr::null_mut();
+        return null;
     }
     // SAFETY: the caller's obligation. While a profile runs, the originals are known.
-    unsafe { take(thread, size, caller, || hooks::block(size, alignment, is_zeroed)) }
+    unsafe {
+        let block = || hooks::block(size, alignment, is_zeroed);
+        let take = |session| take(thread, size, &*caller, session, block);
+        if_due(thread, size, (*caller).sp, take).unwrap_or(null)
+    }
 }
 
 /// The same for a block that the original function has just resized, of which the caller has no other address. Returns that
@@ -66,35 +71,37 @@ pub unsafe extern "C" fn adopt(
         moved
     };
     // SAFETY: the caller's obligation.
-    unsafe { take(thread, size, caller, move_block) };
+    unsafe {
+        let take = |session| take(thread, size, &*caller, session, move_block);
+        if_due(thread, size, (*caller).sp, take);
+    }
     place.get()
 }
 
-/// Counts an allocation that used up the countdown, and takes a sample of it. `block` makes the block, or gives null.
+/// Calls the function with the number of the profile, if the allocation that used up the thread's countdown is to be sampled.
 ///
 /// # Safety
-/// As for [`sample`].
-unsafe fn take(
+/// The thread's part is the calling thread's, and the stack pointer points to its stack.
+pub unsafe fn if_due<R>(
     thread: *mut Thread,
     size: usize,
-    caller: *const Caller,
-    block: impl FnOnce() -> *mut c_void,
-) -> *mut c_void {
-    let null = std::ptr::null_mut();
+    stack_pointer: usize,
+    take: impl FnOnce(u32) -> Option<R>,
+) -> Option<R> {
     // SAFETY: the thread's own part; no reference to it is kept, because functions that are called here reach the hooks.
     unsafe {
         if (*thread).busy != 0 {
-            return null;
+            return None;
         }
         let session = running();
         if session == 0 {
             (*thread).left = OFF;
-            return null;
+            return None;
         }
         (*thread).busy = 1;
         let errno = *libc::__errno_location();
         let sampled = catch_unwind(AssertUnwindSafe(|| {
-            let record = thread::of(thread, (*caller).sp);
+            let record = thread::of(thread, stack_pointer);
             let mut draw = || ((-record.random().ln() * interval() as f64) as u64).max(1);
             let next = draw();
             // A new profile, or a new thread: this is no sample, but the start of the count.
@@ -102,31 +109,29 @@ unsafe fn take(
                 (*thread).session = session;
                 if (size as u64) < next {
                     (*thread).left = next - size as u64;
-                    return null;
+                    return None;
                 }
                 (*thread).left = draw();
             } else {
                 (*thread).left = next;
             }
-            let is_timed = record.random() <= 1.0 / TIMED;
-            keep(thread, size as u64, &*caller, session, is_timed, block).unwrap_or(null)
+            take(session)
         }));
         *libc::__errno_location() = errno;
         (*thread).busy = 0;
-        sampled.unwrap_or(null)
+        sampled.ok().flatten()
     }
 }
 
-/// Makes the block, and adds it to the tables with the thread's stack.
+/// Makes the block, and takes a sample of it.
 ///
 /// # Safety
 /// As for [`sample`], with `busy` set.
-unsafe fn keep(
+unsafe fn take(
     thread: *mut Thread,
-    size: u64,
+    size: usize,
     caller: &Caller,
     session: u32,
-    is_timed: bool,
     block: impl FnOnce() -> *mut c_void,
 ) -> Option<*mut c_void> {
     let inside = Inside::enter(session)?;
@@ -135,9 +140,30 @@ unsafe fn keep(
     if block.is_null() {
         return None;
     }
+    // SAFETY: the caller's obligation.
+    unsafe { keep(thread, size, block.addr(), caller, &inside, tables) };
+    Some(block)
+}
+
+/// Puts a sampled block into the tables, with the stack of the calling thread. The key is the block's in the table of blocks in
+/// use.
+///
+/// # Safety
+/// As for [`stacks::stack_of`].
+pub unsafe fn keep(
+    thread: *mut Thread,
+    size: usize,
+    key: usize,
+    caller: &Caller,
+    inside: &Inside,
+    tables: &Tables,
+) {
+    // SAFETY: the caller's obligation.
+    let is_timed = unsafe { thread::of(thread, caller.sp) }.random() <= 1.0 / TIMED;
     let begin = if is_timed { now() } else { 0 };
     // SAFETY: the caller's obligation.
-    let stack = unsafe { stacks::stack_of(thread, caller, &inside, tables) };
+    let stack = unsafe { stacks::stack_of(thread, caller, inside, tables) };
+    let size = size as u64;
     let weight = weight(size, interval());
     let [objects, bytes] = match stack {
         0 => &tables.without_stack,
@@ -146,12 +172,11 @@ unsafe fn keep(
     objects.fetch_add((weight * PARTS) as u64, Ordering::Relaxed);
     bytes.fetch_add((weight * size as f64) as u64, Ordering::Relaxed);
     tables.samples.fetch_add(1, Ordering::Relaxed);
-    tables.live.insert(block.addr(), Sample { size, stack });
+    tables.live.insert(key, Sample { size, stack });
     if is_timed {
         let time = now().saturating_sub(begin) as f64 * TIMED;
         tables.nanoseconds.fetch_add(time as u64, Ordering::Relaxed);
     }
-    Some(block)
 }
 
 /// One of so many samples is timed, at random: to read the clock twice takes half as long as a sample.

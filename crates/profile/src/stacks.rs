@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::frame::Frame;
 use crate::hooks::{self, Caller, Thread};
 use crate::memo;
+use crate::python::Python;
 use crate::session::Inside;
 use crate::tables::Tables;
 use crate::thread::{self, Frames, Record, WORDS};
@@ -23,11 +24,15 @@ pub unsafe fn stack_of(thread: *mut Thread, caller: &Caller, inside: &Inside, ta
     };
     let label = record.label(inside.session, tables);
     // SAFETY: the thread is inside.
-    let walked = unsafe { walk_of(record, caller, inside.session) };
+    let walked = unsafe { walk_of(record, caller, inside.session, tables) };
     let raw = &record.frames.raw[..walked];
     let has_javascript = raw.iter().any(|frame| frame.kind == RawKind::JavaScript);
     let collections = if has_javascript { record.isolate.collections() } else { Some(0) };
-    let key = collections.map(|count| memo::key(raw, [label as u32, inside.session, queued, count]));
+    // The evaluator's native frames are the same, whatever Python functions it runs.
+    let has_python = !record.python.all().is_empty();
+    let key = collections
+        .filter(|_| !has_python)
+        .map(|count| memo::key(raw, [label as u32, inside.session, queued, count]));
     if let Some(index) = key.and_then(|key| record.memo.get(key)) {
         return index;
     }
@@ -53,9 +58,10 @@ pub unsafe fn stack_of(thread: *mut Thread, caller: &Caller, inside: &Inside, ta
 ///
 /// # Safety
 /// The calling thread is [`Inside`], or holds the lock of the profile.
-unsafe fn walk_of(record: &mut Record, caller: &Caller, session: u32) -> usize {
-    let Record { stack, rules, frames: Frames { raw, .. }, isolate, .. } = record;
+unsafe fn walk_of(record: &mut Record, caller: &Caller, session: u32, tables: &Tables) -> usize {
+    let Record { stack, rules, frames: Frames { raw, .. }, isolate, python, .. } = record;
     let v8 = V8::get();
+    python.read(Python::get(), tables);
     isolate.begin(v8, session);
     stack.begin(caller.sp);
     // What the walk meets may be damaged, and framehop is a parser of foreign data.
@@ -72,8 +78,8 @@ fn frames_of(
     tables: &Tables,
     is_readable: bool,
 ) -> usize {
-    let Record { frames: Frames { raw, words }, isolate, .. } = record;
-    let v8 = V8::get();
+    let Record { frames: Frames { raw, words }, isolate, python: python_frames, .. } = record;
+    let (v8, python) = (V8::get(), Python::get());
     let raw = &raw[..walked];
     let mut writer = Words { words, count: 1 };
     let has_javascript = raw.iter().any(|frame| frame.kind == RawKind::JavaScript);
@@ -84,8 +90,10 @@ fn frames_of(
         slots.iter_mut().zip(raw).for_each(|(slot, frame)| *slot = frame.function);
         isolate.functions(v8, tables, &slots[..raw.len()], &mut functions[..raw.len()]);
     }
-    for (frame, function) in raw.iter().zip(functions) {
+    for (index, (frame, function)) in raw.iter().zip(functions).enumerate() {
+        let end = raw.get(index + 1).map_or(usize::MAX, |next| next.sp);
         match frame.kind {
+            RawKind::Native if python_frames.replace(python, frame, end, |word| writer.push(word)) => {}
             RawKind::Native => writer.push(Frame::Native(frame.pc).word()),
             RawKind::Gap => writer.push(Frame::Gap.word()),
             RawKind::JavaScript if collects => {
@@ -102,9 +110,11 @@ fn frames_of(
             }
         }
     }
-    if raw.len() == MOST {
+    let is_truncated = raw.len() == MOST;
+    if is_truncated {
         writer.push(Frame::Truncated.word());
     }
+    python_frames.rest(is_truncated, |word| writer.push(word));
     writer.count
 }
 
@@ -124,7 +134,7 @@ pub unsafe fn verify(v8: &V8, tables: &Tables, session: u32, name: &str, file: &
     let (record, count) = unsafe {
         (*thread).busy += 1;
         let record = thread::of(thread, caller.sp);
-        let walked = walk_of(record, &caller, session);
+        let walked = walk_of(record, &caller, session, tables);
         let count = frames_of(record, &caller, walked, tables, true);
         (record, count)
     };

@@ -18,8 +18,11 @@ pub struct Tables {
     pub live: Live,
     /// The thread's label, then the frames, the innermost first. The counters: allocated objects times [`PARTS`], and bytes.
     pub stacks: Interner,
-    /// JavaScript functions (`v8::Function`).
+    /// JavaScript functions (`v8::Function`), and places in Python programs (`python::Place`).
     pub functions: Interner,
+    /// The places in code objects that were seen. The first counter is the index of the place in `functions`; 0 if that is not
+    /// known yet.
+    pub places: Interner,
     /// Names.
     pub strings: Interner,
     /// Samples whose stack found no room. The same counters as those of a stack.
@@ -52,6 +55,7 @@ impl Tables {
                 live: Live::new(MOST_SAMPLES)?,
                 stacks: Interner::new(1 << 16, 6 << 20)?,
                 functions: Interner::new(1 << 15, 2 << 20)?,
+                places: Interner::new(1 << 15, 2 << 20)?,
                 strings: Interner::new(1 << 15, 2 << 20)?,
                 without_stack: [AtomicU64::new(0), AtomicU64::new(0)],
                 samples: AtomicU64::new(0),
@@ -69,6 +73,7 @@ impl Tables {
         self.live.clear(most_samples);
         self.stacks.clear();
         self.functions.clear();
+        self.places.clear();
         self.strings.clear();
         for counter in self.without_stack.iter().chain([&self.samples, &self.nanoseconds]) {
             counter.store(0, Ordering::Relaxed);

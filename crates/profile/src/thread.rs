@@ -8,8 +8,8 @@ use crate::memo::Memo;
 use crate::rules::Rules;
 use crate::stack::Stack;
 use crate::tables::Tables;
-use crate::v8;
 use crate::walk::{MOST, Raw};
+use crate::{python, v8};
 
 /// A thread's own state.
 pub struct Record {
@@ -29,6 +29,8 @@ pub struct Record {
     pub isolate: v8::Known,
     /// The stacks that the thread has seen lately.
     pub memo: Memo,
+    /// Room for its Python frames.
+    pub python: python::Frames,
 }
 
 /// The label, the frames with those that the compiler inlined, and the stack that queued the work.
@@ -106,6 +108,7 @@ impl Record {
             frames: Frames::default(),
             isolate: v8::Known::default(),
             memo: Memo::default(),
+            python: python::Frames::default(),
         }
     }
 

@@ -19,6 +19,8 @@ pub struct Raw {
     pub pc: usize,
     /// The frame pointer.
     pub fp: usize,
+    /// The stack pointer: the frame lies between this one and its caller's.
+    pub sp: usize,
     /// For a frame of V8's code: what is in the place of the function, if the frame has one.
     pub function: usize,
     /// Where the walk found it.
@@ -57,7 +59,7 @@ pub unsafe fn walk(
     let mut count = 0;
     let mut may_jump = true;
     while at.pc > 4096 && count < MOST {
-        let native = Raw { pc: at.pc, fp: at.fp, ..Raw::default() };
+        let native = Raw { pc: at.pc, fp: at.fp, sp: at.sp, ..Raw::default() };
         let is_builtin = v8.is_some_and(|v8| v8.is_builtin(at.pc));
         let (frame, next) = if !is_builtin && program.contains(&at.pc) {
             (native, by_frame_pointer(stack, &at))
@@ -95,7 +97,7 @@ pub unsafe fn walk(
 
 fn javascript(stack: &Stack, at: &Caller) -> (Raw, Option<Caller>) {
     let function = v8::function_slot(stack, at.fp);
-    let frame = Raw { pc: at.pc, fp: at.fp, function, kind: RawKind::JavaScript };
+    let frame = Raw { pc: at.pc, fp: at.fp, sp: at.sp, function, kind: RawKind::JavaScript };
     (frame, by_frame_pointer(stack, at))
 }
 

@@ -89,6 +89,9 @@ extern "C" fn start() {
         remove(CONFIG);
         remove(CHILDREN);
         leave_preload();
+        if let Some(profiler) = Object::that_defines(c"MALLOC_BACKEND_PYTHON_PROFILE") {
+            drop_preload(&profiler.path());
+        }
         if wants(b"restore") {
             restore();
         }

@@ -225,6 +225,14 @@ impl Domains {
             // hooks. It is static, and only another set-up changes it.
             return Some(unsafe { (*table.ctx.cast::<DebugAllocApi>()).allocator });
         }
+        // The heap profile stands in front of what was in the table before (crates/profile-hooks/src/domains.c).
+        let function = table.malloc.map_or(ptr::null(), |function| function as *const c_void);
+        if Object::of(function)
+            .is_some_and(|library| library.function(c"malloc_backend_profile_domain").is_some())
+        {
+            // SAFETY: the context of this library's functions is the table beneath, which stays.
+            return Some(unsafe { *table.ctx.cast::<PyMemAllocatorEx>() });
+        }
         // Python has one more table with a context: the table of tracemalloc. Its context is the table below
         // (Modules/_tracemalloc.c, Python/tracemalloc.c). Its functions and its context lie in Python's program or library.
         let python = Object::of(self.symbols.get_allocator as *const c_void);

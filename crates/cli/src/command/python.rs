@@ -54,6 +54,9 @@ pub struct Python {
     malloc: Option<String>,
     #[command(flatten)]
     settings: Settings,
+    /// Write a heap profile of Python to this file when Python ends; %p stands for the process id
+    #[arg(long, value_name = "file", value_hint = ValueHint::FilePath)]
+    profile: Option<OsString>,
     /// Remove PYTHONMALLOC and PYTHONDEVMODE from the environment instead of refusing them
     #[arg(long)]
     unset: bool,
@@ -85,6 +88,7 @@ pub fn main(asked: Python, words: &[OsString]) -> Answer {
         preset: settings.preset()?,
         set: &settings.options()?,
         children: settings.children()?.unwrap_or_default(),
+        profile: asked.profile.as_deref(),
         folder: &folder,
     };
     let Switched { variables: mut after, notice } = python_environment(&config, arguments, &switch, &before)?;
