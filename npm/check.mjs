@@ -3,7 +3,9 @@
 //   node npm/check.mjs [--release] [folder …]     default: the root and this platform's package
 //
 // With --release also that a package for glibc needs none that is newer than its README says. What was built on a newer
-// system does; the workflow builds on an old one.
+// system does; the workflow builds on an old one. A symbol without a version tells no glibc that it needs: a linker that
+// knows no versions (one without libc does) leaves __libc_single_threaded so, which glibc 2.31 lacks. So the check refuses
+// every such symbol that is neither weak nor in each glibc.
 
 import { execFileSync } from 'node:child_process';
 import { readFileSync, statSync } from 'node:fs';
@@ -25,10 +27,27 @@ function report(finding) {
   findings += 1;
 }
 
+/** What every glibc has, and a compiler calls without being asked: the preloadable libraries without libc name them. */
+const IN_EVERY_GLIBC = new Set(['memcpy', 'memmove', 'memset', 'memcmp', 'bcmp', 'strlen']);
+
+/** @param {string[]} args */
+const readelf = (...args) => execFileSync('readelf', ['-W', ...args], { encoding: 'utf8' });
+
+/** The symbols that a file does not start without, and whose version it does not say.
+ * @param {string} file */
+function unversioned(file) {
+  return readelf('--dyn-syms', file)
+    .split('\n')
+    .map((line) => line.trim().split(/\s+/))
+    .filter(([, , , , bind, , section]) => bind === 'GLOBAL' && section === 'UND')
+    .map(([, , , , , , , name = '']) => name)
+    .filter((name) => !name.includes('@') && !IN_EVERY_GLIBC.has(name));
+}
+
 /** The newest glibc whose functions a file names.
  * @param {string} file */
 function neededGlibc(file) {
-  const needs = execFileSync('readelf', ['-VW', file], { encoding: 'utf8' });
+  const needs = readelf('-V', file);
   const versions = [...needs.matchAll(/Name: GLIBC_(\d+)\.(\d+)/g)].map(([, major, minor]) => [
     +major,
     +minor,
@@ -45,6 +64,8 @@ function checkGlibc(folder, files) {
     const [a, b] = neededGlibc(join(folder, file));
     if (a > major || (a === major && b > minor))
       report(`${join(folder, file)} needs glibc ${a}.${b}, and the README says ${major}.${minor}`);
+    for (const name of unversioned(join(folder, file)))
+      report(`${join(folder, file)} needs ${name} of no version, which glibc ${major}.${minor} may lack`);
   }
 }
 

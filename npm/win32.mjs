@@ -10,6 +10,7 @@ import { spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { add } from './results.mjs';
 import { standardLibrary } from './standard-library.mjs';
 
 const { values, positionals } = parseArgs({
@@ -124,23 +125,7 @@ function runTests(node, name) {
       env: { ...wine, MALLOC_BACKEND_BINARY_DIR: binaries },
     },
   );
-  /** @type {{ name: string, state: string, why?: string }[]} */
-  const all = existsSync(results) ? JSON.parse(readFileSync(results, 'utf8')) : [];
-  const count = (/** @type {string} */ state) => all.filter((each) => each.state === state).length;
-  const [passed, failed, skipped] = ['passed', 'failed', 'skipped'].map(count);
-  console.log(`${name}: ${passed} passed, ${failed} failed, ${skipped} skipped`);
-  for (const { name: test, state, why } of all)
-    if (state !== 'passed') console.log(`  ${state}: ${test}${why ? `: ${why}` : ''}`);
-  if (status !== 0) console.log(`  ended with ${signal ?? `status ${status}`}`);
-  const isGood = status === 0 && passed > 0;
-  // A test at which Node came to its end is still running.
-  const broken = all.filter(({ state }) => state !== 'passed' && state !== 'skipped');
-  summary.passed += passed ?? 0;
-  summary.failed.push(...broken.map((test) => `${name}: ${test.name}`));
-  if (!isGood && broken.length === 0) summary.failed.push(`${name}: came to no end`);
-  for (const { state, why = '' } of all)
-    if (state === 'skipped') summary.skipped[why] = (summary.skipped[why] ?? 0) + 1;
-  return isGood;
+  return add(summary, name, results, { status, signal });
 }
 
 /** The backends that the addon has in a Node for Windows.

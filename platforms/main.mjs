@@ -1,21 +1,27 @@
 // Builds the packages of other platforms on a Linux machine on x64, and tests them.
 //
 //   node platforms/main.mjs build [platform …]
-//   node platforms/main.mjs test [--quick] [--if-possible] [platform …]     builds, too
+//   node platforms/main.mjs test [--quick | --proof] [--if-possible] [platform …]     builds, too
+//   node platforms/main.mjs service [--proof] [--if-possible] [platform …]            builds, and goes the README's path
 //
-// Without names: all of table.mjs, and Windows. --quick runs a part of the tests. --if-possible passes over a platform that the
-// machine or the registries lack something for; without it that is a failure.
+// Without names: all of table.mjs, and Windows. --quick runs a part of the tests. --proof runs that part of what was built without
+// the slower optimisations, in the one root where all is built: what .ci/run has the time for. --if-possible passes over a
+// platform that the machine or the registries lack something for; without it that is a failure.
 
 import assert from 'node:assert/strict';
 import { parseArgs } from 'node:util';
 import { build } from './build.mjs';
 import { Missing, prepare } from './root.mjs';
 import { PLATFORMS } from './table.mjs';
-import { QUICK, TESTS, service, test } from './test.mjs';
+import { QUICK, TESTS, prove, service, test } from './test.mjs';
 import * as windows from './windows.mjs';
 
 const { values, positionals } = parseArgs({
-  options: { quick: { type: 'boolean', default: false }, 'if-possible': { type: 'boolean', default: false } },
+  options: {
+    quick: { type: 'boolean', default: false },
+    proof: { type: 'boolean', default: false },
+    'if-possible': { type: 'boolean', default: false },
+  },
   allowPositionals: true,
 });
 
@@ -25,8 +31,8 @@ const platforms = {
     Object.keys(PLATFORMS).map((name) => [
       name,
       {
-        build: () => build(name),
-        test: () => test(name, values.quick ? QUICK : TESTS),
+        build: () => build(name, !values.proof),
+        test: () => (values.proof ? prove(name) : test(name, values.quick ? QUICK : TESTS)),
         service: () => service(name),
       },
     ]),
@@ -36,8 +42,8 @@ const platforms = {
 const [action = '', ...named] = positionals;
 const names = named.length > 0 ? named : Object.keys(platforms);
 const unknown = names.find((name) => !(name in platforms));
-if (!['build', 'test'].includes(action) || unknown !== undefined) {
-  const fault = unknown === undefined ? 'say build or test' : `there is no platform ${unknown}`;
+if (!['build', 'test', 'service'].includes(action) || unknown !== undefined) {
+  const fault = unknown === undefined ? 'say build, test or service' : `there is no platform ${unknown}`;
   console.error(`platforms: ${fault}; the platforms are ${Object.keys(platforms).join(', ')}`);
   process.exit(2);
 }
@@ -50,6 +56,11 @@ function report(name) {
     prepare();
     platform.build();
     if (action === 'build') return { line: ['built'], details: [], failed: false };
+    if (action === 'service') {
+      const details = platform.service();
+      const failed = details.some((step) => step.startsWith('FAILED'));
+      return { line: [failed ? 'FAILED' : 'a service ran'], details, failed };
+    }
     const { files, addon, proofs, tests } = platform.test();
     const skipped = Object.values(tests.skipped).reduce((sum, count) => sum + count, 0);
     const proven = proofs && Object.values(proofs).filter((proof) => proof === 'proven').length;
@@ -62,7 +73,7 @@ function report(name) {
       ),
       ...tests.failed.map((test) => `failed: ${test}`),
       ...Object.entries(tests.skipped).map(([reason, count]) => `${count} skipped: ${reason}`),
-      ...(values.quick ? [] : platform.service()).map((step) => `a service: ${step}`),
+      ...(values.quick || values.proof ? [] : platform.service()).map((step) => `a service: ${step}`),
     ];
     const failed =
       tests.failed.length > 0 || tests.passed === 0 || /FAILED/.test([...line, ...details].join('\n'));
@@ -81,7 +92,7 @@ const reports = names.map((name) => {
 
 console.log();
 const heads =
-  action === 'build' ? [] : ['files', 'backends of the addon', 'proven', 'passed', 'failed', 'skipped'];
+  action !== 'test' ? [] : ['files', 'backends of the addon', 'proven', 'passed', 'failed', 'skipped'];
 const rows = [['platform', ...heads], ...reports.map(({ name, line }) => [name, ...line])];
 const widths = heads.map((_, index) =>
   Math.max(...rows.filter((row) => row.length > 3).map((row) => row[index + 1]?.length ?? 0)),

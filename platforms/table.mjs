@@ -9,6 +9,7 @@
  * @property {keyof typeof ROOTS} root Where its tests run.
  * @property {keyof typeof ROOTS} service Where a service runs that is installed from the tarballs.
  * @property {boolean} emulated Whether qemu runs its programs.
+ * @property {Record<string, string>} cross The environment in which the root `toolchain` compiles the tests' programs for it.
  * @property {Record<string, string>} tests The environment of its tests.
  * @property {string} libc As npm calls it.
  * @property {string} [busybox] For which CPU busybox is compiled, where Debian has no programs for the C library.
@@ -40,7 +41,8 @@ export const ROOTS = {
       ...SYSTEM,
       ...RUST,
       ...words(
-        `g++-aarch64-linux-gnu libstd-rust-web-dev:arm64 qemu-user musl musl-dev musl:arm64 musl-dev:arm64`,
+        `g++-aarch64-linux-gnu libstd-rust-web-dev:arm64 libstdc++6:arm64 qemu-user
+        musl musl-dev musl:arm64 musl-dev:arm64`,
       ),
     ],
   },
@@ -59,11 +61,11 @@ export const ROOTS = {
 function musl(cpu) {
   const target = `${cpu}-unknown-linux-musl`;
   const tool = (/** @type {string} */ name) => `${cpu}-${name}`;
+  const compilers = { CC: `${cpu}-linux-musl-gcc`, CXX: tool('musl-c++') };
   return {
     target,
     env: {
       // Debian has no standard library of Rust's for it.
-      RUSTC_BOOTSTRAP: '1',
       CARGO_UNSTABLE_BUILD_STD: 'std,panic_abort',
       // The target links its C library statically by default, and such an addon cannot be loaded.
       RUSTFLAGS: '-Ctarget-feature=-crt-static -Clink-self-contained=no',
@@ -71,7 +73,8 @@ function musl(cpu) {
       [`CXX_${target.replaceAll('-', '_')}`]: tool('musl-g++'),
       [`CARGO_TARGET_${target.replaceAll('-', '_').toUpperCase()}_LINKER`]: tool('musl-cc'),
     },
-    tests: { CC: `${cpu}-linux-musl-gcc`, CXX: tool('musl-c++') },
+    tests: compilers,
+    cross: compilers,
     libc: 'musl',
     busybox: cpu,
     root: /** @type {const} */ ('toolchain'),
@@ -88,6 +91,7 @@ export const PLATFORMS = {
     service: 'arm64',
     emulated: true,
     tests: {},
+    cross: { CC: 'aarch64-linux-gnu-gcc', CXX: 'aarch64-linux-gnu-g++' },
     libc: 'glibc',
   },
   'linux-x64-musl': {

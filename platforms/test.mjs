@@ -3,6 +3,7 @@
 
 import { existsSync, copyFileSync, mkdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
+import { add } from '../npm/results.mjs';
 import { busybox, checkout, folder, get, inRoot, once } from './root.mjs';
 import { PLATFORMS } from './table.mjs';
 
@@ -12,6 +13,13 @@ export const TESTS =
   python-child musl`.split(/\s+/);
 /** A part of them that takes minutes under an emulator. */
 export const QUICK = ['contract', 'allocator'];
+
+/** What the addon can allocate from on Linux. */
+const ALL = 'default jemalloc mimalloc snmalloc rust';
+
+/** Where the tests of a platform run, and the folder that what they compile and say is in.
+ * @typedef {{ name: string, where: import('./root.mjs').Where, own: string }} Place
+ */
 
 /**
  * What was found of a platform.
@@ -41,18 +49,26 @@ function modules(name) {
   return join(at, 'node_modules');
 }
 
-/** @param {string} name @param {string[]} files Of test/. @returns {Found} */
-export function test(name, files) {
-  const { root, wheel, emulated, tests: env } = PLATFORMS[name];
+/** Where a platform's tests run.
+ * @param {string} name @param {boolean} cross Whether the compilers there run without an emulator, and little else is there.
+ * @returns {Place} */
+function place(name, cross) {
+  const { root, wheel, emulated, tests, cross: compilers } = PLATFORMS[name];
   const own = join(folder, `tests-${name}`);
   mkdirSync(own, { recursive: true });
   const where = {
-    root,
+    root: cross ? /** @type {const} */ ('toolchain') : root,
     wheel,
     emulated,
-    over: { '/checkout/node_modules': modules(name), '/checkout/dist/test-bin': own },
-    env: { ...env, ...emulator(emulated) },
+    over: { '/checkout/dist/test-bin': own },
+    env: { ...(cross ? compilers : tests), ...emulator(emulated) },
   };
+  return { name, where, own };
+}
+
+/** The files of the package, the addon in a real Node, and each preloadable library by the native command.
+ * @param {Place} place */
+function look({ name, where }) {
   const run = (/** @type {string[]} */ ...command) => {
     const { status, stdout, stderr } = inRoot(where, command, {
       encoding: 'utf8',
@@ -76,6 +92,22 @@ export function test(name, files) {
     if (proofs[backend] === backend) proofs[backend] = 'proven';
     else if (!proofs[backend].startsWith('FAILED')) proofs[backend] = `FAILED: it runs on ${proofs[backend]}`;
   }
+  const addon = run('node', '-e', says(available));
+  return {
+    files: absent.length === 0 ? `${listed.files.length}` : `FAILED: ${absent.join(', ')}`,
+    addon: addon === ALL || addon.startsWith('FAILED') ? addon : `FAILED: it has ${addon} only`,
+    proofs,
+  };
+}
+
+/** @param {string} name @param {string[]} files Of test/. @returns {Found} */
+export function test(name, files) {
+  const at = place(name, false);
+  const { own } = at;
+  const where = {
+    ...at.where,
+    over: { ...at.where.over, '/checkout/node_modules': modules(name) },
+  };
   const summary = join(own, 'summary.json');
   rmSync(summary, { force: true });
   const paths = files.map((file) => `test/${file}.test.ts`);
@@ -86,13 +118,28 @@ export function test(name, files) {
     ...paths,
   ]);
   return {
-    files: absent.length === 0 ? `${listed.files.length}` : `FAILED: ${absent.join(', ')}`,
-    addon: run('node', '-e', says(available)),
-    proofs,
+    ...look({ ...at, where }),
     tests: existsSync(summary)
       ? JSON.parse(readFileSync(summary, 'utf8'))
       : { passed: 0, failed: ['vitest came to no end'], skipped: {} },
   };
+}
+
+/** As `test`, in less time: a part of the tests, without vitest and what it needs of a system.
+ * @param {string} name @returns {Found} */
+export function prove(name) {
+  const { where, ...at } = place(name, true);
+  // There are this machine's modules, and so this machine's package.
+  const env = { ...where.env, MALLOC_BACKEND_BINARY_DIR: `/checkout/npm/${name}` };
+  /** @type {Found['tests']} */
+  const tests = { passed: 0, failed: [], skipped: {} };
+  for (const file of QUICK) {
+    const results = join(at.own, `${file}.json`);
+    rmSync(results, { force: true });
+    const runner = ['node', 'test/support/without-vitest.mjs', `dist/test-bin/${file}.json`];
+    add(tests, file, results, inRoot({ ...where, env }, [...runner, `dist/test/${file}.test.js`]));
+  }
+  return { ...look({ ...at, where: { ...where, env } }), tests };
 }
 
 /** Packs the tarballs of the root and of the platform, and has a service installed from them.

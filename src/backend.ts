@@ -64,7 +64,10 @@ export interface Availability {
 /** A backend, and where it works. */
 export interface BackendInfo extends Availability {
   backend: MemoryAllocatorBackend;
-  /** The allocator's version, if known. For `rust`: the name and version of the allocator that Rust uses. */
+  /**
+   * The allocator's version, if known. For `rust`: the name and version of the allocator that Rust uses. For `default`: the
+   * C library's name and version. musl tells no version, so there it is the name alone.
+   */
   version?: string;
   /** For each part of the package that uses backends: whether this backend works there. */
   surfaces: {

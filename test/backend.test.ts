@@ -155,7 +155,11 @@ describe('activeBackend() here', { skip: cannotPreload }, () => {
       const { kind, backend, allocator, version, owner } = await here(env);
       assert.deepEqual([kind, backend], ['libc', 'default']);
       assert.match(basename(owner), /^(libc\.|ld-musl)/);
-      if (!isGlibc) continue;
+      if (!isGlibc) {
+        const { version: ofBackend } = backends().find((each) => each.backend === 'default') ?? {};
+        assert.deepEqual([allocator, version, ofBackend], ['musl', undefined, 'musl']);
+        continue;
+      }
       assert.equal(allocator, 'glibc');
       const { header } = process.report.getReport() as { header: { glibcVersionRuntime: string } };
       assert.equal(version, header.glibcVersionRuntime);

@@ -199,6 +199,43 @@ describe('the tarballs', { skip }, () => {
     assert.equal(check.code, 0, check.stderr);
   });
 
+  test(
+    'have no symbol that an older glibc may lack and that names no version',
+    {
+      skip: notGlibc || (tools.which('gcc') === undefined && 'gcc is not installed'),
+    },
+    async () => {
+      const folder = join(checkout, 'npm', platform);
+      const library = join(folder, 'libmalloc_backend_default.so');
+      const kept = readFileSync(library);
+      const check = async (declaration: string) => {
+        const source = tools.file(
+          'unversioned.c',
+          `${declaration}\nint asked(void) { return call(); }`,
+          0o644,
+        );
+        // Without libc there is nothing to take a version from.
+        await succeed('gcc', ['-shared', '-fPIC', '-nostdlib', '-o', library, source]);
+        const { stderr } = await run(process.execPath, ['npm/check.mjs', '--release', `npm/${platform}`], {
+          cwd: checkout,
+        });
+        return /libmalloc_backend_default\.so needs (\w+) of no version/.exec(stderr)?.[1];
+      };
+      try {
+        // glibc has it since 2.30, 2.32, and always.
+        assert.equal(await check('int gettid(void);\n#define call gettid'), 'gettid');
+        const data = 'extern char __libc_single_threaded;\n#define call() __libc_single_threaded';
+        assert.equal(await check(data), '__libc_single_threaded');
+        assert.equal(await check('int gettid(void) __attribute__((weak));\n#define call gettid'), undefined);
+        const known =
+          'int memcmp(const void *, const void *, __SIZE_TYPE__);\n#define call() memcmp("", "", 0)';
+        assert.equal(await check(known), undefined);
+      } finally {
+        writeFileSync(library, kept);
+      }
+    },
+  );
+
   test('name the platforms’ packages by their version, and the checkout by their folder', () => {
     const { version, optionalDependencies } = manifest(join(consumer, 'node_modules', 'malloc-backend'));
     assert.deepEqual(

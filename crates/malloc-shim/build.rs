@@ -53,6 +53,16 @@ const FORMS: [&str; 8] = [
     "_ZdaPvSt11align_val_t",
 ];
 
+/// The wrapped functions whose stand-ins are in crates/preload. The others are in this crate, which is linked whole.
+const IN_PRELOAD: [&str; 6] = [
+    "_rjem_je_arena_reset",
+    "_rjem_je_background_thread_create",
+    "_rjem_je_pa_dalloc",
+    "pthread_key_create",
+    "readlink",
+    "secure_getenv",
+];
+
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rustc-check-cfg=cfg(idle_release)");
@@ -89,6 +99,11 @@ fn main() {
     };
     for function in SYSTEM_CALLS.iter().chain(others) {
         println!("cargo:rustc-cdylib-link-arg=-Wl,--wrap={function}");
+    }
+    // The allocator alone asks for these, and without link-time optimisation the linker has read the archive of crates/preload
+    // by then: it would leave them undefined.
+    for function in others.iter().filter(|name| IN_PRELOAD.contains(name)) {
+        println!("cargo:rustc-cdylib-link-arg=-Wl,--undefined=__wrap_{function}");
     }
     if has_backend {
         // See src/operators.rs.

@@ -24,7 +24,7 @@ export interface Proof {
   /** The child's process id. */
   pid: number;
   backend: ProcessBackend;
-  /** The allocator's version. */
+  /** The allocator's version. For `default`: the C library's name and version. musl tells no version, only the name is here. */
   version: string;
   /** The file of the preloaded library. For `default` this library is the probe. */
   library: string;

@@ -51,6 +51,9 @@ static inline uint64_t next_random(uint64_t *state) {
   return *state * 0x2545F4914F6CDD1Dull;
 }
 
+/* How often a check that repeats itself does so: less in an emulator, by CONTRACT_OPERATIONS, which is of a million. */
+size_t repeated(size_t count);
+
 /* Writes a pattern that differs for every tag and every place; `holds` compares the first `size` bytes with it. */
 void fill(void *block, size_t size, uint64_t tag);
 int holds(const void *block, size_t size, uint64_t tag);

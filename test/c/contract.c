@@ -42,6 +42,12 @@ _Noreturn void skip(const char *format, ...) {
   longjmp(out, SKIPPED);
 }
 
+size_t repeated(size_t count) {
+  const char *operations = getenv("CONTRACT_OPERATIONS");
+  size_t fewer = operations ? count * strtoull(operations, NULL, 0) / 1000000 : count;
+  return fewer ? fewer : 1;
+}
+
 static uint64_t pattern(uint64_t tag, size_t place) { return (tag ^ place) * 0x9E3779B97F4A7C15ull; }
 
 void fill(void *block, size_t size, uint64_t tag) {

@@ -65,6 +65,25 @@ static void alignment_16(void) {
   }
 }
 
+/* Of a large block one word on each page will do, and the last one. */
+static size_t last_word(size_t size) { return (size - 8) % 4096 < 8 ? 0 : size - 8; }
+
+static void mark(char *block, size_t size, uint64_t tag) {
+  if (size <= 1048577) {
+    fill(block, size, tag);
+    return;
+  }
+  for (size_t place = 0; place + 8 <= size; place += 4096) fill(block + place, 8, tag + place);
+  if (last_word(size)) fill(block + last_word(size), 8, tag);
+}
+
+static int marked(const char *block, size_t size, size_t kept, uint64_t tag) {
+  if (size <= 1048577) return holds(block, kept, tag);
+  for (size_t place = 0; place + 8 <= kept; place += 4096)
+    if (!holds(block + place, 8, tag + place)) return 0;
+  return kept < size || !last_word(size) || holds(block + last_word(size), 8, tag);
+}
+
 static void usable_size(void) {
   expect(malloc_usable_size(NULL) == 0, "of NULL is not 0");
   /* All at once, each written to its end: one that promises too much overwrites another, or its own bookkeeping. */
@@ -76,12 +95,12 @@ static void usable_size(void) {
       expect(block != NULL, "malloc(%zu) gave NULL", SIZES[i]);
       usable[i][j] = malloc_usable_size(block);
       expect(usable[i][j] >= SIZES[i], "%zu bytes of %zu", usable[i][j], SIZES[i]);
-      fill(block, usable[i][j], i * 3 + j);
+      mark(block, usable[i][j], i * 3 + j);
       blocks[i][j] = block;
     }
   for (size_t i = 0; i < COUNT(SIZES); i++)
     for (size_t j = 0; j < 3; j++) {
-      expect(holds(blocks[i][j], usable[i][j], i * 3 + j), "a block of %zu was overwritten", SIZES[i]);
+      expect(marked(blocks[i][j], usable[i][j], usable[i][j], i * 3 + j), "a block of %zu was overwritten", SIZES[i]);
       expect(malloc_usable_size(blocks[i][j]) == usable[i][j], "of %zu changed", SIZES[i]);
       free(blocks[i][j]);
     }
@@ -129,20 +148,6 @@ static void reallocarray_overflow(void) {
   int *array = reallocarray(NULL, 100, sizeof *array);
   expect(array && malloc_usable_size(array) >= 100 * sizeof *array, "(NULL, 100, 4) is too small");
   free(array);
-}
-
-/* Of a large block one word on each page will do. */
-static void mark(char *block, size_t size, uint64_t tag) {
-  if (size <= 1048577) fill(block, size, tag);
-  else
-    for (size_t place = 0; place + 8 <= size; place += 4096) fill(block + place, 8, tag + place);
-}
-
-static int marked(const char *block, size_t size, size_t kept, uint64_t tag) {
-  if (size <= 1048577) return holds(block, kept, tag);
-  for (size_t place = 0; place + 8 <= kept; place += 4096)
-    if (!holds(block + place, 8, tag + place)) return 0;
-  return 1;
 }
 
 static void realloc_keeps_contents(void) {
@@ -307,6 +312,7 @@ static void aligned_blocks(void) {
   for (size_t alignment = 8; alignment <= (size_t)64 << 20; alignment *= 2)
     for (size_t i = 0; i < COUNT(sizes); i++) {
       void *blocks[4] = {aligned_alloc(alignment, sizes[i]), memalign(alignment, sizes[i]), NULL, NULL};
+      size_t usable[4];
       errno = 4711;
       int result = posix_memalign(&blocks[2], alignment, sizes[i]);
       expect(result == 0, "posix_memalign(%zu, %zu) gave %d", alignment, sizes[i], result);
@@ -316,13 +322,16 @@ static void aligned_blocks(void) {
         expect(blocks[j] != NULL, "%zu bytes at %zu gave NULL", sizes[i], alignment);
         expect(aligned_to(blocks[j], alignment < 16 ? 16 : alignment), "%zu bytes at %zu gave %p", sizes[i],
                alignment, blocks[j]);
-        expect(malloc_usable_size(blocks[j]) >= sizes[i], "%zu bytes at %zu are too few", sizes[i], alignment);
-        fill(blocks[j], malloc_usable_size(blocks[j]), j);
+        usable[j] = malloc_usable_size(blocks[j]);
+        expect(usable[j] >= sizes[i], "%zu bytes at %zu are too few", sizes[i], alignment);
+        mark(blocks[j], usable[j], j);
       }
-      for (size_t j = 0; j < 4; j++) expect(holds(blocks[j], sizes[i], j), "%zu at %zu overwritten", sizes[i], alignment);
+      for (size_t j = 0; j < 4; j++)
+        expect(marked(blocks[j], usable[j], sizes[i], j), "%zu at %zu overwritten", sizes[i], alignment);
       for (size_t j = 0; j < 3; j++) {
         blocks[j] = realloc(blocks[j], sizes[i] * 2 + 1);
-        expect(blocks[j] && holds(blocks[j], sizes[i], j), "realloc of %zu at %zu lost bytes", sizes[i], alignment);
+        expect(blocks[j] && marked(blocks[j], usable[j], sizes[i], j), "realloc of %zu at %zu lost bytes", sizes[i],
+               alignment);
         free(blocks[j]);
       }
       free(blocks[3]);

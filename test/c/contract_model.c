@@ -113,9 +113,9 @@ static void resize(struct slot *slot) {
 }
 
 static void model(void) {
-  const char *seed = getenv("CONTRACT_SEED"), *count = getenv("CONTRACT_OPERATIONS");
+  const char *seed = getenv("CONTRACT_SEED");
   state = seed ? strtoull(seed, NULL, 0) : 0x5EED;
-  size_t steps = count ? strtoull(count, NULL, 0) : 1000000;
+  size_t steps = repeated(1000000);
   printf("# model: seed %#llx, %zu operations\n", (unsigned long long)state, steps);
   for (step = 0; step < steps; step++) {
     struct slot *slot = &slots[below(SLOTS)];

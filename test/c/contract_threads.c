@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { THREADS = 4, BOXES = 512, SWAPS = 200000, LEGACY = 10000 };
+enum { THREADS = 4, BOXES = 512, LEGACY = 10000 };
 
 struct parcel {
   size_t size;
@@ -38,7 +38,8 @@ static void unpack(struct parcel *parcel) {
 /* Each block goes into any box; what lay there, by whichever thread, is checked and freed or resized. */
 static void *swap(void *seed) {
   uint64_t state = (uintptr_t)seed * 0x9E3779B97F4A7C15ull;
-  for (int i = 0; i < SWAPS && !trouble; i++) {
+  size_t swaps = repeated(200000);
+  for (size_t i = 0; i < swaps && !trouble; i++) {
     uint64_t random = next_random(&state);
     size_t size = random % 64 == 0 ? random >> 8 & 0x3FFFF : random >> 8 & 0x3FF;
     struct parcel *found = atomic_exchange(&boxes[random >> 40 & (BOXES - 1)], pack(size, random));
@@ -78,7 +79,7 @@ static void *inherit(void *unused) {
 
 /* The blocks outlive the thread that allocated them; another thread frees the half, the main one the rest. */
 static void ended_threads(void) {
-  for (int round = 0; round < 20; round++) {
+  for (size_t round = 0, rounds = repeated(20); round < rounds; round++) {
     pthread_t thread;
     trouble = NULL;
     pthread_create(&thread, NULL, leave, NULL);
@@ -100,12 +101,12 @@ static void *short_life(void *seed) {
 /* One after the other, then in crowds. (A mimalloc crashed in the second of them: microsoft/mimalloc#1287.) */
 static void short_threads(void) {
   trouble = NULL;
-  for (size_t i = 1; i <= 1000; i++) {
+  for (size_t i = 1, lives = repeated(1000); i <= lives; i++) {
     pthread_t thread;
     expect(pthread_create(&thread, NULL, short_life, (void *)i) == 0, "pthread_create %zu", i);
     pthread_join(thread, NULL);
   }
-  for (size_t i = 1; i <= 50; i++) {
+  for (size_t i = 1, crowds = repeated(50); i <= crowds; i++) {
     pthread_t crowd[16];
     for (size_t j = 0; j < 16; j++)
       expect(pthread_create(&crowd[j], NULL, short_life, (void *)(i + j)) == 0, "pthread_create");

@@ -124,9 +124,14 @@ mod platform {
             ));
         }
         // Another allocator has its own version, which is not the version of the C library.
-        (Object::that_defines(c"malloc")? == Object::that_defines(c"__libc_start_main")?)
-            .then(|| Some(format!("glibc {}", libc_version()?)))
-            .flatten()
+        if Object::that_defines(c"malloc")? != Object::that_defines(c"__libc_start_main")? {
+            return None;
+        }
+        match libc_version() {
+            Some(version) => Some(format!("glibc {version}")),
+            // musl tells no program its version, so its name is all that is known.
+            None => cfg!(target_env = "musl").then(|| String::from("musl")),
+        }
     }
 
     /// The version of the C library, also if another library serves `malloc`. musl has no function for it.
