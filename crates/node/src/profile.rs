@@ -67,7 +67,7 @@ enum Source {
     /// Of what has changed in it.
     Since(Arc<Mark>),
     /// Of one that was stopped; `None` once it is made.
-    Stopped(Option<Gathered>),
+    Stopped(Option<Box<Gathered>>),
 }
 
 impl<'task> ScopedTask<'task> for EncodeHeapProfile {
@@ -79,7 +79,9 @@ impl<'task> ScopedTask<'task> for EncodeHeapProfile {
             Source::Running => profile::snapshot(),
             Source::Since(mark) => profile::snapshot_since(mark),
             // A task is computed once.
-            Source::Stopped(gathered) => gathered.take().map_or_else(profile::snapshot, Ok),
+            Source::Stopped(gathered) => {
+                gathered.take().map_or_else(profile::snapshot, |gathered| Ok(*gathered))
+            }
         };
         Ok(gathered.map(Gathered::encode))
     }
@@ -144,7 +146,7 @@ pub fn heap_profile_since(mark: &HeapProfileMark) -> AsyncTask<EncodeHeapProfile
 #[napi(namespace = "linux", ts_return_type = "Promise<Uint8Array>")]
 pub fn stop_heap_profile() -> errors::Result<AsyncTask<EncodeHeapProfile>> {
     let gathered = profile::stop().map_err(refused)?;
-    Ok(AsyncTask::new(EncodeHeapProfile { source: Source::Stopped(Some(gathered)) }))
+    Ok(AsyncTask::new(EncodeHeapProfile { source: Source::Stopped(Some(Box::new(gathered))) }))
 }
 
 /// The same at once, for a process that is about to end.
