@@ -9,7 +9,7 @@ import { describe, test } from './support/suite.js';
 const { command } = tools;
 
 /** It takes so many MiB and milliseconds of CPU time; with the options of the preset it takes others. */
-const program = (plain: number, tuned: number, [plainMs, tunedMs] = [2 * plain, 2 * tuned]): string => `
+const program = (plain: number, tuned: number, [plainMs, tunedMs] = [5 * plain, 5 * tuned]): string => `
   #include <stdlib.h>
   #include <string.h>
   #include <time.h>
@@ -81,7 +81,7 @@ describe('a decision', { skip: cannotPreload || notGlibc }, () => {
       '--save',
       dear,
       '--',
-      tools.cc('dear', program(60, 20, [150, 300])),
+      tools.cc('dear', program(60, 20, [300, 600])),
     ];
     const refused = await compare(...words);
     assert.equal(refused.code, 1, refused.stderr);
