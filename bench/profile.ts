@@ -2,10 +2,9 @@ import { execFile, execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { hodgesLehmann } from '../src/compare/statistics.js';
 import { median, root, scratch } from './measure.js';
 import { neutral } from './subjects.js';
-import { type Options, type Table, markdown } from './table.js';
+import { type Options, type Table, markdown, pairedRatio } from './table.js';
 
 const program = join(root, 'dist/bench/programs/profiled.js');
 
@@ -24,12 +23,6 @@ const WORKS: Record<string, readonly [title: string, pairs: number, units: numbe
   small: ['only allocates: 1000 bytes', 20, 50_000],
   large: ['only allocates: 1 MiB', 20, 4000],
 };
-
-function ratio(pairs: readonly (readonly [number, number])[]): string {
-  const { value, low, high } = hodgesLehmann(pairs.map(([without, with_]) => Math.log(with_ / without)));
-  const [middle, ...interval] = [value, low, high].map((each) => Math.exp(each).toFixed(4));
-  return `${middle} [${interval.join(', ')}]`;
-}
 
 /** One loop of `malloc` and `free` in C, whose instructions callgrind counts and nobody else's. */
 const LOOP = `#include <stddef.h>
@@ -104,7 +97,8 @@ async function* run({ runs = 10, quick, program: only, progress }: Options): Asy
       all.push(...((await output([name, String(quick ? 4 : pairs), String(units)])) as [number, number][]));
     }
     const without = median(all.map(([each]) => each));
-    rows.push([title, `${(without / units).toFixed(1)} µs`, ratio(all), String(all.length)]);
+    const ratio = pairedRatio(all.map(([one, other]) => [other, one]));
+    rows.push([title, `${(without / units).toFixed(1)} µs`, ratio, String(all.length)]);
   }
   if (rows.length > 0) yield markdown(['work', 'CPU of one', 'with ÷ without', 'pairs'], rows);
   if (is('memory')) {
@@ -129,19 +123,15 @@ async function* run({ runs = 10, quick, program: only, progress }: Options): Asy
       live: number;
     };
     const [idle, busy] = [0, 1].map((at) => results.map((pair) => pair[at]!)) as [number[], number[]];
-    yield [
-      markdown(
-        ['longest turn of the event loop', 'median', 'longest'],
-        [
-          ['nothing happens', idle],
-          [`\`snapshot()\` of ${live} samples`, busy],
-        ].map(([title, times]) => [
-          title as string,
-          `${median(times as number[]).toFixed(2)} ms`,
-          `${Math.max(...(times as number[])).toFixed(2)} ms`,
-        ]),
-      ),
-    ].join('\n');
+    const row = (title: string, times: number[]): string[] => [
+      title,
+      `${median(times).toFixed(2)} ms`,
+      `${Math.max(...times).toFixed(2)} ms`,
+    ];
+    yield markdown(
+      ['longest turn of the event loop', 'median', 'longest'],
+      [row('nothing happens', idle), row(`\`snapshot()\` of ${live} samples`, busy)],
+    );
   }
 }
 

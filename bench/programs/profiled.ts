@@ -9,8 +9,7 @@ import { type Server, createServer, request } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { heapProfile } from '../../index.js';
-import { memory } from '../../index.js';
+import { heapProfile, memory } from '../../index.js';
 
 const [, , work = '', pairs = '10', units = '100', port] = process.argv;
 
@@ -21,7 +20,7 @@ interface Work {
 
 let last: unknown;
 
-/** Buffers of that size, one after another, of which none is used. */
+/** Allocates Buffers of that size, one after another. Nothing uses them. */
 function buffers(bytes: number): Work {
   return {
     block(count) {
@@ -30,7 +29,7 @@ function buffers(bytes: number): Work {
   };
 }
 
-/** As many small as large ones, of which a few hundred live. */
+/** Allocates Buffers of 1 KiB to 1 MiB. The last few hundred stay in use. */
 function mixed(): Work {
   const live: Buffer[] = [];
   let state = 1;
